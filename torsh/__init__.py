@@ -1,0 +1,25 @@
+"""ToRSh: PyTorch's API on a lazy, compiling engine."""
+from __future__ import annotations
+
+from torsh import autograd as autograd
+from torsh.autograd.grad_mode import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled
+from torsh.core.devices import device
+from torsh.core.dtypes import (bfloat16, complex64, complex128, dtype, float16, float32, float64, get_default_dtype, int8, int16, int32, int64,
+                               promote_types, set_default_dtype, uint8)
+from torsh.core.dtypes import bool_ as bool
+from torsh.core.dtypes import complex64 as cfloat, complex128 as cdouble, float16 as half, float32 as float, float64 as double
+from torsh.core.dtypes import int16 as short, int32 as int, int64 as long
+from torsh.tensor import creation as _creation, interop as _interop
+from torsh.tensor.tensor import Size, Tensor
+from torsh.ops import names as _names
+
+__version__ = "0.1.0"
+globals().update(_creation.FUNCTIONS)
+globals().update(_interop.FUNCTIONS)
+globals().update(_names.FUNCTIONS)
+inf, nan, pi, e = _names.inf, _names.nan, _names.pi, _names.e
+newaxis = None
+__all__ = ["Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "cfloat", "complex64", "complex128", "device", "double", "dtype", "enable_grad",
+           "float", "float16", "float32", "float64", "get_default_dtype", "half", "inference_mode", "int", "int8", "int16", "int32", "int64",
+           "is_grad_enabled", "is_inference_mode_enabled", "long", "no_grad", "promote_types", "set_default_dtype", "set_grad_enabled", "short",
+           "uint8"]

@@ -1,0 +1,38 @@
+"""`torsh.autograd`: backward, grad, and the modes around them."""
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+from torsh.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+
+
+def _tuple(x: Any) -> tuple[Any, ...]:
+    return tuple(x) if isinstance(x, (tuple, list)) else (x,)
+
+
+def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None) -> None:
+    """Accumulate the gradients of `tensors` (weighted by `grad_tensors`) into the leaves, or into `inputs`. Raises as `Tensor.backward`."""
+    from torsh.autograd import engine
+    from torsh.tensor.creation import ones_like
+    outs = _tuple(tensors)
+    grads = None if grad_tensors is None else _tuple(grad_tensors)
+    engine.backward(outs, grads, retain_graph, create_graph, None if inputs is None else _tuple(inputs), ones_like)
+
+
+def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None, create_graph: bool = False, allow_unused: bool | None = None,
+         is_grads_batched: bool = False, materialize_grads: bool = False) -> tuple[Any, ...]:
+    """The gradients of `outputs` with respect to `inputs`, without touching `.grad`.
+
+    Raises RuntimeError when an input was not used (unless `allow_unused`), or does not require grad.
+    """
+    from torsh.autograd import engine
+    from torsh.tensor.creation import ones_like, zeros_like
+    if is_grads_batched:
+        raise RuntimeError("autograd.grad: is_grads_batched needs torsh.func.vmap, which this version does not have")
+    ins: Sequence[Any] = _tuple(inputs)
+    found = engine.grad(_tuple(outputs), ins, None if grad_outputs is None else _tuple(grad_outputs), retain_graph, create_graph,
+                        bool(allow_unused) or materialize_grads, ones_like)
+    return tuple(zeros_like(t) if g is None and materialize_grads else g for g, t in zip(found, ins, strict=True))
+
+
+__all__ = ["backward", "enable_grad", "grad", "inference_mode", "no_grad", "set_grad_enabled"]

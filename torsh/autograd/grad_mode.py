@@ -1,0 +1,112 @@
+"""Whether operations are recorded for backward (per thread)."""
+from __future__ import annotations
+
+import functools
+import threading
+from typing import Any, Callable
+
+
+class _State(threading.local):
+    enabled: bool = True
+    inference: bool = False
+
+
+state = _State()
+
+
+class _Mode:
+    """A context manager that is also a decorator."""
+    _previous: Any
+
+    def __enter__(self) -> "_Mode":
+        raise NotImplementedError(type(self).__name__)
+
+    def __exit__(self, *exc: object) -> None:
+        state.enabled, state.inference = self._previous
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with self.clone():
+                return function(*args, **kwargs)
+        return wrapped
+
+    def clone(self) -> "_Mode":
+        return type(self)()
+
+
+class no_grad(_Mode):
+    """Operations inside are not recorded. Context manager or decorator."""
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        made = super().__new__(cls)
+        return made if function is None else made(function)
+
+    def __enter__(self) -> "no_grad":
+        self._previous = (state.enabled, state.inference)
+        state.enabled = False
+        return self
+
+
+class enable_grad(no_grad):
+    """Operations inside are recorded, also within `no_grad`. Context manager or decorator."""
+
+    def __enter__(self) -> "enable_grad":
+        self._previous = (state.enabled, state.inference)
+        state.enabled = True
+        return self
+
+
+class set_grad_enabled(_Mode):
+    """Switch recording on or off, at once; as a context manager the old state comes back at the end."""
+
+    def __init__(self, mode: bool) -> None:
+        self._previous = (state.enabled, state.inference)
+        self.mode = bool(mode)
+        state.enabled = self.mode
+
+    def __enter__(self) -> "set_grad_enabled":
+        state.enabled = self.mode
+        return self
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        state.enabled = self._previous[0]
+        return super().__call__(function)
+
+    def clone(self) -> "set_grad_enabled":
+        return set_grad_enabled(self.mode)
+
+
+class inference_mode(_Mode):
+    """As `no_grad`, and the tensors made inside can never take part in recording."""
+
+    def __new__(cls, mode: Any = True) -> Any:
+        made = super().__new__(cls)
+        if callable(mode) and not isinstance(mode, bool):
+            made.mode = True
+            return made(mode)
+        return made
+
+    def __init__(self, mode: bool = True) -> None:
+        self.mode = bool(mode)
+
+    def __enter__(self) -> "inference_mode":
+        self._previous = (state.enabled, state.inference)
+        if self.mode:
+            state.enabled, state.inference = False, True
+        else:
+            state.enabled, state.inference = True, False
+        return self
+
+    def clone(self) -> "inference_mode":
+        return inference_mode(self.mode)
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are being recorded."""
+    return state.enabled
+
+
+def is_inference_mode_enabled() -> bool:
+    """Whether `inference_mode` is on."""
+    return state.inference

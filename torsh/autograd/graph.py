@@ -1,0 +1,270 @@
+"""The record of what was computed: one `GradNode` per differentiable call, with what backward will read."""
+from __future__ import annotations
+
+import itertools
+from typing import Any, Callable
+
+from torsh.autograd.grad_mode import state
+from torsh.core.dtypes import dtype
+from torsh.core.shapes import Shape
+from torsh.graph.node import Op
+from torsh.tensor.storage import Storage
+from torsh.tensor.tensor import Tensor, alias
+
+_sequence = itertools.count()
+
+
+class _Settings:
+    """Hooks around saved tensors (innermost last) and what anomaly mode calls when a record is made."""
+    saved_hooks: list[tuple[Callable[[Tensor], Any], Callable[[Any], Tensor]]] = []
+    on_record: Callable[["GradNode"], None] | None = None
+
+
+settings = _Settings()
+
+
+class Saved:
+    """A tensor kept for backward, with its version when it was kept."""
+    __slots__ = ("tensor", "version", "is_output", "packed", "unpack")
+
+    def __init__(self, tensor: Tensor, is_output: bool) -> None:
+        if is_output:  # an alias without history: the record must not own its own output
+            kept = alias(tensor, tensor._shape, tensor._strides, tensor._offset)
+            kept._requires_grad = tensor._requires_grad
+            kept._output_nr = tensor._output_nr
+            tensor = kept
+        self.version = tensor._storage.version
+        self.is_output = is_output
+        self.unpack: Callable[[Any], Tensor] | None = None
+        if settings.saved_hooks and settings.saved_hooks[-1] is not None:
+            pack, self.unpack = settings.saved_hooks[-1]
+            hooks, settings.saved_hooks = settings.saved_hooks, []
+            try:
+                self.packed = pack(tensor)
+            finally:
+                settings.saved_hooks = hooks
+            self.tensor: Tensor | None = None
+        else:
+            self.tensor = tensor
+
+    def get(self, owner: "GradNode") -> Tensor:
+        """The tensor. Raises RuntimeError when it was modified in place since."""
+        if self.unpack is not None:
+            return self.unpack(self.packed)
+        tensor = self.tensor
+        assert tensor is not None
+        if tensor._storage.version != self.version:
+            raise RuntimeError(
+                f"one of the variables needed for gradient computation has been modified by an inplace operation: "
+                f"[torch.{tensor._dtype.title}Tensor {list(tensor._shape)}], which is "
+                f"{'output 0 of ' + owner.name if self.is_output else 'an input of ' + owner.name}, is at version "
+                f"{tensor._storage.version}; expected version {self.version} instead. Hint: enable anomaly detection to find the "
+                "operation that failed to compute its gradient, with torsh.autograd.set_detect_anomaly(True).")
+        if self.is_output and tensor._requires_grad:
+            again = alias(tensor, tensor._shape, tensor._strides, tensor._offset)
+            again._requires_grad = True
+            again._grad_fn = owner
+            again._output_nr = tensor._output_nr
+            return again
+        return tensor
+
+
+class GradNode:
+    """One recorded call: `op.vjp(self, *grads)` gives the gradients of its inputs.
+
+    `edges[i]` is (producer, output number) of input i, or None. In `vjp`, `ctx[i]` is saved input i, `ctx.out` the
+    saved output, `ctx.arg` the call's static argument, `ctx.needs[i]`, `ctx.shapes[i]`, `ctx.dtypes[i]` tell of input i.
+    """
+    __slots__ = ("op", "arg", "edges", "inputs", "outputs", "shapes", "dtypes", "needs", "out_meta", "order", "released", "pre_hooks", "hooks",
+                 "retained", "metadata", "where", "__weakref__")
+
+    def __init__(self, op: Op, arg: Any, tensors: tuple[Tensor, ...]) -> None:
+        self.op = op
+        self.arg = arg
+        self.edges = tuple([edge(t) if t._requires_grad else None for t in tensors])
+        self.needs = tuple([t._requires_grad for t in tensors])
+        self.shapes = tuple([t._shape for t in tensors])
+        self.dtypes = tuple([t._dtype for t in tensors])
+        self.inputs: dict[int, Saved] | None = {i: Saved(tensors[i], False) for i in op.save_inputs if i < len(tensors)}
+        self.outputs: list[Saved] = []
+        self.out_meta: tuple[tuple[Shape, dtype], ...] = ()
+        self.order = next(_sequence)
+        self.released = False
+        self.pre_hooks: Any = None
+        self.hooks: Any = None
+        self.retained: Any = None
+        self.metadata: dict[str, Any] | None = None
+        self.where: Any = None
+        if settings.on_record is not None:
+            settings.on_record(self)
+
+    @property
+    def name(self) -> str:
+        return self.op.grad_name
+
+    @property
+    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+        return tuple((None, 0) if e is None else e for e in self.edges)
+
+    def __getitem__(self, i: int) -> Tensor:
+        return self.inputs[i].get(self)  # type: ignore[index]
+
+    @property
+    def out(self) -> Tensor:
+        return self.outputs[0].get(self)
+
+    def saved_output(self, i: int) -> Tensor:
+        return self.outputs[i].get(self)
+
+    def apply(self, grads: list[Tensor | None]) -> Any:
+        if self.released:
+            raise RuntimeError("Trying to backward through the graph a second time (or directly access saved tensors after they have "
+                               "already been freed). Saved intermediate values of the graph are freed when you call .backward() or "
+                               "autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time or "
+                               "if you need to access saved tensors after calling backward.")
+        return self.op.vjp(self, *grads)  # type: ignore[misc]
+
+    def release(self) -> None:
+        """Drop what was saved. Calls that saved nothing can still be run again, as in PyTorch."""
+        if self.inputs or self.outputs:
+            self.inputs, self.outputs, self.released = None, [], True
+
+    def register_hook(self, hook: Callable[..., Any]) -> "HookHandle":
+        """Call `hook(grad_inputs, grad_outputs)` after this node ran; a returned tuple replaces the gradients."""
+        if self.hooks is None:
+            self.hooks = {}
+        return HookHandle(self.hooks, hook)
+
+    def register_prehook(self, hook: Callable[..., Any]) -> "HookHandle":
+        """Call `hook(grad_outputs)` before this node runs; a returned tuple replaces the gradients."""
+        if self.pre_hooks is None:
+            self.pre_hooks = {}
+        return HookHandle(self.pre_hooks, lambda grads: hook(tuple(grads)))
+
+    def __repr__(self) -> str:
+        return f"<{self.name} object at {hex(id(self))}>"
+
+
+class AccumulateGrad:
+    """The end of a path: adds what arrives to `variable.grad`."""
+    __slots__ = ("variable", "order", "hooks", "pre_hooks", "post_hooks", "__weakref__")
+    name = "AccumulateGrad"
+    next_functions = ()
+    edges = ()
+    metadata: Any = None
+    where: Any = None
+    retained: Any = None
+
+    def __init__(self, variable: Tensor) -> None:
+        self.variable = variable
+        self.order = 1 << 62  # leaves first: their gradients are freed soonest
+        self.hooks: Any = None
+        self.pre_hooks: Any = None
+        self.post_hooks: Any = None
+
+    def register_hook(self, hook: Callable[..., Any]) -> "HookHandle":
+        if self.hooks is None:
+            self.hooks = {}
+        return HookHandle(self.hooks, hook)
+
+    def register_prehook(self, hook: Callable[..., Any]) -> "HookHandle":
+        if self.pre_hooks is None:
+            self.pre_hooks = {}
+        return HookHandle(self.pre_hooks, lambda grads: hook(tuple(grads)))
+
+    def release(self) -> None:
+        pass
+
+
+class HookHandle:
+    """Removes a hook; also a context manager."""
+    _ids = itertools.count()
+
+    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
+        self.hooks = hooks
+        self.id = next(HookHandle._ids)
+        hooks[self.id] = hook
+
+    def remove(self) -> None:
+        """Remove the hook (again is no error)."""
+        self.hooks.pop(self.id, None)
+
+    def __enter__(self) -> "HookHandle":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
+
+
+def accumulator(t: Tensor) -> AccumulateGrad:
+    """The node that accumulates into a leaf's `.grad`; one for a leaf."""
+    if t._accumulator is None:
+        t._accumulator = AccumulateGrad(t)
+    return t._accumulator  # type: ignore[no-any-return]
+
+
+def edge(t: Tensor) -> tuple[Any, int]:
+    """Where the gradient of `t` goes."""
+    fn = grad_fn(t)
+    return (accumulator(t), 0) if fn is None else (fn, t._output_nr)
+
+
+#: Set by `ops.views`: makes the grad_fn of a view anew after its base was written.
+regenerate_view: Callable[[Tensor], None]
+
+
+def grad_fn(t: Tensor) -> Any:
+    """The node that made `t`, or None for a leaf."""
+    if t._base is not None and t._view_version != t._storage.version:
+        regenerate_view(t)
+    return t._grad_fn
+
+
+def requires_grad(t: Tensor) -> bool:
+    """Whether a gradient flows to `t`. A view may have come to need one when its base was written."""
+    if t._base is not None and t._view_version != t._storage.version:
+        regenerate_view(t)
+    return t._requires_grad
+
+
+def needs_record(tensors: tuple[Tensor, ...]) -> bool:
+    """Whether a call on these tensors is to be recorded."""
+    if not state.enabled:
+        return False
+    for t in tensors:
+        if t._requires_grad or (t._base is not None and requires_grad(t)):
+            return True
+    return False
+
+
+def record(op: Op, arg: Any, tensors: tuple[Tensor, ...], outs: tuple[Tensor, ...]) -> GradNode:
+    """Make `outs` the results of a differentiable call on `tensors`."""
+    for t in tensors:
+        if t._inference and t._requires_grad:
+            raise RuntimeError("Inference tensors cannot be saved for backward. To work around you can make a clone to get a normal tensor")
+    fn = GradNode(op, arg, tensors)
+    fn.out_meta = tuple([(o._shape, o._dtype) for o in outs])
+    for i, o in enumerate(outs):
+        if o._dtype.category >= 2:
+            o._requires_grad = True
+            o._grad_fn = fn
+            if i:
+                o._output_nr = i
+    if op.save_output:
+        fn.outputs = [Saved(o, True) for o in outs]
+    return fn
+
+
+def snapshot(t: Tensor) -> Tensor:
+    """The present value of `t` with its present history, apart from writes to come. Costs no copy: nodes are values."""
+    out = Tensor.__new__(Tensor)
+    out._storage = Storage(t._node())
+    out._shape = t._shape
+    out._dtype = t._dtype
+    out._requires_grad = t._requires_grad
+    if t._requires_grad:
+        fn, nr = edge(t)
+        out._grad_fn = fn if not isinstance(fn, AccumulateGrad) else None
+        out._accumulator = fn if isinstance(fn, AccumulateGrad) else None
+        out._output_nr = nr
+    return out

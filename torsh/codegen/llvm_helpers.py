@@ -1,0 +1,160 @@
+"""Internal LLVM functions that kernels call: the floating remainder, and copies of a few elements."""
+from __future__ import annotations
+
+#: type -> (integer type, bits, bits of the stored significand, 2**k below which the quick remainder is exact, infinity)
+_FORMAT = {"float": ("i32", 32, 23, "0x4150000000000000", "0x7FF0000000000000"),
+           "double": ("i64", 64, 52, "0x4320000000000000", "0x7FF0000000000000")}
+
+
+def fmod_helper(t: str, lanes: int) -> tuple[str, dict[str, str]]:
+    """The name and text of a function giving C's fmod on `lanes` lanes of `float` or `double`.
+
+    Where the quotient is below 2**22 (2**51) one fused multiply-add gives the exact remainder: the truncated quotient
+    is right or one too large, and either way the difference is representable. Other lanes take long division."""
+    name = f"torsh_fmod_{t}_{lanes}"
+    exact = f"torsh_fmod_exact_{t}"
+    limit, infinity = _FORMAT[t][3:]
+    v, b = (t, "i1") if lanes == 1 else (f"<{lanes} x {t}>", f"<{lanes} x i1>")
+
+    def c(value: str, of: str = t) -> str:
+        return value if lanes == 1 else f"splat ({of} {value})"
+
+    if lanes == 1:
+        some = "  %some = freeze i1 %slow\n"
+        step = f"  %done = call {t} @{exact}({t} %x, {t} %y)\n  br label %out\n"
+        loop = f"long:\n{step}"
+        last = "long"
+    else:
+        some = f"  %some = call i1 @llvm.vector.reduce.or({b} %slow)\n"
+        last = "next"
+        loop = f"""long:
+  br label %lane
+lane:
+  %i = phi i64 [ 0, %long ], [ %i1, %next ]
+  %r = phi {v} [ %quick, %long ], [ %done, %next ]
+  %is = extractelement {b} %slow, i64 %i
+  br i1 %is, label %divide, label %next
+divide:
+  %xi = extractelement {v} %x, i64 %i
+  %yi = extractelement {v} %y, i64 %i
+  %ri = call {t} @{exact}({t} %xi, {t} %yi)
+  %r1 = insertelement {v} %r, {t} %ri, i64 %i
+  br label %next
+next:
+  %done = phi {v} [ %r, %lane ], [ %r1, %divide ]
+  %i1 = add i64 %i, 1
+  %more = icmp ult i64 %i1, {lanes}
+  br i1 %more, label %lane, label %out
+"""
+    text = f"""define internal {v} @{name}({v} %a, {v} %b) #0 {{
+entry:
+  %x = call {v} @llvm.fabs({v} %a)
+  %y = call {v} @llvm.fabs({v} %b)
+  %finite = fcmp olt {v} %x, {c(infinity)}
+  %divides = fcmp ogt {v} %y, {c('0.0')}
+  %ok = and {b} %finite, %divides
+  %q = fdiv {v} %x, %y
+  %small = fcmp olt {v} %q, {c(limit)}
+  %n = call {v} @llvm.trunc({v} %q)
+  %n1 = fneg {v} %n
+  %d = call {v} @llvm.fma({v} %n1, {v} %y, {v} %x)
+  %under = fcmp olt {v} %d, {c('0.0')}
+  %up = fadd {v} %d, %y
+  %d1 = select {b} %under, {v} %up, {v} %d
+  %huge = fcmp oeq {v} %y, {c(infinity)}
+  %quick = select {b} %huge, {v} %x, {v} %d1
+  %large = xor {b} %small, {c('true', 'i1')}
+  %slow = and {b} %large, %ok
+{some}  br i1 %some, label %long, label %out
+{loop}out:
+  %res = phi {v} [ %quick, %entry ], [ %done, %{last} ]
+  %signed = call {v} @llvm.copysign({v} %res, {v} %a)
+  %z = select {b} %ok, {v} %signed, {v} {c('0x7FF8000000000000')}
+  ret {v} %z
+}}
+"""
+    return name, {name: text, exact: _fmod_exact(exact, t)}
+
+
+def _fmod_exact(name: str, t: str) -> str:
+    """Long division of the significands, one bit of the quotient a step; 0 < x, y finite."""
+    i, bits, m = _FORMAT[t][:3]
+    hidden, fraction, lead = 1 << m, (1 << m) - 1, bits - 1 - m
+    parts = "".join(f"""  %{v}0 = bitcast {t} %{v} to {i}
+  %{v}exp = lshr {i} %{v}0, {m}
+  %{v}frac = and {i} %{v}0, {fraction}
+  %{v}sub = icmp eq {i} %{v}exp, 0
+  %{v}zeros = call {i} @llvm.ctlz({i} %{v}frac, i1 false)
+  %{v}shift = sub {i} %{v}zeros, {lead}
+  %{v}ms = shl {i} %{v}frac, %{v}shift
+  %{v}mn = or {i} %{v}frac, {hidden}
+  %{v}es = sub {i} 1, %{v}shift
+  %{v}m = select i1 %{v}sub, {i} %{v}ms, {i} %{v}mn
+  %{v}e = select i1 %{v}sub, {i} %{v}es, {i} %{v}exp
+""" for v in "xy")
+    return f"""define internal {t} @{name}({t} %x, {t} %y) #0 {{
+entry:
+  %less = fcmp olt {t} %x, %y
+  br i1 %less, label %as_is, label %start
+as_is:
+  ret {t} %x
+start:
+{parts}  br label %step
+step:
+  %mant = phi {i} [ %xm, %start ], [ %next, %step ]
+  %e = phi {i} [ %xe, %start ], [ %e1, %step ]
+  %fits = icmp uge {i} %mant, %ym
+  %less1 = sub {i} %mant, %ym
+  %r = select i1 %fits, {i} %less1, {i} %mant
+  %last = icmp eq {i} %e, %ye
+  %next = shl {i} %r, 1
+  %e1 = sub {i} %e, 1
+  br i1 %last, label %end, label %step
+end:
+  %zeros = call {i} @llvm.ctlz({i} %r, i1 false)
+  %s = sub {i} %zeros, {lead}
+  %en = sub {i} %ye, %s
+  %shifted = shl {i} %r, %s
+  %frac = and {i} %shifted, {fraction}
+  %ebits = shl {i} %en, {m}
+  %normal = or {i} %frac, %ebits
+  %up = sub {i} %ye, 1
+  %down = sub {i} 1, %ye
+  %left = shl {i} %r, %up
+  %right = lshr {i} %r, %down
+  %isup = icmp sgt {i} %ye, 0
+  %small = select i1 %isup, {i} %left, {i} %right
+  %isnormal = icmp sgt {i} %en, 0
+  %nonzero = icmp ne {i} %r, 0
+  %z = select i1 %isnormal, {i} %normal, {i} %small
+  %z1 = select i1 %nonzero, {i} %z, {i} 0
+  %z2 = bitcast {i} %z1 to {t}
+  ret {t} %z2
+}}
+"""
+
+
+def copy_helper() -> tuple[str, dict[str, str]]:
+    """The name and text of a function copying `bytes` < 512 bytes: at most one move of each power of two."""
+    name = "torsh_copy"
+    sizes = (256, 128, 64, 32, 16, 8, 4, 2, 1)
+    lines = [f"define internal void @{name}(ptr %to, ptr %from, i64 %bytes) #1 {{", "entry:", "  br label %try256"]
+    come_from = "[ 0, %entry ]"
+    for size in sizes:
+        t = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}.get(size) or f"<{size} x i8>"
+        after = f"try{size // 2}" if size > 1 else "end"
+        lines += [f"try{size}:",
+                  f"  %at{size} = phi i64 {come_from}",
+                  f"  %bit{size} = and i64 %bytes, {size}",
+                  f"  %has{size} = icmp ne i64 %bit{size}, 0",
+                  f"  br i1 %has{size}, label %copy{size}, label %{after}",
+                  f"copy{size}:",
+                  f"  %from{size} = getelementptr i8, ptr %from, i64 %at{size}",
+                  f"  %to{size} = getelementptr i8, ptr %to, i64 %at{size}",
+                  f"  %value{size} = load {t}, ptr %from{size}, align 1",
+                  f"  store {t} %value{size}, ptr %to{size}, align 1",
+                  f"  %next{size} = add i64 %at{size}, {size}",
+                  f"  br label %{after}"]
+        come_from = f"[ %at{size}, %try{size} ], [ %next{size}, %copy{size} ]"
+    lines += ["end:", "  ret void", "}", ""]
+    return name, {name: "\n".join(lines)}

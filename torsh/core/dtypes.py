@@ -1,0 +1,135 @@
+"""Data types: the ones of PyTorch that ToRSh computes with, and how two of them combine."""
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+
+
+class dtype:
+    """A tensor element type, e.g. `torsh.float32`.
+
+    Attributes: `name`, `itemsize` (bytes), `is_floating_point`, `is_complex`, `is_signed`, `np` (NumPy dtype).
+    """
+    __slots__ = ("name", "np", "itemsize", "is_floating_point", "is_complex", "is_signed", "category", "rank", "title")
+
+    def __init__(self, name: str, np_dtype: object, category: int, rank: int, title: str) -> None:
+        self.name = name
+        self.np = np.dtype(np_dtype)  # type: ignore[call-overload]
+        self.itemsize = self.np.itemsize
+        self.category = category  # 0 bool, 1 integer, 2 floating, 3 complex
+        self.rank = rank
+        self.is_floating_point = category == 2
+        self.is_complex = category == 3
+        self.is_signed = name not in ("bool", "uint8")
+        self.title = title  # "Float" in torch.FloatTensor
+
+    def __repr__(self) -> str:
+        return "torsh." + self.name
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return by_name, (self.name,)
+
+    def to_real(self) -> "dtype":
+        """The real type of the same precision (`complex64` -> `float32`); real types give themselves."""
+        return {complex64: float32, complex128: float64}.get(self, self)
+
+    def to_complex(self) -> "dtype":
+        """The complex type of the same precision (`float64` -> `complex128`)."""
+        return complex128 if self in (float64, complex128) else complex64
+
+
+bool_ = dtype("bool", np.bool_, 0, 0, "Bool")
+uint8 = dtype("uint8", np.uint8, 1, 1, "Byte")
+int8 = dtype("int8", np.int8, 1, 2, "Char")
+int16 = dtype("int16", np.int16, 1, 3, "Short")
+int32 = dtype("int32", np.int32, 1, 4, "Int")
+int64 = dtype("int64", np.int64, 1, 5, "Long")
+float16 = dtype("float16", np.float16, 2, 6, "Half")
+bfloat16 = dtype("bfloat16", ml_dtypes.bfloat16, 2, 7, "BFloat16")
+float32 = dtype("float32", np.float32, 2, 8, "Float")
+float64 = dtype("float64", np.float64, 2, 9, "Double")
+complex64 = dtype("complex64", np.complex64, 3, 10, "ComplexFloat")
+complex128 = dtype("complex128", np.complex128, 3, 11, "ComplexDouble")
+
+ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64, complex128)
+_BY_NAME = {d.name: d for d in ALL}
+_BY_NP = {d.np: d for d in ALL}
+
+
+def by_name(name: str) -> dtype:
+    return _BY_NAME[name]
+
+
+def from_numpy(np_dtype: object) -> dtype:
+    """The ToRSh dtype of a NumPy dtype.
+
+    Raises TypeError for types without a counterpart (strings, objects, unsigned integers wider than 8 bits).
+    """
+    found = _BY_NP.get(np.dtype(np_dtype))  # type: ignore[call-overload]
+    if found is None:
+        raise TypeError(f"can't convert np.ndarray of type {np.dtype(np_dtype)}: "  # type: ignore[call-overload]
+                        f"the supported types are {', '.join(d.name for d in ALL)}")
+    return found
+
+
+def _promote(a: dtype, b: dtype) -> dtype:
+    if a is b:
+        return a
+    if a.category != b.category:
+        lo, hi = (a, b) if a.category < b.category else (b, a)
+        if hi.category == 3 and lo is float64:
+            return complex128
+        return hi
+    if a.category == 1:
+        if uint8 in (a, b):  # unsigned with signed: the signed type, but int8 cannot hold it
+            other = b if a is uint8 else a
+            return int16 if other is int8 else other
+        return a if a.rank > b.rank else b
+    if a.category == 2 and {a, b} == {float16, bfloat16}:
+        return float32
+    return a if a.rank > b.rank else b
+
+
+PROMOTE: dict[tuple[dtype, dtype], dtype] = {(a, b): _promote(a, b) for a in ALL for b in ALL}
+
+
+def promote_types(type1: dtype, type2: dtype) -> dtype:
+    """The smallest type to which both can be converted, by PyTorch's rules.
+
+    >>> promote_types(int32, float16)
+    torsh.float16
+    """
+    return PROMOTE[type1, type2]
+
+
+class _Default:
+    """The process-wide default floating type (`set_default_dtype`)."""
+    dtype = float32
+
+
+def get_default_dtype() -> dtype:
+    """The floating type that creation functions and Python floats use."""
+    return _Default.dtype
+
+
+def set_default_dtype(d: dtype) -> None:
+    """Set the default floating type.
+
+    Raises TypeError unless `d` is a floating type.
+    """
+    if not isinstance(d, dtype) or not d.is_floating_point:
+        raise TypeError("only floating-point types are supported as the default type")
+    _Default.dtype = d
+
+
+def of_scalar(value: object) -> dtype:
+    """The type a Python number has when nothing else decides (bool, int64, default float, default complex)."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool_
+    if isinstance(value, (int, np.integer)):
+        return int64
+    if isinstance(value, (float, np.floating)):
+        return _Default.dtype
+    if isinstance(value, (complex, np.complexfloating)):
+        return _Default.dtype.to_complex()
+    raise TypeError(f"expected a number, got {type(value).__name__}")

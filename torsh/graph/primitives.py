@@ -1,0 +1,263 @@
+"""The primitive operations: what the compiler knows, each with its NumPy meaning.
+
+Everything else expands to these. Arguments (`node.arg`):
+
+- const: the Python number. cast: the target dtype (also `node.dtype`). iota: none.
+- view: (shape, strides, offset) in elements of the source's contiguous memory. assign: the same, for the region
+  of the first source that the second (of that shape) replaces.
+- reduce, scan: the axes (sorted), the axis.
+- gather: (shape, strides, offset, index_strides, index_sizes): output element i is read at
+  offset + sum(i * strides) + sum(index_k[i] * index_strides[k]); 0 <= index_k[i] < index_sizes[k] is checked.
+  Sources: base, then one int64 node per index, each broadcastable to `shape`.
+- scatter: the same and a mode ("set", "add", "mul", "max", "min"), for writing `value` (second source) in
+  row-major order.
+- contract: none; sources [batch, m, k] and [batch, k, n] (a batch of 1 broadcasts).
+- host: (function, static arguments, name); `function(*arrays, *static) -> array or tuple of arrays`.
+"""
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import numpy as np
+
+from torsh.core import dtypes
+from torsh.core.dtypes import dtype
+from torsh.core.shapes import Shape, contiguous_strides
+from torsh.graph.node import Node, Op
+
+Array = Any
+
+
+def _strided(memory: Array, shape: Shape, strides: Shape, offset: int) -> Array:
+    flat = memory.reshape(-1)
+    return np.lib.stride_tricks.as_strided(flat[offset:], shape, tuple(s * flat.itemsize for s in strides))
+
+
+LEAF = Op("leaf", "leaf")
+CONST = Op("const", "const", lambda node: np.asarray(node.arg).astype(node.dtype.np))
+EMPTY = Op("empty", "empty", lambda node: np.zeros(node.shape, node.dtype.np))
+IOTA = Op("iota", "iota", lambda node: np.arange(node.numel, dtype=np.int64).reshape(node.shape))
+VIEW = Op("view", "view", lambda node, x: _strided(x, *node.arg).copy())
+BITCAST = Op("bitcast", "bitcast", lambda node, x: np.ascontiguousarray(x).view(node.dtype.np).reshape(node.shape))
+
+
+def _assign(node: Node, old: Array, value: Array) -> Array:
+    out = old.copy()
+    _strided(out, *node.arg)[...] = value
+    return out
+
+
+ASSIGN = Op("assign", "assign", _assign)
+
+
+def _addresses(node: Node, indices: tuple[Array, ...]) -> Array:
+    shape, strides, offset, index_strides, index_sizes = node.arg[:5]
+    at = np.full(shape, offset, np.int64)
+    for d, (n, s) in enumerate(zip(shape, strides, strict=True)):
+        at += (np.arange(n) * s).reshape((n,) + (1,) * (len(shape) - d - 1))
+    for index, stride, size in zip(indices, index_strides, index_sizes, strict=True):
+        index = np.broadcast_to(index, shape)
+        if index.size and (index.min() < 0 or index.max() >= size):
+            bad = index.min() if index.min() < 0 else index.max()
+            raise IndexError(f"index {bad} is out of bounds for dimension with size {size}")
+        at += index * stride
+    return at
+
+
+def _gather(node: Node, base: Array, *indices: Array) -> Array:
+    at = _addresses(node, indices)
+    return base.reshape(-1)[at] if at.size else np.empty(at.shape, base.dtype)
+
+
+def _scatter(node: Node, base: Array, value: Array, *indices: Array) -> Array:
+    out = base.copy()
+    at = _addresses(node, indices).reshape(-1)
+    value = np.broadcast_to(value, node.arg[0]).reshape(-1)
+    flat = out.reshape(-1)
+    combine = {"set": None, "add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}[node.arg[5]]
+    if combine is None:
+        flat[at] = value
+    else:
+        combine.at(flat, at, value)
+    return out
+
+
+GATHER = Op("gather", "gather", _gather)
+SCATTER = Op("scatter", "scatter", _scatter)
+
+
+def _wide(x: Array) -> Array:
+    """Half types compute in float32, as compiled kernels do."""
+    return x.astype(np.float32) if x.dtype == np.float16 or x.dtype == dtypes.bfloat16.np else x
+
+
+def _contract(node: Node, a: Array, b: Array) -> Array:
+    with np.errstate(all="ignore"):
+        if a.dtype == np.bool_:
+            return (a[..., :, :, None] & b[..., None, :, :]).any(-2)
+        return np.matmul(_wide(a), _wide(b)).astype(node.dtype.np)
+
+
+CONTRACT = Op("contract", "contract", _contract)
+
+
+def _host(node: Node, *arrays: Array) -> Any:
+    function, static, _ = node.arg
+    return function(*arrays, *static)
+
+
+HOST = Op("host", "host", _host)
+
+# Pointwise operations. Comparisons and logic give bool; all others the dtype of their operands, which agree.
+POINTWISE: dict[str, Op] = {}
+
+
+def _pointwise(name: str, compute: Callable[..., Array]) -> Op:
+    def reference(node: Node, *arrays: Array) -> Array:
+        with np.errstate(all="ignore"):
+            return np.broadcast_to(np.asarray(compute(*map(_wide, arrays))).astype(node.dtype.np, copy=False), node.shape)
+    op = POINTWISE[name] = Op(name, "pointwise", reference)
+    return op
+
+
+def _special(name: str) -> Callable[..., Array]:
+    def compute(*arrays: Array) -> Array:
+        import scipy.special as sp  # a test oracle and start-up cost: only when asked for
+        return getattr(sp, name)(*arrays)
+    return compute
+
+
+def _cdiv(a: Array, b: Array) -> Array:
+    safe = np.where(b == 0, 1, b)
+    return np.where(b == 0, 0, (np.sign(a) * np.sign(safe) * (np.abs(a) // np.abs(safe)))).astype(a.dtype)
+
+
+def _fmod(a: Array, b: Array) -> Array:
+    if a.dtype.kind in "iub":
+        return np.where(b == 0, 0, np.fmod(a, np.where(b == 0, 1, b))).astype(a.dtype)
+    return np.fmod(a, b)
+
+
+NEG = _pointwise("neg", np.negative)
+ABS = _pointwise("abs", np.abs)
+SQRT = _pointwise("sqrt", np.sqrt)
+RSQRT = _pointwise("rsqrt", lambda x: 1 / np.sqrt(x))
+FLOOR = _pointwise("floor", np.floor)
+CEIL = _pointwise("ceil", np.ceil)
+TRUNC = _pointwise("trunc", np.trunc)
+RINT = _pointwise("rint", np.rint)
+NOT = _pointwise("not", np.invert)
+ADD = _pointwise("add", np.add)
+SUB = _pointwise("sub", np.subtract)
+MUL = _pointwise("mul", np.multiply)
+DIV = _pointwise("div", np.divide)
+MAX = _pointwise("max", np.maximum)
+MIN = _pointwise("min", np.minimum)
+AND = _pointwise("and", np.bitwise_and)
+OR = _pointwise("or", np.bitwise_or)
+XOR = _pointwise("xor", np.bitwise_xor)
+SHL = _pointwise("shl", np.left_shift)
+SHR = _pointwise("shr", np.right_shift)
+FMOD = _pointwise("fmod", _fmod)
+CDIV = _pointwise("cdiv", _cdiv)
+EQ = _pointwise("eq", np.equal)
+NE = _pointwise("ne", np.not_equal)
+LT = _pointwise("lt", np.less)
+LE = _pointwise("le", np.less_equal)
+GT = _pointwise("gt", np.greater)
+GE = _pointwise("ge", np.greater_equal)
+WHERE = _pointwise("where", np.where)
+for _name in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "sinh", "cosh", "tanh"):
+    _pointwise(_name, getattr(np, _name))
+for _name, _np_name in (("asin", "arcsin"), ("acos", "arccos"), ("atan", "arctan"), ("asinh", "arcsinh"), ("acosh", "arccosh"),
+                        ("atanh", "arctanh"), ("pow", "power"), ("atan2", "arctan2")):
+    _pointwise(_name, getattr(np, _np_name))
+for _name, _sp_name in (("erf", "erf"), ("erfc", "erfc"), ("sigmoid", "expit")):
+    _pointwise(_name, _special(_sp_name))
+COMPARISONS = frozenset((EQ, NE, LT, LE, GT, GE))
+
+
+def _cast(node: Node, x: Array) -> Array:
+    with np.errstate(all="ignore"):
+        if node.dtype.category < 3 and x.dtype.kind == "c":
+            x = x.real
+        if node.dtype.category == 1 and x.dtype.kind not in "iub":  # through int64, as kernels do: no undefined narrowing
+            x = np.trunc(x.astype(np.float64)).astype(np.int64)
+        return x.astype(node.dtype.np)
+
+
+CAST = Op("cast", "pointwise", _cast)
+
+
+# Reductions and scans.
+REDUCE: dict[str, Op] = {}
+
+
+def _reduce(name: str, fold: Callable[[Array, Shape, Node], Array]) -> Op:
+    def reference(node: Node, x: Array) -> Array:
+        with np.errstate(all="ignore"):
+            return np.asarray(fold(_wide(x), node.arg, node)).astype(node.dtype.np, copy=False).reshape(node.shape)
+    op = REDUCE[name] = Op("reduce_" + name, "reduce", reference)
+    return op
+
+
+def _arg(pick: Callable[..., Array]) -> Callable[[Array, Shape, Node], Array]:
+    def fold(x: Array, axes: Shape, node: Node) -> Array:
+        kept = tuple(i for i in range(x.ndim) if i not in axes)
+        moved = x.transpose(kept + axes)
+        return pick(moved.reshape(moved.shape[:len(kept)] + (-1,)), axis=-1)
+    return fold
+
+
+R_SUM = _reduce("sum", lambda x, axes, node: x.sum(axes, dtype=None if x.dtype.kind in "fc" else node.dtype.np))
+R_PROD = _reduce("prod", lambda x, axes, node: x.prod(axes, dtype=None if x.dtype.kind in "fc" else node.dtype.np))
+R_MAX = _reduce("max", lambda x, axes, node: x.max(axes))
+R_MIN = _reduce("min", lambda x, axes, node: x.min(axes))
+R_ARGMAX = _reduce("argmax", _arg(np.argmax))
+R_ARGMIN = _reduce("argmin", _arg(np.argmin))
+R_ANY = _reduce("any", lambda x, axes, node: x.any(axes))
+R_ALL = _reduce("all", lambda x, axes, node: x.all(axes))
+SCAN_SUM = Op("scan_sum", "scan", lambda node, x: np.cumsum(_wide(x), node.arg, dtype=None if x.dtype.kind in "fc" else node.dtype.np).astype(node.dtype.np))
+SCAN_PROD = Op("scan_prod", "scan", lambda node, x: np.cumprod(_wide(x), node.arg, dtype=None if x.dtype.kind in "fc" else node.dtype.np).astype(node.dtype.np))
+
+
+def const(value: Any, dt: dtype) -> Node:
+    """A scalar of type `dt`. Plans take it as a run-time argument, so another value is another argument, not another plan."""
+    return Node(CONST, (), value, (), dt)
+
+
+def cast(node: Node, dt: dtype) -> Node:
+    if node.dtype is dt:
+        return node
+    if node.op is CONST:
+        value = node.arg
+        if dt.category < 3 and isinstance(value, complex):
+            value = value.real
+        return const(bool(value) if dt.category == 0 else int(value) if dt.category == 1 else value, dt)
+    return Node(CAST, (node,), None, node.shape, dt)
+
+
+def view(node: Node, shape: Shape, strides: Shape, offset: int) -> Node:
+    """Reading `node`'s memory through a view; the node itself when the view is all of it as it is."""
+    if offset == 0 and shape == node.shape and strides == contiguous_strides(shape):
+        return node
+    return Node(VIEW, (node,), (shape, strides, offset), shape, node.dtype)
+
+
+def expand(node: Node, shape: Shape) -> Node:
+    """Broadcast to `shape` by reading with strides of 0."""
+    if node.shape == shape:
+        return node
+    own = contiguous_strides(node.shape)
+    lead = len(shape) - len(node.shape)
+    strides = (0,) * lead + tuple(0 if n == 1 and m != 1 else s for n, m, s in zip(node.shape, shape[lead:], own, strict=True))
+    return Node(VIEW, (node,), (shape, strides, 0), shape, node.dtype)
+
+
+def reshape(node: Node, shape: Shape) -> Node:
+    return view(node, shape, contiguous_strides(shape), 0)
+
+
+def host(function: Callable[..., Any], name: str, srcs: tuple[Node, ...], shape: Shape, dt: dtype, static: tuple[Any, ...] = ()) -> Node:
+    """One output computed by a host library."""
+    return Node(HOST, srcs, (function, static, name), shape, dt)

@@ -1,0 +1,268 @@
+"""From a call with tensors to a node: promotion, recording, in-place and `out=` forms, and the public names.
+
+`public` is how an operation gets its names: `torsh.f`, `Tensor.f`, `Tensor.f_` and `out=` all come from one function.
+"""
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any, Callable, TypeVar
+
+from torsh.autograd.grad_mode import state
+from torsh.autograd.graph import grad_fn, needs_record, record, requires_grad, snapshot
+from torsh.core import dtypes
+from torsh.core.dtypes import PROMOTE, dtype
+from torsh.core.shapes import Shape, broadcast
+from torsh.graph.node import Node, Op, several
+from torsh.graph.primitives import CAST, cast, const, expand
+from torsh.tensor.tensor import Tensor, wrap
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: torsh.<name> for every public function of the operation families.
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+
+
+def apply(op: Op, tensors: tuple[Tensor, ...], arg: Any, shape: Shape, dt: dtype, nodes: tuple[Node, ...] | None = None) -> Tensor:
+    """One output: make the node, record the call. `nodes` are the sources when they differ from the tensors' own nodes."""
+    if nodes is None:
+        nodes = tuple([t._node() for t in tensors])
+    out = wrap(Node(op, nodes, arg, shape, dt))
+    _finish(op, arg, tensors, (out,))
+    return out
+
+
+def apply_several(op: Op, tensors: tuple[Tensor, ...], arg: Any, outputs: tuple[tuple[Shape, dtype], ...],
+                  nodes: tuple[Node, ...] | None = None) -> tuple[Tensor, ...]:
+    """Several outputs of one node."""
+    if nodes is None:
+        nodes = tuple([t._node() for t in tensors])
+    outs = tuple([wrap(n) for n in several(op, nodes, arg, outputs)])
+    _finish(op, arg, tensors, outs)
+    return outs
+
+
+def _finish(op: Op, arg: Any, tensors: tuple[Tensor, ...], outs: tuple[Tensor, ...]) -> None:
+    if state.enabled:
+        if op.vjp is not None and needs_record(tensors):
+            record(op, arg, tensors, outs)
+    elif state.inference:
+        for o in outs:
+            o._inference = True
+
+
+def recorded(op: Op, arg: Any, tensors: tuple[Tensor, ...], out: Tensor) -> Tensor:
+    """Record `out`, made by hand from `tensors`, as a result of `op`."""
+    _finish(op, arg, tensors, (out,))
+    return out
+
+
+def scalar_tensor(value: Any, dt: dtype) -> Tensor:
+    """A 0-dimensional tensor of a Python number."""
+    return wrap(const(value, dt))
+
+
+def result_type_of(a: Any, b: Any) -> dtype:
+    """PyTorch's promotion of two operands: tensors with dimensions outrank 0-dimensional ones, those outrank numbers,
+    within one category."""
+    ta, tb = isinstance(a, Tensor), isinstance(b, Tensor)
+    if ta and tb:
+        da, db = a._dtype, b._dtype
+        if da is db:
+            return da
+        pa, pb = bool(a._shape), bool(b._shape)
+        if pa == pb:
+            return PROMOTE[da, db]
+        high, low = (da, db) if pa else (db, da)
+        return high if low.category <= high.category else PROMOTE[high, low]
+    if not ta and not tb:
+        return PROMOTE[dtypes.of_scalar(a), dtypes.of_scalar(b)]
+    tensor, number = (a, b) if ta else (b, a)
+    own, other = tensor._dtype, dtypes.of_scalar(number)
+    if other.category <= own.category:
+        return own
+    return own.to_complex() if other.category == 3 and own.category == 2 else other
+
+
+def operand(x: Any, dt: dtype, what: str) -> Node:
+    """The node of an operand (tensor or number) as type `dt`. Raises TypeError for anything else."""
+    if isinstance(x, Tensor):
+        return cast(x._node(), dt)
+    try:
+        return const(dt.np.type(x).item() if dt.category == 1 and not isinstance(x, int) else x, dt)
+    except (TypeError, ValueError):
+        raise TypeError(f"{what}(): expected a Tensor or a number, got {type(x).__name__}") from None
+
+
+def shape_of(x: Any) -> Shape:
+    return x._shape if isinstance(x, Tensor) else ()
+
+
+def tensors_of(*xs: Any) -> tuple[Tensor, ...]:
+    """The operands as tensors for recording; a number becomes a tensor that needs no gradient."""
+    return tuple([x if isinstance(x, Tensor) else scalar_tensor(x, dtypes.of_scalar(x)) for x in xs])
+
+
+def pointwise(op: Op, args: tuple[Any, ...], compute: dtype, result: dtype, what: str, arg: Any = None) -> Tensor:
+    """A pointwise call: operands cast to `compute`, broadcast, and an output of type `result`."""
+    shape: Shape = ()
+    for x in args:
+        s = shape_of(x)
+        if s != shape:
+            shape = broadcast(shape, s, what) if shape else s if s else shape
+    nodes = tuple([operand(x, compute, what) for x in args])
+    out = wrap(Node(op, nodes, arg, shape, result))
+    if state.enabled:
+        if op.vjp is not None:
+            for x in args:
+                if isinstance(x, Tensor) and (x._requires_grad or (x._base is not None and requires_grad(x))):
+                    record(op, arg, tensors_of(*args), (out,))
+                    break
+    elif state.inference:
+        out._inference = True
+    return out
+
+
+# ---- in place and out=
+
+
+def copy_into(target: Tensor, value: Tensor, what: str) -> Tensor:
+    """`target` in place becomes `value` (broadcast and cast to it), with autograd's rules for in-place writes.
+
+    Raises RuntimeError for a leaf that requires grad, a shape that does not broadcast to the target's, a type that
+    cannot be cast to the target's, and a target whose elements overlap.
+    """
+    if value._shape != target._shape:
+        if broadcast(value._shape, target._shape, what) != target._shape:
+            raise RuntimeError(f"{what}: output with shape {list(target._shape)} doesn't match the broadcast shape "
+                               f"{list(broadcast(value._shape, target._shape, what))}")
+    if value._dtype.category > target._dtype.category:
+        raise RuntimeError(f"{what}: result type {value._dtype.title} can't be cast to the desired output type {target._dtype.title}")
+    if target._strides is not None and any(s == 0 and n > 1 for s, n in zip(target._strides, target._shape, strict=True)):
+        raise RuntimeError(f"{what}: unsupported operation: more than one element of the written-to tensor refers to a single memory "
+                           "location. Please clone() the tensor before performing the operation.")
+    check_writable(target)
+    tracked = needs_record((value, target))
+    node = expand(cast(value._node(), target._dtype), target._shape)
+    if tracked:
+        if value._shape != target._shape:
+            value = value.expand(target._shape)  # type: ignore[attr-defined]
+        if value._dtype is not target._dtype:
+            value = value.to(target._dtype)  # type: ignore[attr-defined]
+        rebase(target, value, node)
+    else:
+        target._write(node)
+    return target
+
+
+def check_writable(target: Tensor) -> None:
+    """Raises RuntimeError when autograd forbids writing to `target` in place."""
+    if not state.enabled or not target._requires_grad:
+        if target._inference and not state.inference:
+            raise RuntimeError("Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a "
+                               "normal tensor before doing inplace update.")
+        return
+    if target._base is not None:
+        if target._base._requires_grad and grad_fn(target._base) is None:
+            raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+    elif target._grad_fn is None:
+        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+
+
+#: Set by `ops.views`: gives `target` (or its base) the history of having been overwritten by `value`.
+rebase: Callable[[Tensor, Tensor, Node], None]
+
+
+def write_out(out: Tensor, value: Tensor, what: str) -> Tensor:
+    """`out=`: put `value` into `out`, which takes its shape. Raises RuntimeError when autograd would have to record it."""
+    if not isinstance(out, Tensor):
+        raise TypeError(f"{what}(): argument 'out' must be Tensor, not {type(out).__name__}")
+    if state.enabled and (value._requires_grad or out._requires_grad):
+        raise RuntimeError(f"{what}(): functions with out=... arguments don't support automatic differentiation, but one of the "
+                           "arguments requires grad.")
+    if out._shape != value._shape:
+        out.resize_(value._shape)  # type: ignore[attr-defined]
+    return copy_into(out, value, what)
+
+
+def public(*names: str, function: bool = True, method: bool = True, inplace: bool = False, out: bool = False) -> Callable[[F], F]:
+    """Decorator: gives a function its public names.
+
+    `function`: `torsh.name`; `method`: `Tensor.name`; `inplace`: `Tensor.name_` (and `torsh.name_`), the result written
+    into the first argument; `out`: an `out=` argument (a tuple for several results). Several names are synonyms.
+    """
+    def register(f: F) -> F:
+        for name in names or (f.__name__.rstrip("_") if not f.__name__.endswith("_") else f.__name__,):
+            shown = _with_out(f, name) if out else f
+            if function:
+                FUNCTIONS[name] = shown
+            if method:
+                setattr(Tensor, name, shown)
+            if inplace:
+                written = _in_place(f, name + "_")
+                setattr(Tensor, name + "_", written)
+                if function:
+                    FUNCTIONS[name + "_"] = written
+        return f
+    return register
+
+
+def _with_out(f: Callable[..., Any], name: str) -> Callable[..., Any]:
+    @functools.wraps(f)
+    def call(*args: Any, out: Any = None, **kwargs: Any) -> Any:
+        if out is None:
+            return f(*args, **kwargs)
+        value = f(*args, **kwargs)
+        if isinstance(value, tuple):
+            written = [write_out(o, v, name) for o, v in zip(out, value, strict=True)]
+            return type(value)(*written) if hasattr(value, "_fields") else tuple(written)
+        return write_out(out, value, name)
+    call.__name__ = name
+    call.__kwdefaults__ = {"out": None}
+    return call
+
+
+def _in_place(f: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def call(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        check_writable(self)
+        source = snapshot(self) if needs_record((self,)) else self
+        return copy_into(self, f(source, *args, **kwargs), name)
+    call.__name__ = name
+    call.__doc__ = f"In-place form of `{name[:-1]}`."
+    return call
+
+
+def signature(f: Callable[..., Any]) -> inspect.Signature:
+    """The call signature of a public function (with `out` where it has one)."""
+    return inspect.signature(f)
+
+
+def coarse(name: str, function: Callable[..., Any], vjp: Callable[..., Any] | None, save_inputs: tuple[int, ...] = (),
+           save_output: bool = False, grad_name: str | None = None) -> Op:
+    """A coarse operation: `function(*tensors, *arg)` says in tensor operations what it computes."""
+    def expand_nodes(node: Node, *srcs: Node) -> Any:
+        enabled, inference = state.enabled, state.inference
+        state.enabled, state.inference = False, False
+        try:
+            found = function(*[wrap(s) for s in srcs], *node.arg)
+        finally:
+            state.enabled, state.inference = enabled, inference
+        return tuple(t._node() for t in found) if isinstance(found, (tuple, list)) else found._node()
+    return Op(name, "coarse", None, expand_nodes, vjp, save_inputs, save_output, grad_name)
+
+
+def cast_tensor(t: Tensor, dt: dtype) -> Tensor:
+    """`t` as another type, differentiably; `t` itself if it has that type."""
+    if t._dtype is dt:
+        return t
+    return recorded(CAST, None, (t,), wrap(cast(t._node(), dt)))
+
+
+def _cast_vjp(ctx: Any, g: Tensor) -> Tensor:
+    return cast_tensor(g, ctx.dtypes[0])
+
+
+CAST.vjp = _cast_vjp
+CAST.grad_name = "ToCopyBackward0"
+__all__ = ["FUNCTIONS", "apply", "apply_several", "cast_tensor", "coarse", "copy_into", "operand", "pointwise", "public", "recorded",
+           "result_type_of", "scalar_tensor", "shape_of", "tensors_of", "write_out"]

@@ -1,0 +1,184 @@
+"""Matrix products: one contraction primitive, [batch, m, k] times [batch, k, n], and PyTorch's forms of it."""
+from __future__ import annotations
+
+from typing import Any
+
+from torsh.autograd.graph import GradNode
+from torsh.core.dtypes import dtype
+from torsh.core.shapes import broadcast, numel
+from torsh.graph.node import Node
+from torsh.graph.primitives import CONTRACT
+from torsh.ops.dispatch import apply, public, wrap
+from torsh.ops.pointwise import conj_if
+from torsh.ops.reduce import sum_to
+from torsh.tensor.tensor import Tensor
+
+
+def _contract_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    a, b = ctx[0], ctx[1]
+    ga = contract(g, conj_if(b).transpose(1, 2)) if ctx.needs[0] else None  # type: ignore[attr-defined]
+    gb = contract(conj_if(a).transpose(1, 2), g) if ctx.needs[1] else None  # type: ignore[attr-defined]
+    return (None if ga is None else sum_to(ga, ctx.shapes[0])), (None if gb is None else sum_to(gb, ctx.shapes[1]))
+
+
+CONTRACT.vjp, CONTRACT.save_inputs, CONTRACT.grad_name = _contract_vjp, (0, 1), "BmmBackward0"
+
+
+def contract(a: Tensor, b: Tensor) -> Tensor:
+    """[batch, m, k] times [batch, k, n]; a batch of 1 broadcasts. The caller has checked shapes and dtypes."""
+    return apply(CONTRACT, (a, b), None, (max(a._shape[0], b._shape[0]) if 0 not in (a._shape[0], b._shape[0]) else 0, a._shape[1], b._shape[2]), a._dtype)
+
+
+def _same_type(what: str, a: Tensor, b: Tensor) -> dtype:
+    if a._dtype is not b._dtype:
+        raise RuntimeError(f"{what}: expected m1 and m2 to have the same dtype, but got: {a._dtype.name} != {b._dtype.name}")
+    return a._dtype
+
+
+def _check_2d(what: str, a: Tensor, b: Tensor) -> None:
+    if len(a._shape) != 2 or len(b._shape) != 2:
+        raise RuntimeError(f"{what}: the matrices must be 2-D, got shapes {list(a._shape)} and {list(b._shape)}")
+    if a._shape[1] != b._shape[0]:
+        raise RuntimeError(f"{what}: mat1 and mat2 shapes cannot be multiplied ({a._shape[0]}x{a._shape[1]} and {b._shape[0]}x{b._shape[1]})")
+
+
+@public(out=True)
+def mm(input: Tensor, mat2: Tensor) -> Tensor:
+    """[m, k] times [k, n]. Raises RuntimeError for other shapes and for different dtypes."""
+    _check_2d("mm", input, mat2)
+    _same_type("mm", input, mat2)
+    return contract(input.unsqueeze(0), mat2.unsqueeze(0)).squeeze(0)  # type: ignore[attr-defined,no-any-return]
+
+
+@public(out=True)
+def bmm(input: Tensor, mat2: Tensor) -> Tensor:
+    """[b, m, k] times [b, k, n]. Raises RuntimeError for other shapes and for different dtypes."""
+    a, b = input._shape, mat2._shape
+    if len(a) != 3 or len(b) != 3:
+        raise RuntimeError(f"bmm: batch1 and batch2 must be 3D tensors, got shapes {list(a)} and {list(b)}")
+    if a[0] != b[0] or a[2] != b[1]:
+        raise RuntimeError(f"bmm: Expected size for first two dimensions of batch2 tensor to be: [{a[0]}, {a[2]}] but got: [{b[0]}, {b[1]}].")
+    _same_type("bmm", input, mat2)
+    return contract(input, mat2)
+
+
+@public(out=True)
+def mv(input: Tensor, vec: Tensor) -> Tensor:
+    """[m, k] times [k]. Raises RuntimeError for other shapes."""
+    if len(input._shape) != 2 or len(vec._shape) != 1 or input._shape[1] != vec._shape[0]:
+        raise RuntimeError(f"mv: size mismatch, got input {list(input._shape)}, vec {list(vec._shape)}")
+    return mm(input, vec.unsqueeze(1)).squeeze(1)  # type: ignore[attr-defined,no-any-return]
+
+
+@public(out=True)
+def dot(input: Tensor, tensor: Tensor) -> Tensor:
+    """The sum of products of two vectors. Raises RuntimeError for other shapes and for different dtypes."""
+    if len(input._shape) != 1 or len(tensor._shape) != 1:
+        raise RuntimeError(f"1D tensors expected, but got {len(input._shape)}D and {len(tensor._shape)}D tensors")
+    if input._shape != tensor._shape:
+        raise RuntimeError(f"inconsistent tensor size, expected tensor {list(input._shape)} and src {list(tensor._shape)} to have the same number of "
+                           f"elements, but got {input._shape[0]} and {tensor._shape[0]} elements respectively")
+    if input._dtype is not tensor._dtype:
+        raise RuntimeError(f"dot : expected both vectors to have same dtype, but found {input._dtype.title} and {tensor._dtype.title}")
+    return (input * tensor).sum(dtype=input._dtype)  # type: ignore[attr-defined,no-any-return]
+
+
+public("vdot")(lambda input, other: dot(conj_if(input), other))
+public("inner")(lambda input, other: input * other if not input._shape or not other._shape else _inner(input, other))
+public("outer", "ger", out=True)(lambda input, vec2: input.unsqueeze(1) * vec2)
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    if a._shape[-1] != b._shape[-1]:
+        raise RuntimeError(f"inner() the last dimension must match on both input tensors but got shapes {list(a._shape)} and {list(b._shape)}")
+    rows = matmul(a.reshape(-1, a._shape[-1]), b.reshape(-1, b._shape[-1]).t())  # type: ignore[attr-defined]
+    return rows.reshape(*a._shape[:-1], *b._shape[:-1])  # type: ignore[attr-defined,no-any-return]
+
+
+@public(out=True)
+def matmul(input: Tensor, other: Tensor) -> Tensor:
+    """The matrix product with NumPy's rules: vectors gain a dimension for the product, batch dimensions broadcast.
+
+    Raises RuntimeError for 0-dimensional operands, sizes that do not meet, and different dtypes.
+    """
+    a, b = input._shape, other._shape
+    if not a or not b:
+        raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D")
+    k = b[0] if len(b) == 1 else b[-2]
+    if a[-1] != k:
+        ra = f"{numel(a[:-1])}x{a[-1]}" if len(b) <= 2 else str(list(a))
+        rb = f"{b[0]}x{b[1]}" if len(b) == 2 else str(list(b))
+        raise RuntimeError(f"matmul: mat1 and mat2 shapes cannot be multiplied ({ra} and {rb})")
+    _same_type("matmul", input, other)
+    if len(a) == 1 and len(b) == 1:
+        return dot(input, other)
+    if len(a) == 2 and len(b) == 2:
+        return mm(input, other)
+    if len(b) == 1:
+        return matmul(input, other.unsqueeze(1)).squeeze(-1)  # type: ignore[attr-defined,no-any-return]
+    if len(a) == 1:
+        return matmul(input.unsqueeze(0), other).squeeze(-2)  # type: ignore[attr-defined,no-any-return]
+    if len(b) == 2:  # one matrix for every batch: fold the batch into the rows
+        return mm(input.reshape(-1, a[-1]), other).reshape(*a[:-1], b[-1])  # type: ignore[attr-defined,no-any-return]
+    batch = broadcast(a[:-2], b[:-2], "matmul")
+    x = input.expand(*batch, *a[-2:]).reshape(-1, *a[-2:]) if len(a) > 2 else input.unsqueeze(0)  # type: ignore[attr-defined]
+    y = other.expand(*batch, *b[-2:]).reshape(-1, *b[-2:])  # type: ignore[attr-defined]
+    return contract(x, y).reshape(*batch, a[-2], b[-1])  # type: ignore[attr-defined,no-any-return]
+
+
+def _scaled(t: Tensor, factor: Any) -> Tensor:
+    return t if factor == 1 else t * factor
+
+
+@public(inplace=True, out=True)
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """`beta * input + alpha * (mat1 @ mat2)`; with beta 0, input is not read."""
+    product = _scaled(mm(mat1, mat2), alpha)
+    return product if beta == 0 else _scaled(input, beta) + product
+
+
+@public(inplace=True, out=True)
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """`beta * input + alpha * (mat @ vec)`."""
+    product = _scaled(mv(mat, vec), alpha)
+    return product if beta == 0 else _scaled(input, beta) + product
+
+
+@public(inplace=True, out=True)
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """`beta * input + alpha * outer(vec1, vec2)`."""
+    product = _scaled(vec1.unsqueeze(1) * vec2, alpha)  # type: ignore[attr-defined]
+    return product if beta == 0 else _scaled(input, beta) + product
+
+
+@public(inplace=True, out=True)
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """`beta * input + alpha * bmm(batch1, batch2)`."""
+    product = _scaled(bmm(batch1, batch2), alpha)
+    return product if beta == 0 else _scaled(input, beta) + product
+
+
+@public(inplace=True, out=True)
+def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """`beta * input + alpha * bmm(batch1, batch2).sum(0)`."""
+    product = _scaled(bmm(batch1, batch2).sum(0), alpha)  # type: ignore[attr-defined]
+    return product if beta == 0 else _scaled(input, beta) + product
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`input @ weight.T + bias`: [..., in] times [out, in] gives [..., out].
+
+    Raises RuntimeError when the last dimension of the input is not the weight's.
+    """
+    x, w = input._shape, weight._shape
+    if not x or x[-1] != w[-1]:
+        raise RuntimeError(f"linear: expected last dimension {w[-1]}, got {x[-1] if x else 'a 0-dimensional tensor'} (input {list(x)}, weight {list(w)}): "
+                           f"mat1 and mat2 shapes cannot be multiplied ({numel(x[:-1])}x{x[-1] if x else 1} and {w[-1]}x{w[0]})")
+    out = matmul(input, weight.t())  # type: ignore[attr-defined]
+    return out if bias is None else out + bias
+
+
+Tensor.__matmul__ = matmul  # type: ignore[attr-defined]
+Tensor.__rmatmul__ = lambda self, other: matmul(other, self)  # type: ignore[attr-defined]
+Tensor.__imatmul__ = lambda self, other: self.copy_(matmul(self, other))  # type: ignore[attr-defined]
+__all__ = ["Node", "wrap"]

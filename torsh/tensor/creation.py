@@ -1,0 +1,296 @@
+"""Making tensors: from Python data, from NumPy, and filled by a rule."""
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import numpy as np
+
+from torsh.core import devices, dtypes
+from torsh.core.dtypes import bool_, dtype, get_default_dtype, int64
+from torsh.core.shapes import Shape
+from torsh.graph.node import Node
+from torsh.graph.primitives import EMPTY, IOTA, POINTWISE, cast, const, expand
+from torsh.tensor.storage import leaf
+from torsh.tensor.tensor import Tensor, wrap
+
+
+def _sizes(size: tuple[Any, ...], what: str) -> Shape:
+    if len(size) == 1 and not hasattr(size[0], "__index__"):
+        size = tuple(size[0])
+    out = tuple(n.__index__() for n in size)
+    if any(n < 0 for n in out):
+        raise RuntimeError(f"{what}: Trying to create tensor with negative dimension {min(out)}: {list(out)}")
+    return out
+
+
+def _check(layout: Any, pin_memory: bool) -> None:
+    if layout is not None and str(layout) not in ("torch.strided", "torsh.strided", "strided"):
+        raise RuntimeError(f"layout {layout} is not supported: tensors are strided")
+    if pin_memory:
+        raise RuntimeError("pin_memory=True needs an accelerator backend; this build of ToRSh has none")
+
+
+def finish(t: Tensor, requires_grad: bool) -> Tensor:
+    if requires_grad:
+        if t._dtype.category < 2:
+            raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
+        t._requires_grad = True
+    return t
+
+
+def from_array(array: np.ndarray) -> Tensor:
+    """A tensor that owns (a C-contiguous copy of) the array's data."""
+    return wrap(leaf(np.ascontiguousarray(array).reshape(array.shape)))
+
+
+def tensor(data: Any, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+    """A new tensor with a copy of `data` (numbers, nested sequences, arrays, tensors).
+
+    Without `dtype`: bool, int64 or the default floating type by the data; arrays keep theirs. Raises ValueError for
+    ragged sequences and TypeError for data that are not numbers.
+
+    >>> tensor([[1, 2], [3, 4]]).shape
+    torsh.Size([2, 2])
+    """
+    devices.require(device)
+    _check(None, pin_memory)
+    return finish(wrap(_data_node(data, dtype)), requires_grad)
+
+
+def _data_node(data: Any, dt: dtype | None) -> Node:
+    if isinstance(data, Tensor):
+        node = data._node()
+        return node if dt is None else cast(node, dt)
+    if isinstance(data, (bool, int, float, complex)):
+        return const(data, dt) if dt is not None and dt.category >= dtypes.of_scalar(data).category else _leaf_of(np.array(data), dt or dtypes.of_scalar(data))
+    if isinstance(data, np.ndarray) or isinstance(data, np.generic):
+        return _leaf_of(np.asarray(data), dt or dtypes.from_numpy(data.dtype))
+    if hasattr(data, "__array__") and not isinstance(data, (list, tuple)):
+        array = np.asarray(data)
+        return _leaf_of(array, dt or dtypes.from_numpy(array.dtype))
+    if not isinstance(data, (list, tuple, range)) and not hasattr(data, "__len__"):
+        raise TypeError(f"tensor(): could not infer dtype of {type(data).__name__}")
+    return _leaf_of(*_sequence(data, dt))
+
+
+def _sequence(data: Any, dt: dtype | None) -> tuple[np.ndarray, dtype]:
+    """Nested sequences as an array and the dtype their numbers call for."""
+    if _has_tensor(data):
+        data = _plain(data)
+    try:
+        array = np.array(data)
+    except (ValueError, OverflowError) as error:
+        if isinstance(error, OverflowError):
+            raise
+        raise ValueError(f"tensor(): expected sequences of equal lengths at every level ({error})") from None
+    if array.dtype == object or array.dtype.kind not in "biufc":
+        if array.dtype.kind == "O":
+            try:
+                array = np.array(data, dtype=np.int64)
+            except (TypeError, ValueError):
+                raise TypeError("tensor(): data must be numbers, nested sequences of numbers, arrays or tensors") from None
+            except OverflowError:
+                raise RuntimeError("Overflow when unpacking long") from None
+        elif array.dtype not in (d.np for d in dtypes.ALL):
+            raise TypeError(f"tensor(): too many dimensions or data that are not numbers ({array.dtype})")
+    if dt is not None:
+        return array, dt
+    kind = array.dtype.kind
+    if array.size == 0 and kind == "f":
+        return array, get_default_dtype()
+    return array, bool_ if kind == "b" else int64 if kind in "iu" else get_default_dtype().to_complex() if kind == "c" else get_default_dtype()
+
+
+def _has_tensor(data: Any) -> bool:
+    if isinstance(data, Tensor):
+        return True
+    return isinstance(data, (list, tuple)) and len(data) > 0 and any(_has_tensor(d) for d in data if isinstance(d, (Tensor, list, tuple)))
+
+
+def _plain(data: Any) -> Any:
+    if isinstance(data, Tensor):
+        return data._window().tolist()
+    return [_plain(d) for d in data] if isinstance(data, (list, tuple)) else data
+
+
+def _leaf_of(array: np.ndarray, dt: dtype) -> Node:
+    if dt.category == 1 and array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise RuntimeError(f"value cannot be converted to type {dt.name} without overflow")
+    with np.errstate(all="ignore"):
+        return leaf(np.array(array, dtype=dt.np, order="C", copy=True).reshape(array.shape))
+
+
+def _filled(value: Any, shape: Shape, dt: dtype, requires_grad: bool) -> Tensor:
+    if dt.category == 0:
+        value = bool(value)
+    elif dt.category == 1:
+        value = int(value)
+    return finish(wrap(expand(const(value, dt), shape)), requires_grad)
+
+
+def zeros(*size: Any, dtype: dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
+          out: Tensor | None = None) -> Tensor:
+    """Zeros of a shape. Raises RuntimeError for a negative size."""
+    return full(_sizes(size, "zeros"), 0, dtype=dtype or (out._dtype if out is not None else get_default_dtype()), layout=layout, device=device,
+                requires_grad=requires_grad, pin_memory=pin_memory, out=out)
+
+
+def ones(*size: Any, dtype: dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
+         out: Tensor | None = None) -> Tensor:
+    """Ones of a shape. Raises RuntimeError for a negative size."""
+    return full(_sizes(size, "ones"), 1, dtype=dtype or (out._dtype if out is not None else get_default_dtype()), layout=layout, device=device,
+                requires_grad=requires_grad, pin_memory=pin_memory, out=out)
+
+
+def full(size: Sequence[int], fill_value: Any, *, dtype: dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+         pin_memory: bool = False, out: Tensor | None = None) -> Tensor:
+    """One value everywhere; its type decides the dtype unless one is given."""
+    devices.require(device)
+    _check(layout, pin_memory)
+    if isinstance(fill_value, Tensor):
+        dtype, fill_value = dtype or fill_value._dtype, fill_value.item()  # type: ignore[attr-defined]
+    made = _filled(fill_value, _sizes((size,), "full"), dtype or dtypes.of_scalar(fill_value), requires_grad)
+    return _into(out, made)
+
+
+def _into(out: Tensor | None, made: Tensor) -> Tensor:
+    if out is None:
+        return made
+    if out._shape != made._shape:
+        out.resize_(made._shape)  # type: ignore[attr-defined]
+    return out.copy_(made)  # type: ignore[attr-defined,no-any-return]
+
+
+def empty(*size: Any, dtype: dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
+          memory_format: Any = None) -> Tensor:
+    """A tensor whose contents are unspecified until written."""
+    devices.require(device)
+    _check(layout, pin_memory)
+    return finish(wrap(Node(EMPTY, (), None, _sizes(size, "empty"), dtype or get_default_dtype())), requires_grad)
+
+
+def empty_strided(size: Sequence[int], stride: Sequence[int], *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """`empty` with given strides. Raises RuntimeError for a stride that is negative."""
+    from torsh.core.shapes import storage_extent
+    from torsh.tensor.tensor import alias
+    shape, strides = tuple(size), tuple(stride)
+    if len(shape) != len(strides) or any(s < 0 for s in strides):
+        raise RuntimeError(f"empty_strided: sizes {list(shape)} and strides {list(strides)} do not go together")
+    base = empty(storage_extent(shape, strides, 0), dtype=dtype, device=device)
+    return finish(alias(base, shape, strides, 0), requires_grad)
+
+
+def _like(name: str, make: Any) -> Any:
+    def function(input: Tensor, *, dtype: dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+                 memory_format: Any = None) -> Tensor:
+        return make(input._shape, dtype=dtype or input._dtype, device=device or input.device, layout=layout, requires_grad=requires_grad)
+    function.__name__ = name
+    function.__doc__ = f"`{name[:-5]}` with the shape and dtype of `input`."
+    return function
+
+
+zeros_like, ones_like, empty_like = _like("zeros_like", zeros), _like("ones_like", ones), _like("empty_like", empty)
+
+
+def full_like(input: Tensor, fill_value: Any, *, dtype: dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+              memory_format: Any = None) -> Tensor:
+    """`full` with the shape and dtype of `input`."""
+    return full(input._shape, fill_value, dtype=dtype or input._dtype, device=device, layout=layout, requires_grad=requires_grad)
+
+
+def _iota(n: int) -> Node:
+    return Node(IOTA, (), None, (n,), int64)
+
+
+def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: dtype | None = None, layout: Any = None, device: Any = None,
+           requires_grad: bool = False, out: Tensor | None = None) -> Tensor:
+    """start, start + step, ... below `end`. Integers give int64, floats the default type.
+
+    Raises RuntimeError for a step of 0 or bounds on the wrong side of it.
+    """
+    devices.require(device)
+    if end is None:
+        start, end = 0, start
+    start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))  # type: ignore[attr-defined]
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if (end - start) * step < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    integral = all(isinstance(v, (int, np.integer)) for v in (start, end, step))
+    dt = dtype or (out._dtype if out is not None else int64 if integral else get_default_dtype())
+    span = (end - start) / step
+    count = -(-(end - start) // step) if integral else int(np.ceil(span))
+    if integral or dt.category == 1:
+        made = _affine(count, int(start), int(step), int64)
+        return _into(out, finish(wrap(cast(made, dt)), requires_grad))
+    return _into(out, finish(wrap(cast(_affine(count, float(start), float(step), dtypes.float64), dt)), requires_grad))
+
+
+def _affine(count: int, start: Any, step: Any, dt: dtype) -> Node:
+    index = cast(_iota(count), dt)
+    scaled = Node(POINTWISE["mul"], (index, const(step, dt)), None, (count,), dt)
+    return Node(POINTWISE["add"], (scaled, const(start, dt)), None, (count,), dt)
+
+
+def range_(start: Any, end: Any, step: Any = 1, **options: Any) -> Tensor:
+    """start to `end` inclusive, as PyTorch's deprecated `range`."""
+    return arange(start, end + step * 0.5 if isinstance(step, float) else end + (1 if step > 0 else -1), step, **options)
+
+
+def linspace(start: Any, end: Any, steps: int, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False, layout: Any = None,
+             out: Tensor | None = None) -> Tensor:
+    """`steps` values from `start` to `end`, evenly spaced, both included. Raises RuntimeError for negative `steps`."""
+    devices.require(device)
+    if steps < 0:
+        raise RuntimeError(f"number of steps must be non-negative, got {steps}")
+    start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))  # type: ignore[attr-defined]
+    dt = dtype or get_default_dtype()
+    wide = np.float64 if dt.category == 2 else dt.np
+    if dt.category == 3:
+        array = np.linspace(start, end, steps, dtype=np.complex128)
+    elif dt.category == 1:
+        array = np.trunc(np.linspace(start, end, steps, dtype=np.float64)) if steps else np.zeros(0)
+    else:
+        # As PyTorch computes it: from both ends to the middle, in the type itself.
+        own = np.float32 if dt.itemsize < 4 else dt.np.type
+        step = own((own(end) - own(start)) / own(steps - 1)) if steps > 1 else own(0)
+        i = np.arange(steps)
+        array = np.where(i < steps // 2, own(start) + step * i.astype(own), own(end) - step * (steps - 1 - i).astype(own)).astype(own)
+        if steps == 1:
+            array = np.full(1, start, own)
+    assert wide is not None
+    return _into(out, finish(from_array(array.astype(dt.np)), requires_grad))
+
+
+def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False,
+             layout: Any = None, out: Tensor | None = None) -> Tensor:
+    """`base` to powers evenly spaced from `start` to `end`. Raises RuntimeError for negative `steps`."""
+    exponents = linspace(start, end, steps, dtype=dtypes.float64, device=device)._window()
+    dt = dtype or get_default_dtype()
+    return _into(out, finish(from_array(np.power(float(base), exponents).astype(dt.np)), requires_grad))
+
+
+def eye(n: int, m: int | None = None, *, dtype: dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+        out: Tensor | None = None) -> Tensor:
+    """The n by m matrix with ones on the diagonal. Raises RuntimeError for a negative size."""
+    devices.require(device)
+    m = n if m is None else m
+    if n < 0 or m < 0:
+        raise RuntimeError(f"n must be greater or equal to 0, got {min(n, m)}")
+    dt = dtype or get_default_dtype()
+    rows = Node(POINTWISE["cdiv"], (_iota(n * m), const(max(m, 1), int64)), None, (n * m,), int64)
+    cols = Node(POINTWISE["fmod"], (_iota(n * m), const(max(m, 1), int64)), None, (n * m,), int64)
+    from torsh.graph.primitives import reshape
+    same = Node(POINTWISE["eq"], (rows, cols), None, (n * m,), bool_)
+    return _into(out, finish(wrap(reshape(cast(same, dt), (n, m))), requires_grad))
+
+
+def scalar_tensor(s: Any, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A 0-dimensional tensor of a number, of the default floating type unless one is given."""
+    return full((), s, dtype=dtype or get_default_dtype(), device=device, requires_grad=requires_grad)
+
+
+
+FUNCTIONS = {"tensor": tensor, "zeros": zeros, "ones": ones, "full": full, "empty": empty, "empty_strided": empty_strided, "zeros_like": zeros_like,
+             "ones_like": ones_like, "empty_like": empty_like, "full_like": full_like, "arange": arange, "range": range_, "linspace": linspace,
+             "logspace": logspace, "eye": eye, "scalar_tensor": scalar_tensor}

@@ -1,0 +1,157 @@
+"""Storages: the node that is a memory's present value, its version, and memory shared with the outside."""
+from __future__ import annotations
+
+import sys
+import weakref
+from typing import Any
+
+import numpy as np
+
+from torsh.compiler.realize import realize
+from torsh.core.dtypes import dtype, float32, from_numpy
+from torsh.core.shapes import Shape, contiguous_strides
+from torsh.graph.node import Node
+from torsh.graph.primitives import ASSIGN, BITCAST, LEAF, reshape
+from torsh.runtime.buffer import Buffer
+
+
+class Export:
+    """The owner of one NumPy array handed out: every array derived from it keeps it alive."""
+    __slots__ = ("__array_interface__", "memory", "__weakref__")
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.memory = array
+        self.__array_interface__ = array.__array_interface__
+
+    def array(self, np_dtype: np.dtype, count: int) -> np.ndarray:
+        return self.memory.view(np_dtype)[:count]
+
+
+class Foreign:
+    """The owner of memory that came from somebody's array. Holds the only reference that ToRSh keeps to it."""
+    __slots__ = ("held",)
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.held = array
+
+    def array(self, np_dtype: np.dtype, count: int) -> np.ndarray:
+        return self.held.reshape(-1).view(np_dtype)[:count]
+
+    def alive(self) -> bool:
+        """Whether anybody else can still reach the memory."""
+        if sys.getrefcount(self.held) > _HELD_ALONE:
+            return True
+        base = self.held.base
+        if base is None:
+            return False
+        return not isinstance(base, np.ndarray) or base.base is not None or sys.getrefcount(base) > _BASE_ALONE
+
+
+def _count_held(f: Foreign) -> int:
+    return sys.getrefcount(f.held)
+
+
+def _count_base(f: Foreign) -> int:
+    base = f.held.base
+    return sys.getrefcount(base)
+
+
+# What the counts are when nobody else holds the object; measured, since a compiled core may borrow references.
+_HELD_ALONE = _count_held(Foreign(np.zeros(1)))
+_BASE_ALONE = _count_base(Foreign(np.zeros(2)[:1]))
+
+
+class Storage:
+    """A memory with a present value.
+
+    `node` is that value (flat contents; its shape is whatever the maker gave it). `version` counts writes.
+    While an outside array shares the memory (`numpy()`, `from_numpy`, DLPack), `outside` tells so: reads then copy
+    what they need at once, and writes land in the memory at once.
+    """
+    __slots__ = ("node", "version", "outside", "__weakref__")
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.version = 0
+        self.outside: list[Any] | None = None
+
+    def shared(self) -> bool:
+        """Whether somebody outside can see or change the memory now."""
+        if self.outside is None:
+            return False
+        self.outside = [o for o in self.outside if _alive(o)] or None
+        return self.outside is not None
+
+    def write(self, node: Node) -> None:
+        """Make `node` (as many elements, the same dtype) the present value."""
+        self.version += 1
+        if self.outside is None or not self.shared():
+            self.node = node
+            return
+        realize([node])
+        old = self.node
+        memory = old.buffer.array(old.dtype.np, old.shape).reshape(-1)
+        memory[...] = node.buffer.array(node.dtype.np, node.shape).reshape(-1)
+
+    def write_region(self, value: Node, shape: Shape, strides: Shape, offset: int) -> None:
+        """Replace a strided region by `value` (of that shape, the same dtype)."""
+        node = self.node
+        if offset == 0 and strides == contiguous_strides(shape) and value.numel == node.numel:
+            self.write(reshape(value, node.shape))
+        else:
+            self.write(Node(ASSIGN, (node, value), (shape, strides, offset), node.shape, node.dtype))
+
+    def memory(self) -> np.ndarray:
+        """The realized contents, flat, over the storage's own memory."""
+        node = self.node
+        if node.buffer is None:
+            realize([node])
+        return node.buffer.array(node.dtype.np, (node.numel,))
+
+    def export(self) -> np.ndarray:
+        """A flat NumPy array over the memory, which is shared from now on while the array lives.
+
+        Pending readers of the present value keep it: the storage moves to memory of its own first.
+        """
+        memory = self.memory()
+        if not self.shared() and _node_references(self) > _NODE_ALONE:
+            self.node = leaf(memory.copy())
+            memory = self.memory()
+        owner = Export(memory)
+        self.outside = [*(self.outside or []), weakref.ref(owner)]
+        return np.asarray(owner)
+
+
+def _alive(outside: Any) -> bool:
+    return outside() is not None if isinstance(outside, weakref.ref) else outside.alive()
+
+
+def _node_references(storage: Storage) -> int:
+    return sys.getrefcount(storage.node)
+
+
+_NODE_ALONE = _node_references(Storage(Node(LEAF, (), None, (), float32)))
+
+
+def leaf(array: np.ndarray) -> Node:
+    """A realized node over the memory of a C-contiguous array."""
+    node = Node(LEAF, (), None, array.shape, from_numpy(array.dtype))
+    node.buffer = Buffer.of_array(array)
+    return node
+
+
+def of_outside(array: np.ndarray) -> Storage:
+    """A storage over the memory of somebody's array (C-contiguous), shared with it."""
+    node = leaf(array)
+    owner = Foreign(array)
+    node.buffer.owner = owner
+    storage = Storage(node)
+    storage.outside = [owner]
+    return storage
+
+
+def reinterpret(node: Node, dt: dtype) -> Node:
+    """The same memory read as elements of `dt` (flat)."""
+    if node.dtype is dt:
+        return node
+    return Node(BITCAST, (node,), None, (node.numel * node.dtype.itemsize // dt.itemsize,), dt)

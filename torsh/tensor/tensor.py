@@ -1,0 +1,234 @@
+"""Tensor: a storage seen through (shape, strides, offset), as PyTorch's.
+
+This class holds the data model only. Operations, autograd and conversions add their methods to it with `method`.
+"""
+from __future__ import annotations
+
+from typing import Any, Callable, TypeVar
+
+from torsh.core.devices import CPU, device
+from torsh.core.dtypes import dtype
+from torsh.core.shapes import Shape, contiguous_strides, is_contiguous, numel, wrap_dim
+from torsh.graph.node import Node
+from torsh.graph.primitives import VIEW
+from torsh.tensor.storage import Storage, leaf, reinterpret
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Size(tuple[int, ...]):
+    """The shape of a tensor.
+
+    >>> Size((2, 3)).numel()
+    6
+    """
+    __slots__ = ()
+
+    def numel(self) -> int:
+        """Number of elements of a tensor of this shape."""
+        return numel(self)
+
+    def __repr__(self) -> str:
+        return f"torsh.Size({list(self)})"
+
+    def __getitem__(self, key: Any) -> Any:
+        found = tuple.__getitem__(self, key)
+        return Size(found) if isinstance(key, slice) else found
+
+    def __add__(self, other: Any) -> "Size":
+        return Size(tuple.__add__(self, tuple(other)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Size, (tuple(self),)
+
+
+class Tensor:
+    """A multi-dimensional array of one dtype on one device."""
+
+    # What most tensors never set lives on the class, so that making a tensor sets few fields.
+    _strides: Shape | None = None  # None: contiguous
+    _offset: int = 0
+    _requires_grad: bool = False
+    _grad_fn: Any = None
+    _output_nr: int = 0
+    _grad: "Tensor | None" = None
+    _base: "Tensor | None" = None  # the tensor that this one is a differentiable view of
+    _view_version: int = 0  # the storage's version for which a view's grad_fn holds
+    _accumulator: Any = None
+    _retains: bool = False
+    _inference: bool = False
+    _backward_hooks: Any = None
+    _storage: Storage
+    _shape: Shape
+    _dtype: dtype
+
+    # ---- the model
+
+    @property
+    def shape(self) -> Size:
+        return Size(self._shape)
+
+    @property
+    def dtype(self) -> dtype:
+        return self._dtype
+
+    @property
+    def device(self) -> device:
+        return CPU
+
+    @property
+    def ndim(self) -> int:
+        return len(self._shape)
+
+    @property
+    def itemsize(self) -> int:
+        return self._dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.numel() * self._dtype.itemsize
+
+    @property
+    def _version(self) -> int:
+        return self._storage.version
+
+    def dim(self) -> int:
+        """Number of dimensions."""
+        return len(self._shape)
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of one dimension. Raises IndexError out of range."""
+        return Size(self._shape) if dim is None else self._shape[wrap_dim(dim, len(self._shape), "size")]
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Strides in elements, or the stride of one dimension. Raises IndexError out of range."""
+        strides = self._strides or contiguous_strides(self._shape)
+        return strides if dim is None else strides[wrap_dim(dim, len(self._shape), "stride")]
+
+    def storage_offset(self) -> int:
+        """Where the first element lies in the storage, in elements."""
+        return self._offset
+
+    def numel(self) -> int:
+        """Number of elements."""
+        return numel(self._shape)
+
+    def nelement(self) -> int:
+        """Number of elements."""
+        return numel(self._shape)
+
+    def element_size(self) -> int:
+        """Bytes of one element."""
+        return self._dtype.itemsize
+
+    def is_floating_point(self) -> bool:
+        return self._dtype.is_floating_point
+
+    def is_complex(self) -> bool:
+        return self._dtype.is_complex
+
+    def is_signed(self) -> bool:
+        return self._dtype.is_signed
+
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        """Whether the elements lie in row-major order without gaps."""
+        return self._strides is None or is_contiguous(self._shape, self._strides)
+
+    def get_device(self) -> int:
+        return -1
+
+    def data_ptr(self) -> int:
+        """Address of the first element (computes the tensor if need be)."""
+        self._storage.memory()
+        return int(self._storage.node.buffer.address) + self._offset * self._dtype.itemsize
+
+    is_cuda = False
+    is_mps = False
+    is_xpu = False
+    is_meta = False
+    is_sparse = False
+    is_quantized = False
+    is_mkldnn = False
+    is_nested = False
+    is_cpu = True
+
+    def __len__(self) -> int:
+        if not self._shape:
+            raise TypeError("len() of a 0-d tensor")
+        return self._shape[0]
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    # ---- reading and writing, for the layers above
+
+    def _node(self) -> Node:
+        """The node whose contiguous contents are this tensor's elements now."""
+        storage = self._storage
+        node = storage.node
+        if storage.outside is not None and storage.shared():
+            return leaf(self._window().copy(order="C"))
+        if self._strides is None and self._offset == 0 and node.shape == self._shape and node.dtype is self._dtype:
+            return node
+        base = node if node.dtype is self._dtype else reinterpret(node, self._dtype)
+        strides = self._strides or contiguous_strides(self._shape)
+        if self._offset == 0 and self._strides is None and base.shape == self._shape:
+            return base
+        return Node(VIEW, (base,), (self._shape, strides, self._offset), self._shape, self._dtype)
+
+    def _window(self) -> Any:
+        """The realized elements as a NumPy view of the storage's memory (not exported: for reading at once)."""
+        return _strided(self._storage.memory(), self)
+
+    def _write(self, value: Node) -> None:
+        """Replace the elements by a node of the same shape and dtype. Knows nothing of autograd."""
+        storage = self._storage
+        own = storage.node.dtype
+        strides = self._strides or contiguous_strides(self._shape)
+        if own is self._dtype:
+            storage.write_region(value, self._shape, strides, self._offset)
+            return
+        as_mine = Storage(reinterpret(storage.node, self._dtype))
+        as_mine.write_region(value, self._shape, strides, self._offset)
+        node = reinterpret(as_mine.node, own)
+        storage.write(node if node.shape == storage.node.shape else Node(VIEW, (node,), (storage.node.shape, contiguous_strides(storage.node.shape), 0),
+                                                                         storage.node.shape, own))
+
+
+def _strided(memory: Any, like: Tensor) -> Any:
+    import numpy as np
+    d = like._dtype
+    flat = memory if memory.dtype == d.np else memory.view(d.np)
+    strides = like._strides or contiguous_strides(like._shape)
+    return np.lib.stride_tricks.as_strided(flat[like._offset:], like._shape, tuple(s * d.itemsize for s in strides))
+
+
+def wrap(node: Node) -> Tensor:
+    """A new tensor with a storage of its own, whose value is `node`."""
+    out = Tensor.__new__(Tensor)
+    out._storage = Storage(node)
+    out._shape = node.shape
+    out._dtype = node.dtype
+    return out
+
+
+def alias(t: Tensor, shape: Shape, strides: Shape | None, offset: int, dt: dtype | None = None) -> Tensor:
+    """A tensor on the same storage with other geometry (no autograd)."""
+    out = Tensor.__new__(Tensor)
+    out._storage = t._storage
+    out._shape = shape
+    if strides is not None and not (strides == contiguous_strides(shape)):
+        out._strides = strides
+    if offset:
+        out._offset = offset
+    out._dtype = dt or t._dtype
+    return out
+
+
+def method(*names: str) -> Callable[[F], F]:
+    """Decorator: the function is also a method of Tensor, under its own name or the names given."""
+    def attach(function: F) -> F:
+        for name in names or (function.__name__,):
+            setattr(Tensor, name, function)
+        return function
+    return attach
