@@ -77,15 +77,15 @@ def of_square(f: Function, at_zero: mp.mpf) -> Function:
 
 
 LN2 = mp.log(2)
-QUARTER = (mp.pi / 4 * mp.mpf("1.001")) ** 2
+QUARTER = (mp.pi / 4 * mp.mpf("1.005")) ** 2
 HALF_ROOT = mp.sqrt(mp.mpf(1) / 2)
 
 
 def folded_erfc(k: int) -> Function:
-    """exp(a*a)*erfc(a) as a function of t = (a - k)/(a + k)."""
+    """exp(a*a)*erfc(a)*(a + k) as a function of t = (a - k)/(a + k)."""
     def f(t: mp.mpf) -> mp.mpf:
         a = k * (1 + t) / (1 - t)
-        return mp.exp(a * a) * mp.erfc(a)
+        return mp.exp(a * a) * mp.erfc(a) * (a + k)
     return f
 
 
@@ -107,6 +107,8 @@ def entries(dtype: str):
         lambda x: x / mp.mpf(2) ** x, []
     yield "EXPM1", series(lambda x: (mp.expm1(x) - x) / x ** 2, ONE / 2), size(7, 13), mp.mpf("-0.3475"), mp.mpf("0.71"), \
         series(lambda x: x * x / mp.expm1(x), mp.mpf(0)), []
+    yield "EXP_NEAR", series(lambda x: mp.expm1(x) / x, ONE), size(6, 11), mp.mpf("-0.3475"), mp.mpf("0.3475"), \
+        lambda x: x / mp.exp(x), []
     yield "EXPM1_NEAR", series(lambda x: (mp.expm1(x) - x) / x ** 2, ONE / 2), size(6, 11), mp.mpf("-0.3475"), \
         mp.mpf("0.3475"), series(lambda x: x * x / mp.expm1(x), mp.mpf(0)), []
     if single:
@@ -129,9 +131,9 @@ def entries(dtype: str):
         of_square(lambda x: x ** 3 / mp.atan(x), mp.mpf(0)), []
     yield "ASIN", of_square(lambda x: (mp.asin(x) / x - 1) / x ** 2, ONE / 6), size(5, 13), 0, mp.mpf("0.251"), \
         of_square(lambda x: x ** 3 / mp.asin(x), mp.mpf(0)), []
-    k, low, high = (2, mp.mpf("0.46"), mp.mpf("10.1")) if single else (4, mp.mpf("0.46"), mp.mpf("27.3"))
+    k, low, high = (1, mp.mpf("0.46"), mp.mpf("10.1")) if single else (2, mp.mpf("0.46"), mp.mpf("27.3"))
     f = folded_erfc(k)
-    yield "ERFC", f, size(11, 24), (low - k) / (low + k), (high - k) / (high + k), lambda t, f=f: 1 / f(t), []
+    yield "ERFC", f, size(11, 23), (low - k) / (low + k), (high - k) / (high + k), lambda t, f=f: 1 / f(t), []
     yield "ERF", of_square(lambda x: mp.erf(x) / x - 1, 2 / mp.sqrt(mp.pi) - 1), size(5, 14), 0, \
         mp.mpf("0.23") if single else ONE, of_square(lambda x: x / mp.erf(x), mp.sqrt(mp.pi) / 2), []
     if single:
@@ -174,7 +176,7 @@ def main() -> None:
     print(")")
     print("#: (x below this, c, d): x*(c + d) is x*2/pi modulo 4, for float32 x kept in float64")
     print("QUARTERS: tuple[tuple[float, float, float], ...] = (")
-    for bound, drop in ((50, 0), (77, 27), (104, 54), (131, 81)):
+    for bound, drop in ((44, 0), (65, 21), (86, 42), (107, 63), (128, 84)):
         factor = mp.fmod(2 / mp.pi * mp.mpf(2) ** drop, 4)
         factor -= 4 if factor >= 2 else 0
         high = float(factor)

@@ -85,8 +85,8 @@ def test_default_seed_and_entropy():
     assert o.seed() == o.initial_seed() != o.seed()
 
 
-@pytest.mark.parametrize(("seed", "error"), [(2**64, ValueError), (-(2**63) - 1, ValueError), (1.5, RuntimeError),
-                                        ("a", RuntimeError), (True, RuntimeError)])
+@pytest.mark.parametrize(("seed", "error"), [(2**64, ValueError), (-(2**63) - 1, ValueError),
+                                             (1.5, RuntimeError), ("a", RuntimeError), (True, RuntimeError)])
 def test_bad_seed(seed, error):
     with pytest.raises(error, match="manual_seed"):
         MT19937Generator().manual_seed(seed)
@@ -143,8 +143,8 @@ def test_bad_state():
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
-@pytest.mark.parametrize(("low", "high"), [(0, 1), (-1, 1), (-0.3, 0.7), (1.1, 9.3), (-1 / 3, 1 / 3), (0, 0.1),
-                                      (2.0, 2.0), (-1e-3, 60000.0), (1e-3, 1.7e-3)])
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-1, 1), (-0.3, 0.7), (1.1, 9.3), (-1 / 3, 1 / 3),
+                                           (0, 0.1), (2.0, 2.0), (-1e-3, 60000.0), (1e-3, 1.7e-3)])
 def test_uniform(dtype, low, high):
     g, o = both(5)
     same(torch.empty(2, 40001, dtype=dtype).uniform_(low, high, generator=g),

@@ -9,23 +9,33 @@ One payload may answer several keys (kernels compiled together): its file then h
 from __future__ import annotations
 
 import errno
-import hashlib
-import logging
+import functools
 import os
 import struct
 import sys
 import time
 import zlib
 from collections.abc import Sequence
-from functools import lru_cache
 
-_log = logging.getLogger("torsh.cache")
+try:
+    from _blake2 import blake2b  # importing hashlib would load OpenSSL, which takes milliseconds
+except ImportError:
+    from hashlib import blake2b
 
 _HEADER = struct.Struct("<8sQII")  # magic, payload length, payload checksum, checksum of the fields before
 _MAGIC = b"ToRShO1\n"
 _SUFFIX = ".code"
 _STALE_SECONDS = 3600.0
 _PUTS_BETWEEN_SCANS = 256
+
+
+def digest(text: str) -> str:
+    """A name for a content: 32 hexadecimal digits of BLAKE2b.
+
+    >>> digest("code")
+    'e33f70fd9afeade726586ae8286bd0bb'
+    """
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def default_directory() -> str:
@@ -82,7 +92,7 @@ class Cache:
             os.close(descriptor)
         payload = _checked(data)
         if payload is None:
-            _log.info("removing damaged cache file %s", path)
+            _log("INFO", f"removing damaged cache file {path}")
             _remove(path)
             return None
         if time.time() - status.st_mtime > _STALE_SECONDS:  # the time of last use, kept to the hour
@@ -125,7 +135,7 @@ class Cache:
         self._known_bytes = None
 
     def _file(self, key: str) -> str:
-        return os.path.join(self.path, hashlib.blake2b(key.encode(), digest_size=20).hexdigest() + _SUFFIX)
+        return os.path.join(self.path, digest(key) + _SUFFIX)
 
     def _write(self, path: str, data: bytes) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
@@ -154,7 +164,7 @@ class Cache:
     def _warn(self, message: str) -> None:
         if not self._warned:
             self._warned = True
-            _log.warning(message)
+            _log("WARNING", message)
 
     def _account(self, written: int) -> None:
         self._puts += 1
@@ -212,6 +222,11 @@ def _checked(data: bytes) -> bytes | None:
     return payload
 
 
+def _log(level: str, message: str) -> None:
+    import logging
+    logging.getLogger("torsh.cache").log(logging.getLevelName(level), message)
+
+
 def _remove(path: str) -> None:
     try:
         os.unlink(path)
@@ -219,7 +234,7 @@ def _remove(path: str) -> None:
         pass
 
 
-@lru_cache(maxsize=None)
+@functools.cache
 def disk() -> Cache:
     """The process's cache, in `default_directory()` as it was at the first call.
 

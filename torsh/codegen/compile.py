@@ -5,11 +5,11 @@ when something must be compiled, and not before.
 """
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -62,24 +62,18 @@ def load(items: Iterable[Item]) -> dict[str, dict[str, int]]:
     the functions wanted from it. Items may define equal symbols; what is not wanted should be `internal` or `private`.
     Raises CompileError with the item's key and LLVM's message.
     """
-    result: dict[str, dict[str, int]] = {}
-    missing: list[Item] = []
+    items = list(items)
     with _lock:
-        for item in items:
-            known = _loaded.get(item[0])
-            if known is not None:
-                result[item[0]] = known
-                stats.memory_hits += 1
-            elif item[0] not in result:
-                missing.append(item)
-                result[item[0]] = {}
+        missing = {item[0]: item for item in items if item[0] not in _loaded}
+        stats.memory_hits += len(items) - len(missing)
         if missing:
-            _provide(missing)
-            for key, _, symbols in missing:
-                result[key] = _loaded[key]
-                for symbol in symbols:
-                    if symbol not in result[key]:
-                        raise CompileError(f"the code of {key} does not define {symbol!r}")
+            _provide(list(missing.values()))
+        result: dict[str, dict[str, int]] = {}
+        for key, _, symbols in items:
+            result[key] = _loaded[key]
+            for symbol in symbols:
+                if symbol not in result[key]:
+                    raise CompileError(f"the code of {key} does not define {symbol!r}")
     return result
 
 
@@ -109,13 +103,13 @@ def _provide(items: Sequence[Item]) -> None:
     _load_payloads(payloads, target)
 
 
-@lru_cache(maxsize=None)
+@functools.cache
 def _compiler_id() -> str:
     """Identifies the LLVM that would compile, without importing it."""
     spec = find_spec("llvmlite")
     if spec is None or not spec.origin:
         return "none"
-    with open(os.path.join(os.path.dirname(spec.origin), "_version.py"), "r", encoding="utf-8") as file:
+    with open(os.path.join(os.path.dirname(spec.origin), "_version.py"), encoding="utf-8") as file:
         for line in file:
             if line.startswith("version_version"):
                 return "llvmlite" + line.partition("=")[2].strip().strip("'\"")
@@ -127,7 +121,7 @@ def _disk_key(key: str, target: Target) -> str:
 
 
 # A payload is the length of a table, the table (a line "key symbol name" for each symbol, where `name` is what the
-# code calls it) and the code: an Image of codegen/elf.py, or the object file for MCJIT.
+# code calls it) and the code: an `image.Image`, or the object file for MCJIT.
 
 def _pack(table: Sequence[tuple[str, str, str]], code: bytes) -> bytes:
     text = "\n".join(" ".join(row) for row in table).encode()
@@ -213,7 +207,7 @@ def _optimize(binding: Any, machine: Any, module: Any) -> None:
     passes.run(module, builder)
 
 
-@lru_cache(maxsize=None)
+@functools.cache
 def _machine(target: Target) -> tuple[Any, Any]:
     from llvmlite import binding
     binding.initialize_native_target()
@@ -228,9 +222,9 @@ def _load_payloads(payloads: Sequence[bytes], target: Target) -> None:
     begin = time.perf_counter()
     parts = [_unpack(payload) for payload in payloads]
     if target.own_loader:
-        from torsh.codegen import elf
-        images = [elf.Image.from_bytes(code) for _, code in parts]
-        for base, image, (table, _) in zip(elf.place(images), images, parts):
+        from torsh.codegen.image import Image, place
+        images = [Image.from_bytes(code) for _, code in parts]
+        for base, image, (table, _) in zip(place(images), images, parts):
             for key, symbol, name in table:
                 _loaded.setdefault(key, {})[symbol] = base + image.symbols[name]
     else:

@@ -1,10 +1,7 @@
-"""From a relocatable ELF object to callable code, without LLVM.
+"""Relocatable ELF objects into images, without LLVM.
 
-`link` turns an object emitted by LLVM (x86-64 or AArch64, position-independent, small code model) into an `Image`:
-one run of bytes in which all references within the object are resolved, plus what can only be known once it has an
-address: the external functions it calls and the places that hold addresses of the image itself. Images are what the
-disk cache stores, so that a process which finds its kernels there copies bytes and runs. `place` maps images into
-memory: written first, then made executable, never both at once.
+`link` resolves all references within an object that LLVM emitted (x86-64 or AArch64, position-independent, small code
+model), and lists the rest; `image.place` does the rest when the code is loaded.
 
 What such code does not need is refused, not ignored: writable data, thread-local storage, initializers. Unwind tables
 are dropped: the code must be `nounwind`.
@@ -13,12 +10,10 @@ The formats are those of the System V ABI's ELF-64 and its supplements for x86-6
 """
 from __future__ import annotations
 
-import ctypes
-import mmap
 import struct
-import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
+
+from torsh.codegen.image import Image
 
 _EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 _SHDR = struct.Struct("<IIQQQQIIQQ")
@@ -38,43 +33,7 @@ class ElfError(RuntimeError):
     """An object holds something this loader does not handle."""
 
 
-@dataclass
-class Image:
-    """Linked code: position-independent but for what is listed.
-
-    `symbols` maps names to offsets. `externals` are (offset, name, addend): 8 bytes at offset receive the symbol's address.
-    `rebases` are (offset, value): 8 bytes at offset receive the image's address plus value.
-    """
-    code: bytes
-    alignment: int
-    symbols: dict[str, int]
-    externals: list[tuple[int, str, int]]
-    rebases: list[tuple[int, int]]
-
-    def to_bytes(self) -> bytes:
-        """The image as bytes: a line of sizes, lines of symbols, externals and rebases, then the code."""
-        lines = [f"{self.alignment} {len(self.symbols)} {len(self.externals)} {len(self.rebases)}"]
-        lines += [f"{name} {offset}" for name, offset in self.symbols.items()]
-        lines += [f"{offset} {name} {addend}" for offset, name, addend in self.externals]
-        lines += [f"{offset} {value}" for offset, value in self.rebases]
-        text = "\n".join(lines).encode()
-        return len(text).to_bytes(4, "little") + text + self.code
-
-    @staticmethod
-    def from_bytes(data: bytes) -> Image:
-        """The inverse of `to_bytes`."""
-        end = 4 + int.from_bytes(data[:4], "little")
-        lines = [line.split(" ") for line in data[4:end].decode().split("\n")]
-        alignment, symbols, externals, rebases = map(int, lines[0])
-        a, b = 1 + symbols, 1 + symbols + externals
-        return Image(data[end:], alignment,
-                     {name: int(offset) for name, offset in lines[1:a]},
-                     [(int(offset), name, int(addend)) for offset, name, addend in lines[a:b]],
-                     [(int(offset), int(value)) for offset, value in lines[b:b + rebases]])
-
-
-@dataclass
-class _Section:
+class _Section(NamedTuple):
     name: str
     kind: int
     flags: int
@@ -85,8 +44,7 @@ class _Section:
     alignment: int
 
 
-@dataclass
-class _Symbol:
+class _Symbol(NamedTuple):
     name: str
     section: int
     value: int
@@ -112,7 +70,8 @@ def _sections(data: bytes) -> tuple[int, list[_Section]]:
         raise ElfError("more sections than the file header can count")
     raw = [_SHDR.unpack_from(data, table + i * _SHDR.size) for i in range(count)]
     names = raw[names_index][4]
-    return machine, [_Section(_string(data, names + r[0]), r[1], r[2], r[4], r[5], r[6], r[7], max(1, r[8])) for r in raw]
+    return machine, [_Section(_string(data, names + name), kind, flags, offset, size, link, info, max(1, alignment))
+                     for name, kind, flags, _, offset, size, link, info, alignment, _ in raw]
 
 
 def _string(data: bytes, offset: int) -> str:
@@ -238,7 +197,8 @@ class _Linker:
         # .data.rel.ro is writable only until its addresses are filled in.
         constant = not section.flags & _SHF_WRITE or section.name.startswith(".data.rel.ro")
         if section.kind != _SHT_PROGBITS or section.flags & _SHF_TLS or not constant:
-            raise ElfError(f"section {section.name!r}: code must have no writable or thread-local data and no initializers")
+            raise ElfError(f"section {section.name!r}: code must have no writable or thread-local data "
+                           "and no initializers")
         return True
 
 
@@ -334,73 +294,3 @@ class _AArch64(_Linker):
 
 
 _LINKERS: dict[int, type[_Linker]] = {_EM_X86_64: _X86, _EM_AARCH64: _AArch64}
-
-#: Mapped code is never unmapped: plans hold plain addresses of it.
-_mapped: list[mmap.mmap] = []
-_libraries: list[ctypes.CDLL] = []
-
-
-def external(name: str) -> int:
-    """The address of a function or variable of the process: libc, libm, libpthread or the Python interpreter.
-
-    Raises ElfError when there is none of that name.
-    """
-    if not _libraries:
-        _libraries.append(ctypes.pythonapi)
-        _libraries.append(ctypes.CDLL(None))
-    for library in _libraries:
-        try:
-            return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
-        except AttributeError:
-            continue
-    if len(_libraries) == 2:
-        # A statically linked interpreter may have left libm out of the global scope.
-        try:
-            _libraries.append(ctypes.CDLL("libm.so.6"))
-        except OSError:
-            pass
-        else:
-            return external(name)
-    raise ElfError(f"compiled code calls {name!r}, which no loaded library defines")
-
-
-def place(images: Sequence[Image]) -> list[int]:
-    """Map images into executable memory, together; returns the address of each.
-
-    Raises ElfError for an external symbol that is not there, OSError when the system refuses memory.
-    """
-    offsets = []
-    size = 0
-    for image in images:
-        size += -size % image.alignment
-        offsets.append(size)
-        size += len(image.code)
-    if not size:
-        return [0] * len(images)
-    resolved = {name: external(name) for name in _external_names(images)}
-    memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_WRITE)
-    anchor = ctypes.c_char.from_buffer(memory)
-    base = ctypes.addressof(anchor)
-    for image, offset in zip(images, offsets):
-        memory[offset:offset + len(image.code)] = image.code
-        for at, name, addend in image.externals:
-            memory[offset + at:offset + at + 8] = (resolved[name] + addend).to_bytes(8, "little")
-        for at, value in image.rebases:
-            memory[offset + at:offset + at + 8] = (base + offset + value).to_bytes(8, "little")
-    # The kernel makes the instruction cache coherent when it first maps a page executable (AArch64 needs that).
-    protect = ctypes.CDLL(None, use_errno=True).mprotect
-    protect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    if protect(base, size, mmap.PROT_READ | mmap.PROT_EXEC):
-        code = ctypes.get_errno()
-        raise OSError(code, f"cannot make {size} bytes of compiled code executable")
-    _mapped.append(memory)
-    return [base + offset for offset in offsets]
-
-
-def _external_names(images: Iterable[Image]) -> set[str]:
-    return {name for image in images for _, name, _ in image.externals}
-
-
-def supported() -> bool:
-    """Whether this process can run what `place` maps."""
-    return sys.platform.startswith("linux")

@@ -8,50 +8,16 @@ products (`gemm_tiles`) and two that stream a large matrix once (`gemm_stream`),
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Union
 
+from torsh.codegen import gemm_stream as stream
 from torsh.codegen import gemm_tiles as tiles
-from torsh.codegen.gemm_text import ACCUMULATE, STORAGE, Text
+from torsh.codegen.gemm_text import ACCUMULATE, STORAGE, Bias, Epilogue
+
+__all__ = ["Bias", "Epilogue", "GemmPlan", "plan"]
 
 #: A slot is an integer, or the name of an address the caller puts there: "A", "B", "C", a scratch buffer's name
 #: ("packed", "partial"), or "epilogue0", "epilogue1", ... for the slots of the epilogue.
-SlotValue = Union[int, str]
-
-
-import os
-MINN=int(os.environ.get('MINN','32'))
-class Epilogue:
-    """A pointwise function fused into the last store of a product.
-
-    `key` names it in the kernel's key, `slots` is the number of argument slots it needs (from `first_slot` on).
-    `emit` writes vector code and returns the new value's name; results keep the accumulation type."""
-    key = ""
-    slots = 0
-    first_slot = tiles.EPILOGUE
-    #: Whether the rows of the kernel are the caller's columns (it then computes the transposed product).
-    transposed = False
-
-    def emit(self, text: Text, value: str, batch: str, row: str, column: str, mask: str) -> str:
-        """`value` is a vector of the accumulation type: elements (row, column), (row, column + 1), ... of the kernel's
-        matrix; `batch`, `row`, `column` are int64 names, `mask` tells the lanes that exist."""
-        raise NotImplementedError
-
-
-class Bias(Epilogue):
-    """Adds bias[n], n the caller's column; contiguous, of storage dtype `dtype`. Slot epilogue0: its address."""
-    slots = 1
-
-    def __init__(self, dtype: str) -> None:
-        self.dtype = dtype
-        self.key = f"bias_{dtype}"
-
-    def emit(self, text: Text, value: str, batch: str, row: str, column: str, mask: str) -> str:
-        base, size = text.pointer(self.first_slot), str(STORAGE[self.dtype][1])
-        if self.transposed:
-            bias = text.splat(text.load_scalar(text.at(base, text.mul(row, size)), self.dtype))
-        else:
-            bias = text.load(text.at(base, text.mul(column, size)), self.dtype, mask)
-        return text.op(f"fadd {text.vector} {value}, {bias}")
+SlotValue = int | str
 
 
 class GemmPlan:
@@ -80,7 +46,7 @@ class _Problem:
         self.batch, self.m, self.n, self.k, self.a, self.b, self.c = batch, m, n, k, a, b, c
         self.transposed = transposed
 
-    def transpose(self) -> "_Problem":
+    def transpose(self) -> _Problem:
         """The same product as C^T = B^T A^T."""
         def swap(s: tuple[int, ...]) -> tuple[int, ...]:
             return (*s[:-2], s[-1], s[-2])
@@ -111,12 +77,14 @@ def _normal(batch: int | tuple[int, ...], m: int, n: int, k: int, a: tuple[int, 
 
 def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n: int, k: int,
          a_strides: tuple[int, ...], b_strides: tuple[int, ...], c_strides: tuple[int, ...], *,
-         vector_bytes: int = 64, accumulate: bool = False, epilogue: Epilogue | None = None) -> GemmPlan:
+         vector_bytes: int = 64, half: bool | None = None, accumulate: bool = False,
+         epilogue: Epilogue | None = None) -> GemmPlan:
     """The plan for C[b, m, n] = sum_k A[b, m, k] * B[b, k, n].
 
     `batch` is one extent or two (their strides need not combine); strides are in elements, batch axes first, 0
     where an operand is broadcast. float16 and bfloat16 are summed in float32. `accumulate` adds to C (before
-    the epilogue). `vector_bytes` is the vector register size of the machine (64, 32 or 16). Elements of C must not
+    the epilogue). `vector_bytes` is the vector register size of the machine (64, 32 or 16),
+    `half` tells that it converts float16 itself (default: where vectors are wider than 16 bytes). Elements of C must not
     overlap one another or A or B. Raises ValueError for sizes, strides or dtypes that do not fit.
 
     >>> p = plan("float32", "float32", 1, 100, 70, 30, (0, 30, 1), (0, 70, 1), (0, 70, 1))
@@ -131,31 +99,86 @@ def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n:
     if vector_bytes not in (64, 32, 16):
         raise ValueError(f"gemm: vector_bytes must be 64, 32 or 16, got {vector_bytes}")
     problem = _normal(batch, m, n, k, tuple(a_strides), tuple(b_strides), tuple(c_strides))
-    return _plan_tiles(problem, dtype_in, dtype_out, vector_bytes, accumulate, epilogue)
+    if half is None:
+        half = vector_bytes > 16
+    same = dtype_in in ("float32", "float64")
+    machine = (dtype_in, dtype_out, vector_bytes, half, accumulate, epilogue)
+    # The large matrix may be either operand: it is B of the product, or of the transposed product.
+    sides = [side for side in (problem, problem.transpose()) if _streams(side)]
+    if sides:
+        return _plan_stream(max(sides, key=lambda side: side.n), same, *machine)
+    return _plan_tiles(problem, same, *machine)
 
 
-def _bind(epilogue: Epilogue | None, first_slot: int, transposed: bool) -> str:
-    """Tell an epilogue where it is; returns its part of the key."""
-    if epilogue is None:
-        return ""
-    epilogue.first_slot, epilogue.transposed = first_slot, transposed
-    return f"_{epilogue.key}{'_t' if transposed else ''}"
+def _streams(p: _Problem) -> bool:
+    """Whether the kernels for few rows fit: at most four, and a B worth cutting up, contiguous along one of its axes."""
+    return p.m <= 4 and p.n * p.k >= 4096 and p.m > 0 and (p.b[2] == 1 or p.b[3] == 1)
 
 
-def _plan_tiles(p: _Problem, dtype_in: str, dtype_out: str, vector_bytes: int, accumulate: bool,
-                epilogue: Epilogue | None) -> GemmPlan:
+def _plan_stream(p: _Problem, same: bool, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool,
+                 accumulate: bool, epilogue: Epilogue | None) -> GemmPlan:
+    scalar_bytes = ACCUMULATE[dtype_in][1]
+    lanes = vector_bytes // scalar_bytes
+    kind = "rows" if p.b[3] == 1 else "dots"
+    rows = 4 if p.m == 3 else p.m
+    batches = p.batch[0] * p.batch[1]
+    # Elements of B in a work item: enough of them to balance, each large enough to run at full speed.
+    share = max(16384, min(524288, batches * p.n * p.k // 64))
+    if kind == "rows":
+        chunk_n = min(_cdiv(p.n, lanes) * lanes, 2048 // rows)
+        chunk_k = min(p.k, max(64, _cdiv(share, 8 * chunk_n) * 8))
+    else:
+        chunk_k = min(p.k, _cdiv(_cdiv(p.k, _cdiv(p.k, 8192)), lanes) * lanes)
+        chunk_n = min(_cdiv(p.n, lanes) * lanes, _cdiv(share, chunk_k * lanes) * lanes)
+    blocks_k, blocks_n = _cdiv(p.k, chunk_k), _cdiv(p.n, chunk_n)
+    row = _cdiv(p.n, lanes) * lanes
+    in_place = same and (p.a[3] == 1 or p.k == 1)
+    x = p.a[:3] if in_place else (p.batch[1] * p.m * p.k, p.m * p.k, p.k)
+
+    key = _key(f"{kind}{rows}", dtype_in, dtype_out, vector_bytes, half, epilogue, p.transposed)
+    scratch = {"partial": batches * blocks_k * rows * row * scalar_bytes}
+    if not in_place:
+        scratch["packed"] = batches * p.m * p.k * scalar_bytes
+    scratch = {name: size for name, size in scratch.items() if size}
+    a, b = ("B", "A") if p.transposed else ("A", "B")
+    slots: list[SlotValue] = [
+        a, b, "C", a if in_place else "packed" if batches else 0, "partial" if batches else 0, p.batch[1], p.m, p.n, p.k,
+        *p.a, *x, *p.b, *p.c, chunk_k, chunk_n, blocks_k, blocks_n, row, int(accumulate)]
+    if epilogue is not None:
+        slots += [f"epilogue{i}" for i in range(epilogue.slots)]
+    items = [0 if in_place else batches * p.m, batches * blocks_k * blocks_n,
+             batches * p.m * _cdiv(p.n, stream.FINISH_COLUMNS)]
+    size = STORAGE[dtype_in][1]
+    large = [batches * p.m * p.k * size > 262144, batches * p.n * p.k * size > 524288,
+             batches * blocks_k * rows * row * size > 262144]
+    return GemmPlan(key, lambda: stream.write(key, kind, rows, dtype_in, dtype_out, vector_bytes, half, epilogue,
+                                              p.transposed), items, large, scratch, slots)
+
+
+def _key(kind: str, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool, epilogue: Epilogue | None,
+         transposed: bool) -> str:
+    """The name of the code. Whether the product is transposed matters to the epilogue alone."""
+    key = f"gemm_{kind}_{dtype_in}_{dtype_out}_{vector_bytes}"
+    if not half and "float16" in (dtype_in, dtype_out):
+        key += "_soft"
+    if epilogue is not None:
+        key += f"_{epilogue.key}{'_transposed' if transposed else ''}"
+    return key
+
+
+def _plan_tiles(p: _Problem, same: bool, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool,
+                accumulate: bool, epilogue: Epilogue | None) -> GemmPlan:
     scalar_bytes = ACCUMULATE[dtype_in][1]
     shape = tiles.Shape(vector_bytes, scalar_bytes)
     batches = p.batch[0] * p.batch[1]
-    same = dtype_in in ("float32", "float64")
     own = ACCUMULATE[dtype_out][0] == STORAGE[dtype_out][0] and p.c[3] == 1
 
     blocks_k = max(1, _cdiv(p.k, shape.depth))
     tile_k = _cdiv(max(1, _cdiv(p.k, blocks_k)), shape.lanes) * shape.lanes
     blocks_k = max(1, _cdiv(p.k, tile_k))
     panels = _cdiv(p.m, shape.rows)
-    a_packed = not same or _pack_a(p, shape, scalar_bytes)
-    b_in_place = same and p.b[3] == 1 and _keep_b(p, shape, scalar_bytes)
+    a_packed = not same or _pack_a(p, scalar_bytes)
+    b_in_place = same and _keep_b(p, scalar_bytes)
 
     tile_m, tile_n = _tile(p, shape, batches)
     blocks_m, blocks_n = _cdiv(p.m, tile_m), _cdiv(p.n, tile_n)
@@ -168,8 +191,7 @@ def _plan_tiles(p: _Problem, dtype_in: str, dtype_out: str, vector_bytes: int, a
 
     flags = (tiles.A_IS_PACKED * a_packed + tiles.B_IN_PLACE * b_in_place + tiles.ACCUMULATE_C * accumulate
              + tiles.PARTIAL_IS_C * own + tiles.A_ONE_BATCH * one_batch)
-    tail = _bind(epilogue, tiles.EPILOGUE, p.transposed)
-    key = f"gemm_tiles_{dtype_in}_{dtype_out}_{vector_bytes}{tail}"
+    key = _key("tiles", dtype_in, dtype_out, vector_bytes, half, epilogue, p.transposed)
     scratch = {"packed": packed_items * tile_k * shape.packed_rows * scalar_bytes, "partial": partial}
     scratch = {name: size for name, size in scratch.items() if size}
     a, b = ("B", "A") if p.transposed else ("A", "B")
@@ -181,16 +203,21 @@ def _plan_tiles(p: _Problem, dtype_in: str, dtype_out: str, vector_bytes: int, a
         slots += [f"epilogue{i}" for i in range(epilogue.slots)]
     items = [packed_items, _cdiv(count, group)]
     share = [packed_items * tile_k * shape.rows > 65536, 2 * batches * p.m * p.n * p.k > 2_000_000]
-    return GemmPlan(key, lambda: tiles.write(key, dtype_in, dtype_out, vector_bytes, epilogue), items, share, scratch,
-                    slots)
+    return GemmPlan(key, lambda: tiles.write(key, dtype_in, dtype_out, vector_bytes, half, epilogue, p.transposed),
+                    items, share, scratch, slots)
 
 
-def _pack_a(p: _Problem, shape: tiles.Shape, scalar_bytes: int) -> bool:
-    return True
+def _pack_a(p: _Problem, scalar_bytes: int) -> bool:
+    """Reading A in place costs nothing, except where the rows or columns of a panel all fall into one set of the cache.
+
+    (A first-level cache has 4096 bytes per way.) A with one panel of columns to serve is better read once."""
+    conflict = max(abs(p.a[2]) if p.m > 1 else 0, abs(p.a[3]) if p.k > 1 else 0) * scalar_bytes
+    return conflict > 0 and conflict % 4096 == 0 and p.n > 64
 
 
-def _keep_b(p: _Problem, shape: tiles.Shape, scalar_bytes: int) -> bool:
-    return p.m <= 2 * shape.rows
+def _keep_b(p: _Problem, scalar_bytes: int) -> bool:
+    """A panel of B in place touches a page per row, which only pays where all of B stays in the second-level cache."""
+    return p.b[3] == 1 and p.k * p.n * scalar_bytes <= 1 << 20 and p.b[2] * scalar_bytes % 4096 != 0
 
 
 def _tile(p: _Problem, shape: tiles.Shape, batches: int) -> tuple[int, int]:
@@ -205,7 +232,7 @@ def _tile(p: _Problem, shape: tiles.Shape, batches: int) -> tuple[int, int]:
         count = batches * _cdiv(p.m, tile_m) * _cdiv(p.n, tile_n)
         if count >= 32 or 2 * tile_m * tile_n * p.k < 2_000_000:
             return tile_m, tile_n
-        if tile_n > MINN:
+        if tile_n > shape.columns:
             columns = tile_n // 2
         elif tile_m > 4 * shape.rows:
             rows = tile_m // 2

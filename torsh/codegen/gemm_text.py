@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from types import TracebackType
 
+from torsh.codegen.llvm_ops import Code, from_memory, lanes_of, to_memory
+
 #: dtypes a contraction reads and writes, with (LLVM type in memory, bytes).
-STORAGE = {"float16": ("half", 2), "bfloat16": ("i16", 2), "float32": ("float", 4), "float64": ("double", 8)}
+STORAGE = {"float16": ("i16", 2), "bfloat16": ("i16", 2), "float32": ("float", 4), "float64": ("double", 8)}
 #: The LLVM type sums are kept in, and its bytes, by storage dtype.
 ACCUMULATE = {"float16": ("float", 4), "bfloat16": ("float", 4), "float32": ("float", 4), "float64": ("double", 8)}
 
@@ -19,13 +21,13 @@ class Loop:
     `carry` lists (LLVM type, initial value) pairs; inside, `values` names their present values and `next` must be set
     to the following ones; after the loop, `values` names the final ones."""
 
-    def __init__(self, text: "Text", start: str, stop: str, step: str, carry: list[tuple[str, str]]) -> None:
+    def __init__(self, text: Text, start: str, stop: str, step: str, carry: list[tuple[str, str]]) -> None:
         self.text, self.start, self.stop, self.step, self.carry = text, start, stop, step, carry
         self.values: list[str] = []
         self.next: list[str] = []
         self.index = ""
 
-    def __enter__(self) -> "Loop":
+    def __enter__(self) -> Loop:
         text = self.text
         self.before = text.block
         self.head, body, self.exit = text.new_label(), text.new_label(), text.new_label()
@@ -58,10 +60,10 @@ class Loop:
 class If:
     """Run what is written inside the `with` where `condition` (i1) holds."""
 
-    def __init__(self, text: "Text", condition: str) -> None:
+    def __init__(self, text: Text, condition: str) -> None:
         self.text, self.condition = text, condition
 
-    def __enter__(self) -> "If":
+    def __enter__(self) -> If:
         inside, self.exit = self.text.new_label(), self.text.new_label()
         self.text.put(f"br i1 {self.condition}, label %{inside}, label %{self.exit}")
         self.text.label(inside)
@@ -75,9 +77,9 @@ class If:
 
 
 class Text:
-    """A module under construction. `lanes` elements of the accumulation type fill one vector register."""
+    """A module under construction. `half`: the machine converts float16 itself. `lanes` elements of the accumulation type fill one vector register."""
 
-    def __init__(self, dtype_in: str, dtype_out: str, vector_bytes: int) -> None:
+    def __init__(self, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool) -> None:
         self.dtype_in, self.dtype_out = dtype_in, dtype_out
         self.scalar, self.scalar_bytes = ACCUMULATE[dtype_in]
         self.in_bytes, self.out_bytes = STORAGE[dtype_in][1], STORAGE[dtype_out][1]
@@ -86,7 +88,8 @@ class Text:
         self.vector = f"<{self.lanes} x {self.scalar}>"
         self.mask = f"<{self.lanes} x i1>"
         self.suffix = f"v{self.lanes}f{8 * self.scalar_bytes}"
-        self.lines: list[str] = []
+        self.code = Code(half)  # the conversions of 16-bit types write into the same lines
+        self.lines: list[str] = self.code.out
         self.declared: dict[str, None] = {}
         self.count = 0
         self.block = ""
@@ -220,7 +223,7 @@ class Text:
         kind, size = STORAGE[dtype] if dtype else (self.scalar, self.scalar_bytes)
         vector = f"<{self.lanes} x {kind}>"
         if mask:
-            code = f"v{self.lanes}{'bf16' if kind == 'bfloat' else kind if kind[0] == 'i' else f'f{8 * size}'}"
+            code = f"v{self.lanes}{kind if kind[0] == 'i' else f'f{8 * size}'}"
             loaded = self.call(vector, f"llvm.masked.load.{code}.p0",
                                [(f"ptr align {size}", pointer), (self.mask, mask), (vector, "zeroinitializer")])
         else:
@@ -230,7 +233,7 @@ class Text:
     def load_scalar(self, pointer: str, dtype: str = "") -> str:
         kind, size = STORAGE[dtype] if dtype else (self.scalar, self.scalar_bytes)
         loaded = self.op(f"load {kind}, ptr {pointer}, align {size}")
-        return self.widen(loaded, dtype, 0) if dtype else loaded
+        return self.widen(loaded, dtype, 1) if dtype else loaded
 
     def store(self, value: str, pointer: str, dtype: str = "", mask: str = "") -> None:
         """Store a vector, rounding to a storage dtype; lanes where `mask` is false are not touched."""
@@ -248,38 +251,28 @@ class Text:
     def store_scalar(self, value: str, pointer: str, dtype: str = "") -> None:
         kind, size = STORAGE[dtype] if dtype else (self.scalar, self.scalar_bytes)
         if dtype:
-            value = self.narrow(value, dtype, 0)
+            value = self.narrow(value, dtype, 1)
         self.put(f"store {kind} {value}, ptr {pointer}, align {size}")
 
     def widen(self, value: str, dtype: str, lanes: int) -> str:
-        """A stored value as the accumulation type. `lanes` = 0 means a scalar."""
-        shape = f"<{lanes} x %s>" if lanes else "%s"
-        if dtype == "bfloat16":  # the upper half of a float32; LLVM's own bfloat type is not lowered on every target
-            bits = self.op(f"zext {shape % 'i16'} {value} to {shape % 'i32'}")
-            moved = self.op(f"shl {shape % 'i32'} {bits}, {'splat (i32 16)' if lanes else '16'}")
-            return self.op(f"bitcast {shape % 'i32'} {moved} to {shape % 'float'}")
-        kind = STORAGE[dtype][0]
-        if kind == self.scalar:
-            return value
-        return self.op(f"fpext {shape % kind} {value} to {shape % self.scalar}")
+        """A stored value as the accumulation type. `lanes` = 1 means a scalar."""
+        value = from_memory(self.code, dtype, lanes, value)
+        if dtype == "float32" and self.scalar == "double":
+            return self.op(f"fpext {lanes_of('float', lanes)} {value} to {lanes_of('double', lanes)}")
+        return value
 
     def narrow(self, value: str, dtype: str, lanes: int) -> str:
-        """A value of the accumulation type rounded to nearest even in a storage dtype. `lanes` = 0 means a scalar."""
-        kind = STORAGE[dtype][0]
-        if kind == self.scalar:
-            return value
-        shape = f"<{lanes} x %s>" if lanes else "%s"
-        if dtype != "bfloat16":
-            return self.op(f"{'fpext' if kind == 'double' else 'fptrunc'} {shape % self.scalar} {value} "
-                           f"to {shape % kind}")
-        integer, number = shape % "i32", (lambda n: f"splat (i32 {n})" if lanes else str(n))
-        bits = self.op(f"bitcast {shape % 'float'} {value} to {integer}")
-        odd = self.op(f"and {integer} {self.op(f'lshr {integer} {bits}, {number(16)}')}, {number(1)}")
-        rounded = self.op(f"add {integer} {self.op(f'add {integer} {bits}, {number(32767)}')}, {odd}")
-        quiet = self.op(f"or {integer} {bits}, {number(4194304)}")  # rounding could carry a NaN into infinity
-        nan = self.op(f"fcmp uno {shape % 'float'} {value}, {value}")
-        chosen = self.op(f"select {shape % 'i1'} {nan}, {integer} {quiet}, {integer} {rounded}")
-        return self.op(f"trunc {integer} {self.op(f'lshr {integer} {chosen}, {number(16)}')} to {shape % 'i16'}")
+        """A value of the accumulation type rounded to nearest even in a storage dtype. `lanes` = 1 means a scalar."""
+        return to_memory(self.code, dtype, lanes, value)
+
+    def total(self, value: str) -> str:
+        """The sum of the lanes, in a fixed tree: upper half onto lower half until one is left."""
+        width = self.lanes // 2
+        while width:
+            order = [i + width if i < width else i for i in range(self.lanes)]
+            value = self.op(f"fadd {self.vector} {value}, {self.shuffle(value, value, order)}")
+            width //= 2
+        return self.op(f"extractelement {self.vector} {value}, i64 0")
 
     def shuffle(self, a: str, b: str, order: list[int]) -> str:
         indices = ", ".join(f"i32 {i}" for i in order)
@@ -314,3 +307,44 @@ class Text:
             for c in range(blocks):
                 columns[c * block + e] = v[c]
         return columns
+
+
+class Place:
+    """Where an epilogue's vector belongs: elements (row, column), (row, column + 1), ... of matrix `batch` of C.
+
+    All are names of int64, `mask` of the lanes that exist. Rows and columns are the kernel's; where `transposed`, they
+    are the caller's columns and rows. The epilogue's argument slots begin at `first_slot`."""
+    __slots__ = ("batch", "row", "column", "mask", "first_slot", "transposed")
+
+    def __init__(self, batch: str, row: str, column: str, mask: str, first_slot: int, transposed: bool) -> None:
+        self.batch, self.row, self.column, self.mask = batch, row, column, mask
+        self.first_slot, self.transposed = first_slot, transposed
+
+
+class Epilogue:
+    """A pointwise function fused into the last store of a product.
+
+    `key` names it in the kernel's key, `slots` is the number of argument slots it needs."""
+    key = ""
+    slots = 0
+
+    def emit(self, text: Text, value: str, place: Place) -> str:
+        """Write vector code for `value`, a vector of the accumulation type; returns the name of the result."""
+        raise NotImplementedError
+
+
+class Bias(Epilogue):
+    """Adds bias[n], n the caller's column; contiguous, of storage dtype `dtype`. Slot 0 of the epilogue: its address."""
+    slots = 1
+
+    def __init__(self, dtype: str) -> None:
+        self.dtype = dtype
+        self.key = f"bias_{dtype}"
+
+    def emit(self, text: Text, value: str, place: Place) -> str:
+        base, size = text.pointer(place.first_slot), str(STORAGE[self.dtype][1])
+        if place.transposed:
+            bias = text.splat(text.load_scalar(text.at(base, text.mul(place.row, size)), self.dtype))
+        else:
+            bias = text.load(text.at(base, text.mul(place.column, size)), self.dtype, place.mask)
+        return text.op(f"fadd {text.vector} {value}, {bias}")

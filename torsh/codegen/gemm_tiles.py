@@ -11,11 +11,9 @@ and K is summed in the same order whoever runs it, so results do not depend on t
 """
 from __future__ import annotations
 
-from torsh.codegen.gemm_text import Text
+from types import TracebackType
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from torsh.codegen.gemm import Epilogue
+from torsh.codegen.gemm_text import Epilogue, Place, Text
 
 (A, B, C, PACKED, PARTIAL, BATCH0, BATCH1, M, N, K, A_BATCH0, A_BATCH1, A_M, A_K, B_BATCH0, B_BATCH1, B_K, B_N,
  C_BATCH0, C_BATCH1, C_M, C_N, TILE_M, TILE_N, TILE_K, BLOCKS_M, BLOCKS_N, BLOCKS_K, GROUP, TILES, FLAGS,
@@ -28,9 +26,8 @@ A_IS_PACKED, B_IN_PLACE, ACCUMULATE_C, PARTIAL_IS_C, A_ONE_BATCH = 1, 2, 4, 8, 1
 # Modes of `finish`.
 ADD_PARTIAL, LAST_BLOCK, ADD_C = 1, 2, 4
 
-UNROLL = 4
-import os
-PF=int(os.environ.get('PF','0')); PANELS_AT_ONCE=int(os.environ.get('G','4'))
+#: Panels of B packed at once.
+PANELS_AT_ONCE = 2
 
 
 class Shape:
@@ -41,6 +38,7 @@ class Shape:
 
     def __init__(self, vector_bytes: int, scalar_bytes: int) -> None:
         self.lanes = vector_bytes // scalar_bytes
+        self.heights: tuple[int, ...]
         if vector_bytes == 64:
             self.rows, self.vectors, self.heights = 14, 2, (14, 8, 4, 2, 1)
         elif vector_bytes == 32:
@@ -132,14 +130,7 @@ def write_micro_kernel(t: Text, rows: int, vectors: int) -> None:
             following += [t.fma(value, panel[v], sums[i * vectors + v]) for v in range(vectors)]
         return [t.at(pointer, "%a_k") for pointer in pointers] + [t.at(b, "%b_k")] + following
 
-    even = t.op(f"and i64 %kc, {-UNROLL}")
-    with t.loop("0", even, str(UNROLL), start) as loop:
-        state = loop.values
-        for _ in range(UNROLL):
-            state = step(state)
-        loop.next = state
-    start = [(kind, value) for (kind, _), value in zip(start, loop.values)]
-    with t.loop(even, "%kc", "1", start) as loop:
+    with t.loop("0", "%kc", "1", start) as loop:
         loop.next = step(loop.values)
     sums = loop.values[len(bases) + 1:]
     plain, adding, done = t.new_label(), t.new_label(), t.new_label()
@@ -159,7 +150,7 @@ def write_micro_kernel(t: Text, rows: int, vectors: int) -> None:
     t.end()
 
 
-def write_finish(t: Text, shape: Shape, epilogue: "Epilogue | None") -> None:
+def write_finish(t: Text, shape: Shape, epilogue: Epilogue | None, transposed: bool) -> None:
     """`@finish(args, tmp, rows, columns, p, c, m, n, batch, mode)`: what the micro-kernel's own store cannot do.
 
     tmp is a register tile in memory. Adds the partial sums p or the former C to it, and stores it in p, or after
@@ -178,8 +169,6 @@ def write_finish(t: Text, shape: Shape, epilogue: "Epilogue | None") -> None:
             with t.loop("0", "%columns") as column:
                 place = t.at(line, t.mul(column.index, str(t.scalar_bytes)))
                 old = t.load_scalar(t.at(c_line, t.mul(column.index, c_column)), t.dtype_out)
-                if t.dtype_out == "float64" and t.scalar == "float":
-                    old = t.op(f"fptrunc double {old} to float")
                 t.store_scalar(t.op(f"fadd {t.scalar} {t.load_scalar(place)}, {old}"), place)
         with t.loop("0", "%columns", str(shape.lanes)) as column:
             mask = t.first(t.sub("%columns", column.index))
@@ -195,7 +184,8 @@ def write_finish(t: Text, shape: Shape, epilogue: "Epilogue | None") -> None:
             t.put(f"br label %{done}")
             t.label(final)
             if epilogue is not None:
-                value = epilogue.emit(t, value, "%batch", t.add("%m", row.index), t.add("%n", column.index), mask)
+                place_in_c = Place("%batch", t.add("%m", row.index), t.add("%n", column.index), mask, EPILOGUE, transposed)
+                value = epilogue.emit(t, value, place_in_c)
             direct, indirect = t.new_label(), t.new_label()
             t.put(f"br i1 {unit}, label %{direct}, label %{indirect}")
             t.label(direct)
@@ -237,7 +227,7 @@ def write_pack_phase(t: Text, name: str, shape: Shape) -> None:
     t.end()
 
 
-def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: "Epilogue | None") -> None:
+def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None) -> None:
     """Phase 1: a work item computes GROUP tiles of TILE_M x TILE_N elements of C."""
     t.begin(f"{name}_p1", "ptr %args, i64 %begin, i64 %end", False)
     size, out, acc = str(t.in_bytes), str(t.out_bytes), str(t.scalar_bytes)
@@ -313,8 +303,18 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: "Epilogue | Non
                     with t.loop(m0, m1, str(shape.rows)) as row:
                         a_rows = t.at(a_now, t.mul(t.divide(row.index, str(shape.rows))[0], a_panel))
                         valid = t.least(t.sub(m1, row.index), str(shape.rows))
-                        _write_rows(t, shape, a_rows, a_row, a_k, b_now, b_k, kc, valid, width, narrow, direct,
-                                    row.index, n, batch, p_here, p_row, c_here, c_strides, add, mode, tmp)
+                        place = t.add(t.mul(row.index, p_row), t.mul(n, acc))
+                        first = t.select(direct, "ptr", t.at(p_here, place), tmp)
+                        step = t.select(direct, "i64", p_row, str(shape.columns * t.scalar_bytes))
+                        operands = (f"i64 {a_row}, i64 {a_k}, ptr {b_now}, i64 {b_k}, i64 {kc}",
+                                    f"i64 {step}, i64 {t.select(direct, 'i64', add, '0')}")
+                        with _Rows(t, shape, valid, narrow, a_rows, a_row, first, t.select(direct, "i64", p_row, "0"),
+                                   operands) as rows_now, t.where(t.opposite(direct)):
+                            m = t.add(row.index, rows_now.index)
+                            p_place = t.at(p_here, t.add(t.mul(m, p_row), t.mul(n, acc)))
+                            c_place = t.at(c_here, t.add(t.mul(m, c_strides[2]), t.mul(n, c_strides[3])))
+                            t.put(f"call void @finish(ptr %args, ptr {tmp}, i64 {rows_now.height}, i64 {width}, "
+                                  f"ptr {p_place}, ptr {c_place}, i64 {m}, i64 {n}, i64 {batch}, i64 {mode})")
     t.end()
 
 
@@ -334,8 +334,10 @@ def _write_pack_panels(t: Text, shape: Shape, source: str, k_stride: str, n_stri
         src, dst = loop.values
         with t.loop("0", row_bytes, str(shape.columns * t.in_bytes), [("ptr", dst)]) as column:
             place = t.at(src, column.index)
-            if PF: t.call("void", "llvm.prefetch.p0", [("ptr", t.at(place, row_bytes)), ("i32", "0"), ("i32", str(PF)), ("i32", "1")])
-            if PF: t.call("void", "llvm.prefetch.p0", [("ptr", t.at(t.at(place, row_bytes),"64")), ("i32", "0"), ("i32", str(PF)), ("i32", "1")])
+            # The next item's columns, most likely next on this thread: they lie on the pages looked up now.
+            for v in range(shape.vectors):
+                ahead = t.at(t.at(place, row_bytes), str(v * shape.lanes * t.in_bytes))
+                t.call("void", "llvm.prefetch.p0", [("ptr", ahead), ("i32", "0"), ("i32", "3"), ("i32", "1")])
             for v in range(shape.vectors):
                 value = t.load(t.at(place, str(v * shape.lanes * t.in_bytes)), t.dtype_in)
                 t.store(value, t.at(column.values[0], str(v * t.vector_bytes)))
@@ -352,64 +354,68 @@ def _write_pack_panels(t: Text, shape: Shape, source: str, k_stride: str, n_stri
     t.label(done)
 
 
-def _write_rows(t: Text, shape: Shape, a: str, a_row: str, a_k: str, b: str, b_k: str, kc: str, valid: str, width: str,
-                narrow: str, direct: str, m: str, n: str, batch: str, p_here: str, p_row: str, c_here: str,
-                c_strides: list[str], add: str, mode: str, tmp: str) -> None:
-    """One panel of rows by one panel of columns, composed of the micro-kernels that there are, tallest first."""
-    head, done = t.new_label(), t.new_label()
-    before = t.block
-    t.put(f"br label %{head}")
-    t.label(head)
-    at_phi = len(t.lines)
-    r = t.name()
-    t.lines.append("")
-    left = t.sub(valid, r)
-    m_now = t.add(m, r)
-    p_place = t.at(p_here, t.add(t.mul(m_now, p_row), t.mul(n, str(t.scalar_bytes))))
-    target = t.select(direct, "ptr", p_place, tmp)
-    target_row = t.select(direct, "i64", p_row, str(shape.columns * t.scalar_bytes))
-    target_add = t.select(direct, "i64", add, "0")
-    a_now = t.at(a, t.mul(r, a_row))
-    joined = t.new_label()
-    heights = []
-    for height in shape.heights:
-        fits, next_one = t.new_label(), t.new_label()
-        if height > 1:
-            t.put(f"br i1 {t.test('sge', left, str(height))}, label %{fits}, label %{next_one}")
-        else:
-            t.put(f"br label %{fits}")
-        t.label(fits)
-        one, two = t.new_label(), t.new_label()
-        t.put(f"br i1 {narrow}, label %{one}, label %{two}")
-        for label, vectors in ((one, 1), (two, shape.vectors)):
-            t.label(label)
-            t.put(f"call void @tile_{height}_{vectors}(ptr {a_now}, i64 {a_row}, i64 {a_k}, ptr {b}, i64 {b_k}, "
-                  f"i64 {kc}, ptr {target}, i64 {target_row}, i64 {target_add})")
-            heights.append(f"[{height}, %{label}]")
-            t.put(f"br label %{joined}")
-        if height > 1:
-            t.label(next_one)
-    t.label(joined)
-    made = t.op(f"phi i64 {', '.join(heights)}")
-    with t.where(t.opposite(direct)):
-        c_place = t.at(c_here, t.add(t.mul(m_now, c_strides[2]), t.mul(n, c_strides[3])))
-        t.put(f"call void @finish(ptr %args, ptr {tmp}, i64 {made}, i64 {width}, ptr {p_place}, ptr {c_place}, "
-              f"i64 {m_now}, i64 {n}, i64 {batch}, i64 {mode})")
-    following = t.add(r, made)
-    t.put(f"br i1 {t.test('slt', following, valid)}, label %{head}, label %{done}")
-    t.lines[at_phi] = f"  {r} = phi i64 [0, %{before}], [{following}, %{t.block}]"
-    t.label(done)
+class _Rows:
+    """A panel of `valid` rows by a panel of columns, composed of the micro-kernels that there are, tallest first.
+
+    What is written inside the `with` follows every micro-kernel: `index` names its first row, `height` its rows.
+    Row r is at a + r * a_row and goes to c + r * c_row; `operands` are the micro-kernel's other arguments."""
+
+    def __init__(self, t: Text, shape: Shape, valid: str, narrow: str, a: str, a_row: str, c: str, c_row: str,
+                 operands: tuple[str, str]) -> None:
+        self.t, self.valid = t, valid
+        self.before, self.head = t.block, t.new_label()
+        t.put(f"br label %{self.head}")
+        t.label(self.head)
+        self.phi = len(t.lines)
+        self.index = t.name()
+        t.lines.append("")
+        left = t.sub(valid, self.index)
+        a_now, c_now = t.at(a, t.mul(self.index, a_row)), t.at(c, t.mul(self.index, c_row))
+        joined = t.new_label()
+        heights = []
+        for height in shape.heights:
+            fits, lower = t.new_label(), t.new_label()
+            if height > 1:
+                t.put(f"br i1 {t.test('sge', left, str(height))}, label %{fits}, label %{lower}")
+            else:
+                t.put(f"br label %{fits}")
+            t.label(fits)
+            one, all_vectors = t.new_label(), t.new_label()
+            t.put(f"br i1 {narrow}, label %{one}, label %{all_vectors}")
+            for label, vectors in ((one, 1), (all_vectors, shape.vectors)):
+                t.label(label)
+                t.put(f"call void @tile_{height}_{vectors}(ptr {a_now}, {operands[0]}, ptr {c_now}, {operands[1]})")
+                heights.append(f"[{height}, %{label}]")
+                t.put(f"br label %{joined}")
+            if height > 1:
+                t.label(lower)
+        t.label(joined)
+        self.height = t.op(f"phi i64 {', '.join(heights)}")
+
+    def __enter__(self) -> _Rows:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        if kind is not None:
+            return
+        t, done = self.t, self.t.new_label()
+        following = t.add(self.index, self.height)
+        t.put(f"br i1 {t.test('slt', following, self.valid)}, label %{self.head}, label %{done}")
+        t.lines[self.phi] = f"  {self.index} = phi i64 [0, %{self.before}], [{following}, %{t.block}]"
+        t.label(done)
 
 
-def write(name: str, dtype_in: str, dtype_out: str, vector_bytes: int, epilogue: "Epilogue | None") -> str:
+def write(name: str, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool,
+          epilogue: Epilogue | None, transposed: bool) -> str:
     """The module of the general kernel."""
-    t = Text(dtype_in, dtype_out, vector_bytes)
+    t = Text(dtype_in, dtype_out, vector_bytes, half)
     shape = Shape(vector_bytes, t.scalar_bytes)
     write_pack(t)
     for vectors in (1, shape.vectors):
         for height in shape.heights:
             write_micro_kernel(t, height, vectors)
-    write_finish(t, shape, epilogue)
+    write_finish(t, shape, epilogue, transposed)
     write_pack_phase(t, name, shape)
     write_tile_phase(t, name, shape, epilogue)
     return t.module()

@@ -160,6 +160,7 @@ class Emitter:
         self.scopes = [Scope(None, None, None)]
         self.stack: list[str] = []
         self.variables: dict[Acc, Variable] = {}
+        self.lifted: dict[Acc, Variable] = {}  # accumulators that have a variable a lane at present
         self.lanes = 1
         self.in_vector = False
         self.mask: Value | None = None  # the lanes in use, where not all are
@@ -388,6 +389,10 @@ class Emitter:
         if a.text[0] != "%" and b.text[0] != "%":
             x, y = int(a.text), int(b.text)
             return Value(str(x + y if op == "add" else x - y if op == "sub" else x * y), "int64", False, HEAD)
+        return self.combined(op, a, b)
+
+    def combined(self, op: str, a: Value, b: Value) -> Value:
+        """An int64 instruction on uniform values."""
         key = (op, a.text, b.text)
         found = self.cache.get(key)
         if found is None:
@@ -660,7 +665,7 @@ class Emitter:
         bad = self.code(f"xor {t} {ok.text}, {constant(True, 'bool', lanes)}")
         if ok.varying and self.mask is not None:
             bad = self.code(f"and {t} {bad}, {self.mask.text}")
-        variable = next((name for name, _, other in self.checks if other is s), None)
+        variable = next((name for name, kind, other in self.checks if other is s and kind == t), None)
         if variable is None:
             variable = self.alloca(t)
             self.stack.append(f"  store {t} {constant(False, 'bool', lanes)}, ptr {variable}")
@@ -760,6 +765,7 @@ class Emitter:
             self.scopes[-1].run = run
             self.lanes = lanes
             self.variables[acc] = new
+            self.lifted[acc] = old
             chosen.append((old, new))
         return chosen
 
@@ -774,6 +780,7 @@ class Emitter:
             values = self.cross_lanes(new, values)
             self.fold(old, values, None)
             self.variables[old.acc] = old
+            del self.lifted[old.acc]
 
     def cross_lanes(self, variable: Variable, values: tuple[str, ...]) -> tuple[str, ...]:
         return across(self.code, variable.acc.op, variable.acc.dtype, variable.lanes, values)

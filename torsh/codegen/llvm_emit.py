@@ -12,7 +12,7 @@ from torsh.codegen.kernel_ir import Kernel, Load, Loop, Phase, Store
 from torsh.codegen.llvm_core import HEAD, Emitter, Value, flatten
 from torsh.codegen.llvm_helpers import copy_helper
 from torsh.codegen.llvm_ops import BYTES, MEMORY_TYPE, TYPE, combine, from_memory, lanes_of, select, splat, to_memory
-from torsh.codegen.llvm_width import choose_lanes
+from torsh.codegen.llvm_width import choose
 from torsh.codegen.target import Target
 
 
@@ -36,7 +36,8 @@ class CpuEmitter(Emitter):
         self.vector_bytes = target.vector_bytes
         # Sizes of memory elements that the target can load and store under a mask.
         self.maskable = () if not x86 or target.vector_bytes < 32 else (4, 8) if target.vector_bytes == 32 else (1, 2, 4, 8)
-        self.widths: dict[int, int] = {}
+        self.widths: dict[int, tuple[int, str]] = {}
+        self.full = ""  # whether all lanes are in use, where that is tested
 
     def module(self) -> str:
         width = 8 * self.vector_bytes
@@ -97,20 +98,23 @@ class CpuEmitter(Emitter):
 
     # Vector loops
 
-    def lanes_for(self, s: Loop) -> int:
+    def way_of(self, s: Loop) -> tuple[int, str]:
         found = self.widths.get(id(s))
         if found is None:
-            found = self.widths[id(s)] = choose_lanes(s, self.vector_bytes)
+            found = self.widths[id(s)] = choose(s, self.vector_bytes)
         return found
 
+    def lanes_for(self, s: Loop) -> int:
+        return self.way_of(s)[0]
+
     def vector_loop(self, s: Loop) -> None:
-        lanes = self.lanes_for(s)
+        lanes, way = self.way_of(s)
         low, high = self.bounds(s)
-        literal_extent = s.extent if s.tile is None and isinstance(s.extent, int) else None
-        if literal_extent is not None and literal_extent <= 0:
+        extent = s.extent if s.tile is None and isinstance(s.extent, int) else None
+        if extent is not None and extent <= 0:
             return
         n = self.label()
-        if literal_extent is None:
+        if extent is None:
             self.emit(f"  %some.{n} = icmp slt i64 {low.text}, {high.text}")
             self.emit(f"  br i1 %some.{n}, label %pre.{n}, label %done.{n}")
         else:
@@ -118,73 +122,107 @@ class CpuEmitter(Emitter):
         self.emit(f"pre.{n}:")
         outer = self.scopes[-1].run
         scope = self.open_loop(self.effects_of(s), low, high)
-        scope.empty = literal_extent is None
+        scope.empty = extent is None
         outer.append(scope.pre)
         lifted = self.open_lanes(s, outer)
         self.lanes, self.in_vector = lanes, True
         self.vector_place = 3 * (len(self.scopes) - 1) + HEAD
-        if literal_extent is None:
-            count = Value(high.text, "int64", False, high.place) if low.text == "0" else None
-            if count is None:
-                outer.append(f"  %count.{n} = sub i64 {high.text}, {low.text}")
-            full = f"%full.{n}"
-            outer.append(f"  {full} = and i64 {count.text if count else f'%count.{n}'}, {-lanes}")
-            middle = full
-            if low.text != "0":
-                middle = f"%middle.{n}"
-                outer.append(f"  {middle} = add i64 {low.text}, {full}")
-            has_main, has_rest = True, lanes > 1
+        if way == "always" and (extent is None or (extent > lanes and extent % lanes)):
+            outer += [f"  br label %enter.{n}", f"enter.{n}:"]
+            self._loop(s, n, outer, low.text, high.text, lanes, high.text)
         else:
-            whole = literal_extent // lanes * lanes
-            middle = str(whole)
-            has_main, has_rest = whole > 0, whole < literal_extent
-        outer.append(f"  br label %enter.{n}")
-        outer.append(f"enter.{n}:")
-        if has_main:
-            self._full_vectors(s, n, outer, low.text, middle, lanes)
-        if has_rest:
-            self._last_vector(s, n, outer, middle, high.text, lanes, literal_extent)
-        outer.append(f"  br label %end.{n}")
-        outer.append(f"end.{n}:")
+            self._full_and_rest(s, n, outer, low, high, extent, way)
+        outer += [f"  br label %end.{n}", f"end.{n}:"]
         self.close_loop()
         self.lanes, self.in_vector = 1, False
         self.close_lanes(lifted)
         self.emit(f"  br label %done.{n}")
         self.emit(f"done.{n}:")
 
-    def _full_vectors(self, s: Loop, n: int, outer: list, low: str, middle: str, lanes: int) -> None:
-        """The loop over full vectors, left to the label `rest.n`."""
-        scope = self.scopes[-1]
-        scope.open_body()
-        self.axes[s.axis] = self.vector_index = Value(f"%i.{n}", "int64", True, self.vector_place)
-        self.body(s.body)
-        outer += [f"  %any.{n} = icmp slt i64 {low}, {middle}",
-                  f"  br i1 %any.{n}, label %loop.{n}, label %rest.{n}", f"loop.{n}:",
-                  f"  %i.{n} = phi i64 [ {low}, %enter.{n} ], [ %next.{n}, %latch.{n} ]", scope.head, scope.run,
-                  f"  br label %latch.{n}", f"latch.{n}:", f"  %next.{n} = add nsw i64 %i.{n}, {lanes}",
-                  f"  %more.{n} = icmp slt i64 %next.{n}, {middle}",
-                  f"  br i1 %more.{n}, label %loop.{n}, label %rest.{n}", f"rest.{n}:"]
-        self.close_body()
-
-    def _last_vector(self, s: Loop, n: int, outer: list, middle: str, high: str, lanes: int,
-                     literal_extent: int | None) -> None:
-        """The masked step for what is left after the full vectors."""
-        scope = self.scopes[-1]
-        scope.open_body()
-        if literal_extent is None:
-            outer += [f"  %left.{n} = icmp slt i64 {middle}, {high}",
-                      f"  br i1 %left.{n}, label %last.{n}, label %end.{n}", f"last.{n}:"]
-            self.remaining = f"%remaining.{n}"
-            outer.append(f"  {self.remaining} = sub i64 {high}, {middle}")
+    def _full_and_rest(self, s: Loop, n: int, outer: list, low: Value, high: Value, extent: int | None, way: str) -> None:
+        """A loop over full vectors, then the lanes that are left."""
+        lanes = self.lanes
+        if extent is not None:
+            middle = str(extent // lanes * lanes)
+            has_main, has_rest = extent >= lanes, extent % lanes > 0
         else:
-            self.remaining = str(literal_extent - int(middle))
-        self.code.out = outer
+            count = self.arithmetic("sub", high, low)
+            whole = self.combined("and", count, Value(str(-lanes), "int64", False, HEAD))
+            middle = self.arithmetic("add", low, whole).text
+            has_main, has_rest = True, lanes > 1
+        outer += [f"  br label %enter.{n}", f"enter.{n}:"]
+        if has_main:
+            if extent is None:
+                outer += [f"  %any.{n} = icmp slt i64 {low.text}, {middle}",
+                          f"  br i1 %any.{n}, label %go.{n}, label %rest.{n}", f"go.{n}:"]
+            m = self.label()
+            outer += [f"  br label %enter.{m}", f"enter.{m}:"]
+            self._loop(s, m, outer, low.text, middle, lanes, None)
+            outer += [f"  br label %rest.{n}", f"rest.{n}:"]
+        if not has_rest:
+            return
+        if extent is None:
+            outer += [f"  %left.{n} = icmp slt i64 {middle}, {high.text}",
+                      f"  br i1 %left.{n}, label %last.{n}, label %end.{n}", f"last.{n}:"]
+        m = self.label()
+        outer += [f"  br label %enter.{m}", f"enter.{m}:"]
+        if way == "scalar":
+            self._single_lanes(s, m, outer, middle, high.text)
+        else:
+            self._last_vector(s, m, outer, middle, high.text)
+
+    def _loop(self, s: Loop, n: int, outer: list, low: str, end: str, lanes: int, masked_to: str | None) -> None:
+        """A loop over vectors from `low` < `end`, entered from the label enter.n; full ones, or with lanes from
+        `masked_to` on left out."""
+        scope = self.scopes[-1]
+        scope.open_body()
+        outer += [f"  br label %loop.{n}", f"loop.{n}:",
+                  f"  %i.{n} = phi i64 [ {low}, %enter.{n} ], [ %next.{n}, %latch.{n} ]"]
+        self.axes[s.axis] = self.vector_index = Value(f"%i.{n}", "int64", True, self.vector_place)
+        if masked_to is not None:
+            outer += [f"  %ahead.{n} = sub i64 {masked_to}, %i.{n}",
+                      f"  %remaining.{n} = call i64 @llvm.umin(i64 %ahead.{n}, i64 {lanes})"]
+            if not self.maskable:
+                self.full = f"%full.{n}"
+                outer.append(f"  {self.full} = icmp uge i64 %ahead.{n}, {lanes}")
+            self._set_mask(outer, f"%remaining.{n}")
+        self.body(s.body)
+        outer += [scope.head, scope.run, f"  br label %latch.{n}", f"latch.{n}:",
+                  f"  %next.{n} = add nsw i64 %i.{n}, {lanes}", f"  %more.{n} = icmp slt i64 %next.{n}, {end}",
+                  f"  br i1 %more.{n}, label %loop.{n}, label %over.{n}", f"over.{n}:"]
+        self.close_body()
+        self.mask, self.full = None, ""
+
+    def _last_vector(self, s: Loop, n: int, outer: list, middle: str, high: str) -> None:
+        """One masked vector."""
+        scope = self.scopes[-1]
+        scope.open_body()
+        if middle[0] == "%" or high[0] == "%":
+            count = f"%remaining.{n}"
+            outer.append(f"  {count} = sub i64 {high}, {middle}")
+        else:
+            count = str(int(high) - int(middle))
         self.axes[s.axis] = self.vector_index = Value(middle, "int64", True, self.vector_place)
-        self.mask = Value(self._first_lanes(self.remaining, lanes), "bool", True, self.vector_place)
+        self._set_mask(outer, count)
         self.body(s.body)
         outer += [scope.head, scope.run]
         self.close_body()
         self.mask = None
+
+    def _single_lanes(self, s: Loop, n: int, outer: list, middle: str, high: str) -> None:
+        """The rest lane by lane. Accumulators are then updated themselves, not their lanes."""
+        lanes, self.lanes = self.lanes, 1
+        by_lane = {acc: self.variables[acc] for acc in self.lifted}
+        self.variables.update(self.lifted)
+        self._loop(s, n, outer, middle, high, 1, None)
+        self.variables.update(by_lane)
+        self.lanes = lanes
+
+    def _set_mask(self, outer: list, remaining: str) -> None:
+        """Use the first `remaining` lanes only."""
+        self.remaining = remaining
+        self.code.out = outer
+        self.mask = Value(self._first_lanes(remaining, self.lanes), "bool", True, self.vector_place)
 
     def _first_lanes(self, count: str, lanes: int) -> str:
         """The mask of the first `count` lanes."""
@@ -281,10 +319,42 @@ class CpuEmitter(Emitter):
 
     def _short_load(self, v: str, t: str, pointer: str) -> str:
         """Load the lanes in use, by way of the stack."""
-        room = self._room(v)
-        self.code.do(f"store {v} zeroinitializer, ptr {room}")
+        c, room = self.code, self._room(v)
+        n = self._unless_full()
+        c.do(f"store {v} zeroinitializer, ptr {room}")
         self._copy(t, room, pointer)
-        return self.code(f"load {v}, ptr {room}")
+        short = c(f"load {v}, ptr {room}")
+        if not n:
+            return short
+        self._or_full(n)
+        whole = self._vector_load(v, t, pointer)
+        self._meet(n)
+        return c(f"phi {v} [ {short}, %short.{n} ], [ {whole}, %whole.{n} ]")
+
+    def _short_store(self, v: str, t: str, pointer: str, text: str) -> None:
+        """Store the lanes in use, by way of the stack."""
+        c, room = self.code, self._room(v)
+        n = self._unless_full()
+        c.do(f"store {v} {text}, ptr {room}")
+        self._copy(t, pointer, room)
+        if n:
+            self._or_full(n)
+            c.do(f"store {v} {text}, ptr {pointer}, align {BYTES[t]}")
+            self._meet(n)
+
+    def _unless_full(self) -> int:
+        """Where vectors may be full or not: begin code for one that is not. 0 if it is known not to be."""
+        if not self.full:
+            return 0
+        n = self.label()
+        self.code.out += [f"  br i1 {self.full}, label %whole.{n}, label %short.{n}", f"short.{n}:"]
+        return n
+
+    def _or_full(self, n: int) -> None:
+        self.code.out += [f"  br label %either.{n}", f"whole.{n}:"]
+
+    def _meet(self, n: int) -> None:
+        self.code.out += [f"  br label %either.{n}", f"either.{n}:"]
 
     def _lane_offsets(self, strides: list[Value], varying: list[tuple[Value, Value]]) -> tuple[str, str, int]:
         """Where the lanes are: (stride, "", place), or ("", vector of element offsets, place) if they follow no stride."""
@@ -389,9 +459,7 @@ class CpuEmitter(Emitter):
             if mask is None:
                 if s.mode != "set":
                     text = self._merge(s, value.dtype, t, self._short_load(v, t, where), text)
-                room = self._room(v)
-                c.do(f"store {v} {to_memory(c, t, lanes, text)}, ptr {room}")
-                self._copy(t, where, room)
+                self._short_store(v, t, where, to_memory(c, t, lanes, text))
                 return
         if not strides and not varying and mask is None and s.mode == "set":  # one place: the last lane's value stays
             c.out = run

@@ -1,4 +1,4 @@
-"""How many lanes to execute a vector loop in."""
+"""How to execute a vector loop: in how many lanes, and what to do with those that do not fill a vector."""
 from __future__ import annotations
 
 from torsh.codegen.kernel_ir import MATH, Address, Cast, Declare, Expr, Index, Load, Loop, Op, Read, Store, Update
@@ -9,9 +9,21 @@ from torsh.codegen.walk import operands, postorder, roots, statements
 CHEAP, MODERATE = 8, 24
 
 
-def choose_lanes(loop: Loop, vector_bytes: int) -> int:
-    """A power of two: the lanes of a register for the body's typical value, times an unrolling of cheap bodies."""
+#: What an update costs, in instructions.
+_UPDATE = {"argmax": 8, "argmin": 8, "max": 3, "min": 3}
+
+
+def choose(loop: Loop, vector_bytes: int) -> tuple[int, str]:
+    """The lanes, a power of two: those of a register for the body's typical value, times an unrolling of cheap bodies.
+
+    And the way of the rest: "masked", one masked vector after the loop; "scalar", a loop over single lanes; "always",
+    every vector is masked, so that a long body is in the code (and compiled) once."""
     cost, size, irregular, accumulates = measure(loop)
+    way = "always" if cost > MODERATE else "scalar" if irregular else "masked"
+    return _lanes(loop, vector_bytes, cost, size, irregular, accumulates), way
+
+
+def _lanes(loop: Loop, vector_bytes: int, cost: int, size: int, irregular: bool, accumulates: bool) -> int:
     lanes = vector_bytes // size
     if irregular:
         unrolled = lanes = min(lanes, 16)
@@ -25,8 +37,11 @@ def choose_lanes(loop: Loop, vector_bytes: int) -> int:
         n = loop.extent
         while unrolled >= 2 * n and unrolled > 1:
             unrolled //= 2
-        while unrolled > lanes and n % unrolled:
-            unrolled //= 2
+        exact = unrolled
+        while exact > lanes and n % exact:
+            exact //= 2
+        if n % exact == 0:
+            return exact
     return unrolled
 
 
@@ -37,6 +52,7 @@ def measure(loop: Loop) -> tuple[int, int, bool, bool]:
     stores: list[Store] = []
     private = set()
     accumulates = False
+    cost = 0
     for s in statements(loop.body):
         used.extend(roots(s))
         if isinstance(s, Store):
@@ -45,9 +61,9 @@ def measure(loop: Loop) -> tuple[int, int, bool, bool]:
             private.add(s.acc)
         elif isinstance(s, Update):
             accumulates = True
+            cost += _UPDATE.get(s.acc.op, 1)
     varying: set[int] = set()
     sizes: dict[int, int] = {}
-    cost = 0
     irregular = False
     for e in postorder(used):
         if isinstance(e, Index):

@@ -1,6 +1,6 @@
 """The error function and its complement.
 
-erfc(a) = exp(-a*a) * g(t), t = (a - k)/(a + k): g is smooth on the whole half-line (the substitution of Shepherd and
+erfc(a) = exp(-a*a) * g(t)/(a + k), t = (a - k)/(a + k): g is smooth on the whole half-line (the substitution of Shepherd and
 Laframboise, 1981), and a*a in two words keeps the exponential right where it is tiny.
 """
 from __future__ import annotations
@@ -23,21 +23,22 @@ from torsh.codegen.math_build import (
     where,
     with_sign,
 )
-from torsh.codegen.math_exp import exp_parts, expm1_near
+from torsh.codegen.math_exp import exp_negative, expm1_near
 from torsh.codegen.math_tables import TABLES
 
 #: where erfc has vanished, and k; both as in tools/fit_math.py
-ERFC_RANGE = {"float32": (10.08, 2.0), "float64": (27.25, 4.0)}
+ERFC_RANGE = {"float32": (10.08, 1.0), "float64": (27.25, 2.0)}
 
 
 def _erfc_tail(a: Expr) -> Expr:
     """erfc(a) for a >= 0.46; at the end of ERFC_RANGE it is zero."""
     end, k = ERFC_RANGE[a.dtype]
     a = at_most(a, end)
+    rough = div(1.0, add(a, k))
+    inverse = fma(rough, fma(neg(rough), a, fma(rough, -k, 1.0)), rough)  # without the rounding of a + k
+    g = mul(horner(fma(inverse, -2.0 * k, 1.0), TABLES[a.dtype]["ERFC"]), inverse)
     square, square_low = two_product(a, a)
-    p, scale = exp_parts(neg(square), neg(square_low))
-    g = horner(div(sub(a, k), add(a, k)), TABLES[a.dtype]["ERFC"])
-    return mul(mul(mul(g, p), scale), scale)
+    return exp_negative(neg(square), neg(square_low), g)
 
 
 def _erf_near(a: Expr) -> Expr:

@@ -7,8 +7,27 @@ h comes from adding a `magic` number that leaves it in the low bits, where a shi
 from __future__ import annotations
 
 from torsh.codegen.kernel_ir import Expr
-from torsh.codegen.math_build import (FORMATS, absolute, add, at_least, at_most, div, fma, from_bits, ge, horner, lt, mul, neg, shl,
-                                      sign_bit, sub, to_bits, where, with_sign)
+from torsh.codegen.math_build import (
+    FORMATS,
+    absolute,
+    add,
+    at_least,
+    at_most,
+    div,
+    fma,
+    from_bits,
+    ge,
+    horner,
+    lt,
+    mul,
+    neg,
+    shl,
+    sign_bit,
+    sub,
+    to_bits,
+    where,
+    with_sign,
+)
 from torsh.codegen.math_tables import TABLES
 
 LOG2_E = 1.4426950408889634
@@ -24,22 +43,35 @@ def _clamp(x: Expr, low: float, high: float) -> Expr:
     return at_most(at_least(x, low), high)
 
 
-def power_of_two(x: Expr, factor: float) -> tuple[Expr, Expr]:
-    """round(x*factor) as a floating number n, and 2**n; n must be an exponent of a normal number."""
+def power_of_two(x: Expr, factor: float, raised: int = 0) -> tuple[Expr, Expr]:
+    """round(x*factor) as a floating number n, and 2**(n + raised), which must be a normal number."""
     form = FORMATS[x.dtype]
-    shifter = form.magic + form.bias
+    shifter = form.magic + form.bias + raised
     shifted = fma(x, factor, shifter)
     return sub(shifted, shifter), from_bits(shl(to_bits(shifted), form.precision - 1))
 
 
-def exp_parts(x: Expr, low_part: Expr | None = None) -> tuple[Expr, Expr]:
-    """p and s with exp(x + low_part) = p*s*s, s a power of two; x must lie in EXP_RANGE (or be NaN)."""
+def exp_parts(x: Expr) -> tuple[Expr, Expr]:
+    """p and s with exp(x) = p*s*s, s a power of two; x must lie in EXP_RANGE (or be NaN)."""
     high, low = LN2[x.dtype]
     half, scale = power_of_two(x, LOG2_E / 2)
     r = fma(half, -2 * low, fma(half, -2 * high, x))
-    if low_part is not None:
-        r = add(r, low_part)
     return fma(horner(r, TABLES[x.dtype]["EXP"]), r, 1.0), scale
+
+
+def exp_negative(x: Expr, low_part: Expr | None = None, weight: Expr | None = None) -> Expr:
+    """weight*exp(x + low_part) for x <= 0 (any x below EXP_RANGE gives zero), as 2**n*exp(r) with |r| <= ln(2)/2.
+
+    Without large exponents one constant factor keeps 2**n normal until the last multiplication rounds."""
+    high, low = LN2[x.dtype]
+    raised = FORMATS[x.dtype].bias // 2
+    x = at_least(x, EXP_RANGE[x.dtype][0])
+    n, scale = power_of_two(x, LOG2_E, raised)
+    r = fma(n, -high, x)
+    r = fma(n, -low, r) if low_part is None else add(r, fma(n, -low, low_part))
+    q = horner(r, TABLES[x.dtype]["EXP_NEAR"])
+    p = fma(q, r, 1.0) if weight is None else fma(mul(weight, r), q, weight)
+    return mul(mul(p, scale), 2.0 ** -raised)
 
 
 def exp(x: Expr) -> Expr:
@@ -114,6 +146,5 @@ def tanh(x: Expr) -> Expr:
 
 def sigmoid(x: Expr) -> Expr:
     """1/(1 + exp(-x)) for x >= 0, exp(x)/(1 + exp(x)) below: exact to the smallest subnormal."""
-    p, scale = exp_parts(at_least(neg(absolute(x)), EXP_RANGE[x.dtype][0]))
-    e = mul(mul(p, scale), scale)
+    e = exp_negative(neg(absolute(x)))
     return div(where(ge(x, 0.0), 1.0, e), add(e, 1.0))

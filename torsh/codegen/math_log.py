@@ -6,9 +6,42 @@ term is exact. float32 takes g as a polynomial in f; float64 from s = f/(2 + f),
 from __future__ import annotations
 
 from torsh.codegen.kernel_ir import Expr
-from torsh.codegen.math_build import (FORMATS, INFINITY, NAN, absolute, add, at_least, at_most, bit_and, bit_or, bit_xor, cast, choose,
-                                      div, eq, fast_two_sum, fma, from_bits, gt, horner, le, lt, mul, ne, neg, rint, shl, shr,
-                                      sign_bit, sqrt, sub, to_bits, two_product, where, with_sign)
+from torsh.codegen.math_build import (
+    FORMATS,
+    INFINITY,
+    NAN,
+    absolute,
+    add,
+    at_least,
+    at_most,
+    bit_and,
+    bit_or,
+    bit_xor,
+    cast,
+    choose,
+    div,
+    eq,
+    fast_two_sum,
+    fma,
+    from_bits,
+    gt,
+    horner,
+    le,
+    lt,
+    mul,
+    ne,
+    neg,
+    rint,
+    shl,
+    shr,
+    sign_bit,
+    sqrt,
+    sub,
+    to_bits,
+    two_product,
+    where,
+    with_sign,
+)
 from torsh.codegen.math_exp import LN2, exp2_parts
 from torsh.codegen.math_tables import TABLES
 

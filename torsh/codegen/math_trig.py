@@ -10,9 +10,38 @@ words: 2**-62, the nearest a float64 comes to a multiple of pi/2, keeps more tha
 from __future__ import annotations
 
 from torsh.codegen.kernel_ir import Const, Expr
-from torsh.codegen.math_build import (FORMATS, absolute, add, bit_and, bit_or, bit_xor, cast, choose, div, eq, fast_two_sum, fma,
-                                      from_bits, gt, horner, lt, mul, ne, neg, rint, shl, shr, sign_bit, sqrt, sub, to_bits,
-                                      two_product, two_sum, where, with_sign)
+from torsh.codegen.math_build import (
+    FORMATS,
+    absolute,
+    add,
+    bit_and,
+    bit_or,
+    bit_xor,
+    cast,
+    choose,
+    div,
+    eq,
+    fast_two_sum,
+    fma,
+    from_bits,
+    gt,
+    horner,
+    lt,
+    mul,
+    ne,
+    neg,
+    rint,
+    shl,
+    shr,
+    sign_bit,
+    sqrt,
+    sub,
+    to_bits,
+    two_product,
+    two_sum,
+    where,
+    with_sign,
+)
 from torsh.codegen.math_tables import QUARTERS, TABLES, TURN_DIGITS
 
 PI = {"float32": (3.1415927410125732, -8.742277657347586e-08), "float64": (3.141592653589793, 1.2246467991473532e-16)}

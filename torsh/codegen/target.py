@@ -6,10 +6,10 @@ names for the processor and its features are asked for only when something is co
 """
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import zlib
-from functools import lru_cache
 
 #: /proc/cpuinfo lines that decide which instructions may be used and how LLVM schedules them (x86-64, AArch64).
 _IDENTITY = (b"vendor_id", b"cpu family", b"model", b"flags", b"CPU implementer", b"CPU part", b"Features")
@@ -106,7 +106,7 @@ def _vector_bytes(machine: str, flags: set[str]) -> int:
     return 16
 
 
-@lru_cache(maxsize=None)
+@functools.cache
 def host() -> Target:
     """The target for this process: the processor it runs on, or plain x86-64 when TORSH_CPU=baseline.
 

@@ -16,6 +16,7 @@ import operator
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from . import mt19937_kernels as kernels
 from .mt19937_engine import MT19937Engine
@@ -49,7 +50,7 @@ class MT19937Generator(MT19937Engine):
 
     # -- uniform integers ----------------------------------------------------------------------------------
 
-    def random(self, shape: Shape, dtype: object = np.int64) -> np.ndarray:
+    def random(self, shape: Shape, dtype: DTypeLike = np.int64) -> np.ndarray:
         """Integers of [0, largest value] of an integer dtype or bool; of [0, 2**digits] of a floating one.
 
         One word a number, two for int64 and float64. NotImplementedError for uint16, uint32, uint64.
@@ -69,7 +70,7 @@ class MT19937Generator(MT19937Engine):
                                       f"use random_from_to with explicit bounds")
         return self._integers(shape, dtype, 0, span, two_words=dtype in (FLOAT64, np.int64))
 
-    def random_from_to(self, shape: Shape, dtype: object, low: int, high: int | None = None) -> np.ndarray:
+    def random_from_to(self, shape: Shape, dtype: DTypeLike, low: int, high: int | None = None) -> np.ndarray:
         """Integers of [low, high), or from `low` to the dtype's last exact integer if `high` is None.
 
         dtype: integer, bool or floating. In a floating dtype the ends move inwards where rounding would leave
@@ -107,7 +108,7 @@ class MT19937Generator(MT19937Engine):
             low, end = kernels.inner_bounds(dtype, low, end, adjust_high=high is not None)
         return self._integers(shape, dtype, low, end - low, two_words=end - low >= _TWO_WORDS)
 
-    def permutation(self, n: int, dtype: object = np.int64) -> np.ndarray:
+    def permutation(self, n: int, dtype: DTypeLike = np.int64) -> np.ndarray:
         """A random order of 0 .. n-1: Fisher-Yates in the form of Durstenfeld (1964), n - 1 words.
 
         For i = 0, 1, ... position i swaps with i + word % (n - i). From 2**32 // 20 elements on the swaps
@@ -141,7 +142,7 @@ class MT19937Generator(MT19937Engine):
 
     # -- uniform and normal --------------------------------------------------------------------------------
 
-    def uniform(self, shape: Shape, dtype: object = np.float32, low: float = 0.0,
+    def uniform(self, shape: Shape, dtype: DTypeLike = np.float32, low: float = 0.0,
                 high: float = 1.0) -> np.ndarray:
         """Numbers of [low, high) in a floating dtype: k * 2**-24 * (high - low) + low, k the low 24 bits.
 
@@ -180,7 +181,7 @@ class MT19937Generator(MT19937Engine):
                 part[part == last] = first
         return out
 
-    def normal(self, shape: Shape, dtype: object = np.float32, mean: float = 0.0,
+    def normal(self, shape: Shape, dtype: DTypeLike = np.float32, mean: float = 0.0,
                std: float = 1.0) -> np.ndarray:
         """Normal numbers in a floating dtype by the method of Box & Muller (1958), in two ways.
 
@@ -216,7 +217,7 @@ class MT19937Generator(MT19937Engine):
             flat[-16:] = groups(16)
         return out
 
-    def log_normal(self, shape: Shape, dtype: object = np.float32, mean: float = 1.0,
+    def log_normal(self, shape: Shape, dtype: DTypeLike = np.float32, mean: float = 1.0,
                    std: float = 2.0) -> np.ndarray:
         """exp of normal numbers of `mean` and `std`, made in float64 pairs as a small `normal` makes them.
 
@@ -232,7 +233,7 @@ class MT19937Generator(MT19937Engine):
 
     # -- other distributions: two words a number, float64 arithmetic -----------------------------------------
 
-    def bernoulli(self, shape: Shape, p: float | np.ndarray, dtype: object = np.float32) -> np.ndarray:
+    def bernoulli(self, shape: Shape, p: float | np.ndarray, dtype: DTypeLike = np.float32) -> np.ndarray:
         """Ones with probability `p`, a number or an array that broadcasts to `shape`; zeros elsewhere.
 
         u < p, with the u of `uniform` in float64 (two words) for a number or a float64 array, in float32 (one
@@ -266,7 +267,7 @@ class MT19937Generator(MT19937Engine):
                 part[...] = self.unit_float32(part.size) < limit.astype(np.float32)
         return out
 
-    def exponential(self, shape: Shape, dtype: object = np.float32, lambd: float = 1.0) -> np.ndarray:
+    def exponential(self, shape: Shape, dtype: DTypeLike = np.float32, lambd: float = 1.0) -> np.ndarray:
         """Exponential numbers of rate `lambd` in a floating dtype: -log1p(-u) / lambd, by inversion.
 
         RuntimeError for another dtype or unless lambd > 0.
@@ -280,7 +281,7 @@ class MT19937Generator(MT19937Engine):
 
         return self._inversion(shape, dtype, kernel)
 
-    def geometric(self, shape: Shape, dtype: object, p: float) -> np.ndarray:
+    def geometric(self, shape: Shape, dtype: DTypeLike, p: float) -> np.ndarray:
         """Trials until the first success of probability `p`: ceil(log(u) / log1p(-p)), by inversion.
 
         dtype: integer or floating (NotImplementedError for bool); RuntimeError unless 0 < p < 1.
@@ -300,7 +301,7 @@ class MT19937Generator(MT19937Engine):
 
         return self._inversion(shape, dtype, kernel)
 
-    def cauchy(self, shape: Shape, dtype: object = np.float32, median: float = 0.0,
+    def cauchy(self, shape: Shape, dtype: DTypeLike = np.float32, median: float = 0.0,
                sigma: float = 1.0) -> np.ndarray:
         """Cauchy numbers in a floating dtype: median + sigma * tan(pi * (u - 1/2)), by inversion.
 
@@ -396,14 +397,14 @@ def _parts(flat: np.ndarray) -> Iterator[np.ndarray]:
     return (flat[i:i + _CHUNK] for i in range(0, flat.size, _CHUNK))
 
 
-def _floating(kernel: str, dtype: object) -> np.dtype:
+def _floating(kernel: str, dtype: DTypeLike) -> np.dtype:
     dtype = np.dtype(dtype)
     if dtype not in DIGITS:
         raise NotImplementedError(f'"{kernel}" not implemented for {dtype}; use a floating dtype')
     return dtype
 
 
-def _continuous(name: str, dtype: object) -> np.dtype:
+def _continuous(name: str, dtype: DTypeLike) -> np.dtype:
     dtype = np.dtype(dtype)
     if dtype not in DIGITS:
         raise RuntimeError(f"{name} distribution is a continuous probability distribution. dtype must be a "

@@ -110,7 +110,7 @@ class MT19937Engine:
         return self.get_state()
 
     def __setstate__(self, state: np.ndarray) -> None:
-        self.__init__()
+        MT19937Engine.__init__(self)
         self.set_state(state)
 
     # -- words ---------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ def round_to(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return x.astype(dtype, copy=False)
 
 
-def _sum_to_odd(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _sum_to_odd(a: np.ndarray, b: np.ndarray | float) -> np.ndarray:
     """a + b in float64; an inexact sum takes its odd neighbour, so that a second rounding is safe."""
     s, err = _two_sum(a, b)
     bits = s.view(np.int64)
@@ -39,21 +39,21 @@ def _sum_to_odd(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return s
 
 
-def _two_sum(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _two_sum(a: np.ndarray, b: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
     """Knuth's exact sum: a + b == s + err."""
     s = np.add(a, b)
     t = s - a
     return s, (a - (s - t)) + (b - t)
 
 
-def _split(a: np.ndarray | float) -> tuple:
+def _split(a: np.ndarray | float | np.floating) -> tuple:
     """Veltkamp's split of a float64 in two halves whose products are exact."""
     big = _SPLITTER * a
     high = big - (big - a)
     return high, a - high
 
 
-def fma(x: np.ndarray, a: float, c: float) -> np.ndarray:
+def fma(x: np.ndarray, a: float | np.floating, c: float | np.floating) -> np.ndarray:
     """x * a + c rounded once, in the dtype of `x` (float32 or float64); the result may share memory with `x`.
 
     `a` and `c` must be exact in that dtype. float32: product in float64, exact, then a sum there.
@@ -75,12 +75,12 @@ def fma(x: np.ndarray, a: float, c: float) -> np.ndarray:
         # Rounding twice differs from once only where the sum, inexact, fell midway between two float32.
         midway = np.flatnonzero((total.view(np.int64) & 0x1FFFFFFF) == 0x10000000)
         if midway.size:
-            total[midway] = _sum_to_odd(product[midway], np.float64(c))
+            total[midway] = _sum_to_odd(product[midway], float(c))
         return total.astype(np.float32)
     product = x * a
     (xh, xl), (ah, al) = _split(x), _split(a)
     low = xl * al - (((product - xh * ah) - xl * ah) - xh * al)
-    th, tl = _two_sum(low, np.float64(c))
+    th, tl = _two_sum(low, float(c))
     vh, vl = _two_sum(product, th)
     return vh + _sum_to_odd(tl, vl)
 

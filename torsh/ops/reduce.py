@@ -211,7 +211,7 @@ def _truth(name: str, op: Op) -> Any:
     return public(name, out=True)(function)
 
 
-any, all = _truth("any", p.R_ANY), _truth("all", p.R_ALL)
+any_, all_ = _truth("any", p.R_ANY), _truth("all", p.R_ALL)
 
 
 @public(out=True)

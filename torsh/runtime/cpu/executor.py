@@ -6,18 +6,17 @@ the call, `pool_ir` how work is shared.
 from __future__ import annotations
 
 import ctypes
-import hashlib
+import functools
 import os
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
 from torsh.codegen import compile as codegen
+from torsh.codegen.cache import digest
 from torsh.codegen.target import host
 from torsh.runtime.cpu import executor_ir as ir
 from torsh.runtime.cpu import pool_ir
@@ -27,20 +26,24 @@ _SPIN_NS = 50_000
 _METH_O = 8
 
 
-@dataclass(frozen=True, slots=True)
 class Value:
     """An argument known when the program runs: `values[index] + offset`.
 
     `values[index]` is a base address, and `offset` counts bytes; or it is a scalar's bits, and `offset` is 0.
     """
-    index: int
-    offset: int = 0
+    __slots__ = ("index", "offset")
+
+    def __init__(self, index: int, offset: int = 0) -> None:
+        self.index = index
+        self.offset = offset
+
+    def __repr__(self) -> str:
+        return f"Value({self.index}, {self.offset})"
 
 
-Argument = Union[int, Value]
+Argument = int | Value
 
 
-@dataclass(frozen=True, slots=True)
 class Launch:
     """A kernel run once or, merged horizontally, on several argument sets.
 
@@ -49,10 +52,14 @@ class Launch:
     work: work[phase][argset], the number of work items
     serial: for each phase, whether it is too small to share and runs on the calling thread
     """
-    phases: Sequence[int]
-    argsets: Sequence[Sequence[Argument]]
-    work: Sequence[Sequence[int]]
-    serial: Sequence[bool]
+    __slots__ = ("argsets", "phases", "serial", "work")
+
+    def __init__(self, phases: Sequence[int], argsets: Sequence[Sequence[Argument]], work: Sequence[Sequence[int]],
+                 serial: Sequence[bool]) -> None:
+        self.phases = phases
+        self.argsets = argsets
+        self.work = work
+        self.serial = serial
 
 
 class _Address(int):
@@ -147,14 +154,15 @@ class _Native:
 
     def __init__(self, threads: str) -> None:
         text = ir.text(threads, host().arch)
-        key = "executor-" + hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        key = "executor-" + digest(text)
         names = ["py_run", "py_run_list", "pool_stop", "pool_forget"]
         addresses = codegen.load([(key, lambda: text, names)])[key]
         prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
         self.pool_stop = prototype(addresses["pool_stop"])
         self.pool_forget = prototype(addresses["pool_forget"])
         self.run_definition = _MethodDefinition(b"run", addresses["py_run"], _METH_O, b"run(values_address)")
-        self.run_list_definition = _MethodDefinition(b"run_list", addresses["py_run_list"], _METH_O, b"run_list(values)")
+        self.run_list_definition = _MethodDefinition(b"run_list", addresses["py_run_list"], _METH_O,
+                                                     b"run_list(values)")
         self._new = ctypes.pythonapi.PyCFunction_NewEx
         self._new.restype = ctypes.py_object
         self._new.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
@@ -170,7 +178,7 @@ def _sleeping() -> str:
     return "none" if sys.platform == "win32" else "pthread"
 
 
-@lru_cache(maxsize=None)
+@functools.cache
 def _native() -> _Native:
     return _Native(_sleeping())
 
@@ -198,7 +206,7 @@ class _Pool:
 _lock = threading.Lock()
 
 
-@lru_cache(maxsize=None)
+@functools.cache
 def _pool() -> _Pool:
     pool = _Pool(_default_threads())
     if hasattr(os, "register_at_fork"):

@@ -19,7 +19,8 @@ from torsh.runtime.cpu import pool_ir
  PROGRAM_STEP_COUNT, PROGRAM_SHARES, PROGRAM_RELEASES_GIL, PROGRAM_POOL, PROGRAM_NONE, PROGRAM_VALUE_ERROR,
  PROGRAM_FLOAT, PROGRAM_VALUE_COUNT) = range(14)
 PROGRAM_WORDS = 14
-# A step: function, serial, number of argument sets, total items, then for each set (byte offset in slots, items so far).
+# A step: function, serial, number of argument sets, total items, then for each set (byte offset in slots, where its
+# items end in the concatenation).
 STEP_HEAD = 4
 
 

@@ -1,0 +1,191 @@
+"""Products with at most four rows: the large matrix B is read once, at the speed of memory.
+
+Two kernels, for the two ways B can lie in memory: "rows" (elements of a row of B adjacent: rows scaled by x are added to
+the sums) and "dots" (elements of a column adjacent: dot products with the rows of x). B is cut in both directions
+into blocks of fixed size, one work item each, whose partial sums are added up in a fixed order.
+
+Phases: 0 makes x, the few rows of A, contiguous (no work items when it is read in place), 1 computes partial
+sums, 2 adds them and stores C.
+"""
+from __future__ import annotations
+
+from torsh.codegen.gemm_text import Epilogue, Place, Text
+
+(A, B, C, X, PARTIAL, BATCH1, M, N, K, A_BATCH0, A_BATCH1, A_M, A_K, X_BATCH0, X_BATCH1, X_M, B_BATCH0, B_BATCH1, B_K,
+ B_N, C_BATCH0, C_BATCH1, C_M, C_N, CHUNK_K, CHUNK_N, BLOCKS_K, BLOCKS_N, ROW, ACCUMULATE_C) = range(30)
+#: The first slot of the epilogue.
+EPILOGUE = 30
+#: Columns of C that a work item of phase 2 finishes.
+FINISH_COLUMNS = 1024
+#: Columns of B whose dot products are computed together.
+TOGETHER = 4
+
+
+def write(name: str, kind: str, rows: int, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool,
+          epilogue: Epilogue | None, transposed: bool) -> str:
+    """The module of one kernel. `kind` is "rows" or "dots", `rows` (1, 2 or 4) at least the rows of C."""
+    t = Text(dtype_in, dtype_out, vector_bytes, half)
+    _write_gather(t, name)
+    t.begin(f"{name}_p1", "ptr %args, i64 %begin, i64 %end", False)
+    x, b, partial = t.pointer(X), t.pointer(B), t.pointer(PARTIAL)
+    batch1, m, n, k, chunk_k, chunk_n, blocks_k, blocks_n, row = (
+        t.slot(s) for s in (BATCH1, M, N, K, CHUNK_K, CHUNK_N, BLOCKS_K, BLOCKS_N, ROW))
+    x_strides = [t.mul(t.slot(s), str(t.scalar_bytes)) for s in (X_BATCH0, X_BATCH1, X_M)]
+    b_strides = [t.mul(t.slot(s), str(t.in_bytes)) for s in (B_BATCH0, B_BATCH1, B_K, B_N)]
+    row_bytes = t.mul(row, str(t.scalar_bytes))
+    last_row = t.sub(m, "1")
+    with t.loop("%begin", "%end") as item:
+        rest, block_n = t.divide(item.index, blocks_n)
+        batch, block_k = t.divide(rest, blocks_k)
+        b0, b1 = t.divide(batch, batch1)
+        n0, k0 = t.mul(block_n, chunk_n), t.mul(block_k, chunk_k)
+        wide, deep = t.least(t.sub(n, n0), chunk_n), t.least(t.sub(k, k0), chunk_k)
+        x_here = t.at(x, t.dot((b0, x_strides[0]), (b1, x_strides[1]), (k0, str(t.scalar_bytes))))
+        xs = [t.at(x_here, t.mul(t.least(str(i), last_row), x_strides[2])) for i in range(rows)]
+        b_here = t.at(b, t.dot((b0, b_strides[0]), (b1, b_strides[1]), (k0, b_strides[2]), (n0, b_strides[3])))
+        into = t.at(partial, t.add(t.mul(rest, t.mul(row_bytes, str(rows))), t.mul(n0, str(t.scalar_bytes))))
+        sums = [t.at(into, t.mul(row_bytes, str(i))) for i in range(rows)]
+        if kind == "rows":
+            _write_rows(t, xs, b_here, b_strides[2], wide, deep, sums)
+        else:
+            _write_dots(t, xs, b_here, b_strides[3], wide, deep, sums)
+    t.end()
+    _write_finish(t, name, rows, epilogue, transposed)
+    return t.module()
+
+
+def _write_gather(t: Text, name: str) -> None:
+    """Phase 0: a work item copies one row of A."""
+    t.begin(f"{name}_p0", "ptr %args, i64 %begin, i64 %end", False)
+    a, x = t.pointer(A), t.pointer(X)
+    batch1, m, k = (t.slot(s) for s in (BATCH1, M, K))
+    a_strides = [t.mul(t.slot(s), str(t.in_bytes)) for s in (A_BATCH0, A_BATCH1, A_M, A_K)]
+    x_strides = [t.mul(t.slot(s), str(t.scalar_bytes)) for s in (X_BATCH0, X_BATCH1, X_M)]
+    with t.loop("%begin", "%end") as item:
+        batch, row = t.divide(item.index, m)
+        b0, b1 = t.divide(batch, batch1)
+        src = t.at(a, t.dot((b0, a_strides[0]), (b1, a_strides[1]), (row, a_strides[2])))
+        dst = t.at(x, t.dot((b0, x_strides[0]), (b1, x_strides[1]), (row, x_strides[2])))
+        with t.loop("0", k, carry=[("ptr", src)]) as loop:
+            value = t.load_scalar(loop.values[0], t.dtype_in)
+            t.store_scalar(value, t.at(dst, t.mul(loop.index, str(t.scalar_bytes))))
+            loop.next = [t.at(loop.values[0], a_strides[3])]
+    t.end()
+
+
+def _write_rows(t: Text, xs: list[str], b: str, b_k: str, wide: str, deep: str, sums: list[str]) -> None:
+    """sums[i][:] = sum over k of xs[i][k] * b[k][:], several k at a time so that sums are seldom loaded and stored."""
+    unroll = 8 if len(xs) == 1 else 4
+    with t.loop("0", wide, str(t.lanes)) as column:
+        for line in sums:
+            t.store("zeroinitializer", t.at(line, t.mul(column.index, str(t.scalar_bytes))))
+    whole = t.op(f"and i64 {wide}, {-t.lanes}")
+    even = t.op(f"and i64 {deep}, {-unroll}")
+
+    def sweep(k: str, many: int) -> None:
+        at_x = t.mul(k, str(t.scalar_bytes))
+        factors = [[t.splat(t.load_scalar(t.at(t.at(line, at_x), str(u * t.scalar_bytes)))) for line in xs]
+                   for u in range(many)]
+        lines = [t.at(b, t.mul(t.add(k, str(u)) if u else k, b_k)) for u in range(many)]
+
+        def column_step(index: str, mask: str) -> None:
+            at_b, at_sum = t.mul(index, str(t.in_bytes)), t.mul(index, str(t.scalar_bytes))
+            places = [t.at(line, at_sum) for line in sums]
+            values = [t.load(place) for place in places]
+            for u in range(many):
+                element = t.load(t.at(lines[u], at_b), t.dtype_in, mask)
+                values = [t.fma(factors[u][i], element, value) for i, value in enumerate(values)]
+            for place, value in zip(places, values):
+                t.store(value, place)
+
+        with t.loop("0", whole, str(t.lanes)) as column:
+            column_step(column.index, "")
+        with t.where(t.test("slt", whole, wide)):
+            column_step(whole, t.first(t.sub(wide, whole)))
+
+    with t.loop("0", even, str(unroll)) as loop:
+        sweep(loop.index, unroll)
+    with t.loop(even, deep) as loop:
+        sweep(loop.index, 1)
+
+
+def _write_dots(t: Text, xs: list[str], b: str, b_n: str, wide: str, deep: str, sums: list[str]) -> None:
+    """sums[i][n] = dot(xs[i], column n of b), `TOGETHER` columns at a time."""
+    last = t.sub(wide, "1")
+    whole = t.op(f"and i64 {deep}, {-t.lanes}")
+    with t.loop("0", wide, str(TOGETHER)) as column:
+        lines = [t.at(b, t.mul(t.least(t.add(column.index, str(j)) if j else column.index, last), b_n))
+                 for j in range(TOGETHER)]
+
+        def step(k: str, mask: str, state: list[str]) -> list[str]:
+            at_b, at_x = t.mul(k, str(t.in_bytes)), t.mul(k, str(t.scalar_bytes))
+            elements = [t.load(t.at(line, at_b), t.dtype_in, mask) for line in lines]
+            factors = [t.load(t.at(line, at_x), "", mask) for line in xs]
+            return [t.fma(factors[i], elements[j], state[i * TOGETHER + j])
+                    for i in range(len(xs)) for j in range(TOGETHER)]
+
+        zeros = [(t.vector, "zeroinitializer")] * (len(xs) * TOGETHER)
+        with t.loop("0", whole, str(t.lanes), zeros) as loop:
+            loop.next = step(loop.index, "", loop.values)
+        # The rest, with masks; a loop of at most one turn.
+        with t.loop(whole, deep, str(t.lanes), [(t.vector, value) for value in loop.values]) as tail:
+            tail.next = step(tail.index, t.first(t.sub(deep, whole)), tail.values)
+        for i, line in enumerate(sums):
+            for j in range(TOGETHER):
+                index = t.add(column.index, str(j)) if j else column.index
+                with t.where(t.test("slt", index, wide)):
+                    t.store_scalar(t.total(tail.values[i * TOGETHER + j]),
+                                   t.at(line, t.mul(index, str(t.scalar_bytes))))
+
+
+def _write_finish(t: Text, name: str, rows: int, epilogue: Epilogue | None, transposed: bool) -> None:
+    """Phase 2: a work item adds the partial sums of `FINISH_COLUMNS` columns of one row and stores them."""
+    t.begin(f"{name}_p2", "ptr %args, i64 %begin, i64 %end", False)
+    tmp = t.op(f"alloca {t.vector}, align 64")
+    c, partial = t.pointer(C), t.pointer(PARTIAL)
+    batch1, m, n, blocks_k, row = (t.slot(s) for s in (BATCH1, M, N, BLOCKS_K, ROW))
+    accumulate = t.test("ne", t.slot(ACCUMULATE_C), "0")
+    c_strides = [t.mul(t.slot(s), str(t.out_bytes)) for s in (C_BATCH0, C_BATCH1, C_M, C_N)]
+    unit = t.test("eq", c_strides[3], str(t.out_bytes))
+    row_bytes = t.mul(row, str(t.scalar_bytes))
+    block_bytes = t.mul(row_bytes, str(rows))
+    blocks = t.op(f"udiv i64 {t.add(n, str(FINISH_COLUMNS - 1))}, {FINISH_COLUMNS}")
+    with t.loop("%begin", "%end") as item:
+        rest, block = t.divide(item.index, blocks)
+        batch, mi = t.divide(rest, m)
+        b0, b1 = t.divide(batch, batch1)
+        n0 = t.mul(block, str(FINISH_COLUMNS))
+        n1 = t.least(n, t.add(n0, str(FINISH_COLUMNS)))
+        src = t.at(partial, t.add(t.mul(t.mul(batch, blocks_k), block_bytes), t.mul(mi, row_bytes)))
+        dst = t.at(c, t.dot((b0, c_strides[0]), (b1, c_strides[1]), (mi, c_strides[2])))
+        with t.loop(n0, n1, str(t.lanes)) as column:
+            left = t.sub(n1, column.index)
+            mask = t.first(left)
+            first = t.at(src, t.mul(column.index, str(t.scalar_bytes)))
+            with t.loop("0", blocks_k, carry=[(t.vector, "zeroinitializer")]) as loop:
+                loop.next = [t.op(f"fadd {t.vector} {loop.values[0]}, "
+                                  f"{t.load(t.at(first, t.mul(loop.index, block_bytes)))}")]
+            t.store(loop.values[0], tmp)
+            count = t.least(left, str(t.lanes))
+            place = t.at(dst, t.mul(column.index, c_strides[3]))
+            with t.where(accumulate):
+                with t.loop("0", count) as lane:
+                    old = t.load_scalar(t.at(place, t.mul(lane.index, c_strides[3])), t.dtype_out)
+                    here = t.at(tmp, t.mul(lane.index, str(t.scalar_bytes)))
+                    t.store_scalar(t.op(f"fadd {t.scalar} {t.load_scalar(here)}, {old}"), here)
+            value = t.load(tmp)
+            if epilogue is not None:
+                value = epilogue.emit(t, value, Place(batch, mi, column.index, mask, EPILOGUE, transposed))
+            direct, indirect, done = t.new_label(), t.new_label(), t.new_label()
+            t.put(f"br i1 {unit}, label %{direct}, label %{indirect}")
+            t.label(direct)
+            t.store(value, place, t.dtype_out, mask)
+            t.put(f"br label %{done}")
+            t.label(indirect)
+            t.store(value, tmp)
+            with t.loop("0", count) as lane:
+                number = t.load_scalar(t.at(tmp, t.mul(lane.index, str(t.scalar_bytes))))
+                t.store_scalar(number, t.at(place, t.mul(lane.index, c_strides[3])), t.dtype_out)
+            t.put(f"br label %{done}")
+            t.label(done)
+    t.end()

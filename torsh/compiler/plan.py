@@ -1,0 +1,328 @@
+"""Plans: a scheduled graph bound to memory, as native programs with host calls between them."""
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from torsh.codegen import compile as codegen
+from torsh.codegen import gemm
+from torsh.codegen.llvm_emit import emit_cpu
+from torsh.codegen.target import host
+from torsh.codegen.text import text
+from torsh.compiler import steps
+from torsh.compiler.canonical import INPUT, SCALAR
+from torsh.compiler.lower import Lowered, lower
+from torsh.compiler.schedule import Schedule
+from torsh.core.shapes import contiguous_strides, numel
+from torsh.graph.node import Node
+from torsh.graph.primitives import EMPTY
+from torsh.runtime.buffer import Buffer
+from torsh.runtime.cpu.executor import Launch, Program, Value
+
+_ALIGN = 64
+
+
+class Stats:
+    """Counts since the process began, or since `reset`."""
+    __slots__ = ("plans", "runs", "launches", "host_calls")
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.plans = 0  # plans built
+        self.runs = 0  # plans run
+        self.launches = 0  # kernels launched
+        self.host_calls = 0  # host library calls made
+
+    def __repr__(self) -> str:
+        return "Stats(" + ", ".join(f"{n}={getattr(self, n)}" for n in self.__slots__) + ")"
+
+
+stats = Stats()
+
+
+def _aligned(nbytes: int) -> np.ndarray:
+    raw = np.empty(nbytes + _ALIGN, np.uint8)
+    start = -raw.__array_interface__["data"][0] % _ALIGN
+    return raw[start:start + nbytes]
+
+
+class _Job:
+    """One launch before code and addresses are known."""
+    __slots__ = ("key", "make_text", "symbols", "slots", "work", "serial", "depth", "scratch")
+
+    def __init__(self, key: str, make_text: Any, symbols: list[str], slots: list[Any], work: list[int], serial: list[bool], depth: int,
+                 scratch: list[int]) -> None:
+        self.key, self.make_text, self.symbols, self.slots = key, make_text, symbols, slots
+        self.work, self.serial, self.depth, self.scratch = work, serial, depth, scratch
+
+
+class Plan:
+    """Runs a graph: `run(inputs, numbers)` gives a buffer per root.
+
+    Values of a run, in order: addresses of inputs, addresses of root memories, the arena, the status cell, numbers.
+    """
+
+    def __init__(self, roots: list[Node], inputs: list[Node], numbers: list[Node]) -> None:
+        stats.plans += 1
+        self.schedule = Schedule(roots)
+        self.roots = roots
+        self.numbers = numbers
+        self.places: dict[int, Any] = {}  # node id -> Value
+        self.input_nodes = inputs
+        for i, node in enumerate(inputs):
+            self.places[id(node)] = Value(i, 0)
+        first = len(inputs)
+        self.root_bytes = [max(1, r.numel * r.dtype.itemsize) for r in roots]
+        for i, r in enumerate(roots):
+            if id(r) not in self.places:
+                self.places[id(r)] = Value(first + i, 0)
+        self.arena_index = first + len(roots)
+        self.status_index = self.arena_index + 1
+        self.number_index = {id(n): self.status_index + 1 + i for i, n in enumerate(numbers)}
+        self.arena_bytes = 0
+        self.constants: list[float | int] = []
+        self.constant_base = self.status_index + 1 + len(numbers)
+        self.constant_at: dict[Any, int] = {}
+        self.checked: list[int] = []
+        self.parts: list[Any] = []  # Program, or (function, node, source nodes)
+        self._build()
+        self.free_arenas: list[np.ndarray] = []
+
+    # ---- building
+
+    def _reserve(self, nbytes: int) -> Value:
+        at = self.arena_bytes
+        self.arena_bytes += -(-max(1, nbytes) // _ALIGN) * _ALIGN
+        return Value(self.arena_index, at)
+
+    def _place(self, node: Node) -> Value:
+        found = self.places.get(id(node))
+        if found is None:
+            found = self.places[id(node)] = self._reserve(node.numel * node.dtype.itemsize)
+        return found
+
+    def _build(self) -> None:
+        pending: list[_Job] = []
+        segments: list[Any] = []
+        readers = _reader_counts(self.schedule)
+        for group in self.schedule.steps:
+            node = group.nodes[0]
+            depth = group.number
+            if group.kind == "loops":
+                if numel(tuple(n for n, _ in group.domain)) or group.folds:
+                    pending.append(self._job(lower(self.schedule, group), depth))
+            elif group.kind == "empty":
+                self._place(node)
+            elif group.kind in ("assign", "scatter"):
+                self._overwrite(node, readers, pending, depth)
+            elif group.kind == "scan":
+                if node.numel:
+                    pending.append(self._job(steps.scan(self.schedule, node), depth))
+            elif group.kind == "contract":
+                pending.extend(self._product(node, depth))
+            elif group.kind in ("host", "bitcast"):
+                segments.append(pending)
+                pending = []
+                segments.append(node)
+            else:
+                raise AssertionError(f"no step for {group.kind}")
+        segments.append(pending)
+        jobs = [j for s in segments if isinstance(s, list) for j in s]
+        code = codegen.load([(j.key, j.make_text, j.symbols) for j in jobs])
+        self.launches = 0
+        for s in segments:
+            if isinstance(s, list):
+                launches = self._merge(s, code)
+                self.launches += len(launches)
+                if launches:
+                    self.parts.append(Program(launches))
+            else:
+                self.parts.append(s)
+
+    def _overwrite(self, node: Node, readers: dict[int, int], pending: list[_Job], depth: int) -> None:
+        """A region write or scatter: the old value's memory is taken over where nobody else needs it, else copied."""
+        old, geometry = self.schedule.source(node.srcs[0])
+        whole = geometry[2] == 0 and geometry[1] == contiguous_strides(geometry[0]) and numel(geometry[0]) == old.numel
+        root = any(r is node for r in self.roots)
+        mine = whole and old.op is not INPUT and old.op.kind not in ("const", "iota") and readers.get(id(old), 0) == 1 and not any(r is old for r in self.roots)
+        if mine and id(old) in self.places and self.places[id(old)].index == self.arena_index and root:
+            mine = False
+        if mine:
+            at = self.places.get(id(old))
+            if at is None:
+                at = self._place(node)
+                self.places[id(old)] = at
+            self.places[id(node)] = at
+        else:
+            self._place(node)
+            if old.op is not EMPTY and node.numel:
+                pending.append(self._job(steps.fill(self.schedule, node, node.srcs[0]), depth))
+        if numel(node.arg[0]):
+            job = self._job(steps.assign(self.schedule, node) if node.op.kind == "assign" else steps.scatter(self.schedule, node), depth)
+            job.depth = -1  # in order, never merged with others
+            pending.append(job)
+
+    def _job(self, lowered: Lowered, depth: int) -> _Job:
+        kernel = lowered.kernel
+        content = text(kernel)
+        key = "k" + hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+        scratch = [self._reserve(n) for n in lowered.scratch]
+        nodes = {id(n): n for n in lowered.args.nodes}
+        slots: list[Any] = []
+        for entry in lowered.args.slots:
+            kind = entry[0]
+            if kind == "int":
+                slots.append(entry[1])
+            elif kind == "buffer":
+                base = self._place(nodes[entry[1]])
+                slots.append(Value(base.index, base.offset + entry[2]))
+            elif kind == "scalar":
+                slots.append(self._number(entry[1]))
+            elif kind == "scratch":
+                slots.append(scratch[entry[1]])
+            else:
+                slots.append(Value(self.status_index, 0))
+        self.checked += lowered.checks
+        target = host()
+        return _Job(key, lambda: emit_cpu(kernel, "k", target), [f"k_p{i}" for i in range(len(kernel.phases))], slots, lowered.work,
+                    lowered.serial, depth, lowered.scratch)
+
+    def _number(self, node: Node) -> Value:
+        if id(node) in self.number_index:
+            return Value(self.number_index[id(node)], 0)
+        value = as_number(node)
+        key = (type(value), value if value == value else "nan", str(value))
+        if key not in self.constant_at:
+            self.constant_at[key] = self.constant_base + len(self.constants)
+            self.constants.append(value)
+        return Value(self.constant_at[key], 0)
+
+    def _product(self, node: Node, depth: int) -> list[_Job]:
+        (a, ga), (b, gb) = self.schedule.source(node.srcs[0]), self.schedule.source(node.srcs[1])
+        batch, m, n = node.shape
+        k = node.srcs[0].shape[2]
+        if batch * m * n == 0:
+            self._place(node)
+            return []
+        sa = (0 if node.srcs[0].shape[0] == 1 else ga[1][0], *ga[1][1:])
+        sb = (0 if node.srcs[1].shape[0] == 1 else gb[1][0], *gb[1][1:])
+        name = node.dtype.name
+        found = gemm.plan(name, name, batch, m, n, k, sa, sb, (m * n, n, 1), vector_bytes=host().vector_bytes)
+        scratch = {label: self._reserve(size) for label, size in found.scratch.items()}
+        slots: list[Any] = []
+        for entry in found.slots:
+            if entry == "A":
+                base = self._place(a)
+                slots.append(Value(base.index, base.offset + ga[2] * a.dtype.itemsize))
+            elif entry == "B":
+                base = self._place(b)
+                slots.append(Value(base.index, base.offset + gb[2] * b.dtype.itemsize))
+            elif entry == "C":
+                slots.append(self._place(node))
+            else:
+                slots.append(scratch[entry] if isinstance(entry, str) else entry)
+        return [_Job(found.key, found.text, list(found.symbols), slots, list(found.items), [not s for s in found.share], depth, [])]
+
+    def _merge(self, jobs: list[_Job], code: dict[str, dict[str, int]]) -> list[Launch]:
+        """Launches in order; independent neighbours (of one depth) that run the same code are one launch."""
+        out: list[Launch] = []
+        open_: dict[Any, tuple[list[Any], list[list[int]]]] = {}
+        depth = None
+        for job in jobs:
+            if job.depth != depth or job.depth < 0:
+                open_, depth = {}, job.depth
+            key = (job.key, tuple(job.serial))
+            if key in open_ and job.depth >= 0:
+                argsets, work = open_[key]
+                argsets.append(job.slots)
+                for phase, count in enumerate(job.work):
+                    work[phase].append(count)
+                continue
+            addresses = code[job.key]
+            argsets, work = [job.slots], [[count] for count in job.work]
+            out.append(Launch([addresses[s] for s in job.symbols], argsets, work, job.serial))
+            open_[key] = (argsets, work)
+        return out
+
+    # ---- running
+
+    def run(self, inputs: list[Buffer], numbers: list[Any]) -> list[Buffer]:
+        """Compute the roots. Raises IndexError when a data-dependent index was out of range."""
+        memories = [_aligned(n) for n in self.root_bytes]
+        arena = self.free_arenas.pop() if self.free_arenas else _aligned(self.arena_bytes + 8)
+        status = _aligned(8).view(np.int64)
+        status[0] = 0
+        outs = [m.__array_interface__["data"][0] for m in memories]
+        base = arena.__array_interface__["data"][0]
+        values = [b.address for b in inputs] + outs + [base, status.__array_interface__["data"][0]] + numbers + self.constants
+        stats.runs += 1
+        stats.launches += self.launches
+        keep: list[Any] = []
+        for part in self.parts:
+            if isinstance(part, Program):
+                part.run_list(values[:part.value_count])
+            else:
+                self._host(part, values, memories, arena, inputs, keep)
+        self.free_arenas.append(arena)
+        if status[0]:
+            raise IndexError(f"index out of range: an index is negative or not below its dimension's size (sizes indexed here: "
+                             f"{', '.join(map(str, dict.fromkeys(self.checked)))})")
+        return [inputs[self.places[id(r)].index] if self.places[id(r)].index < len(inputs) else Buffer(a, n, _Memory(m))
+                for r, a, n, m in zip(self.roots, outs, self.root_bytes, memories, strict=True)]
+
+    def _array(self, node: Node, memories: list[np.ndarray], arena: np.ndarray, inputs: list[Buffer], numbers: list[Any]) -> np.ndarray:
+        if node.op.kind == "const":
+            return np.asarray(numbers[self.number_index[id(node)]] if id(node) in self.number_index else node.arg).astype(node.dtype.np)
+        place = self.places[id(node)]
+        if place.index < len(inputs):
+            return inputs[place.index].array(node.dtype.np, node.shape)
+        memory = arena if place.index == self.arena_index else memories[place.index - len(inputs)]
+        size = node.numel * node.dtype.itemsize
+        return memory[place.offset:place.offset + size].view(node.dtype.np).reshape(node.shape)
+
+    def _host(self, node: Node, values: list[Any], memories: list[np.ndarray], arena: np.ndarray, inputs: list[Buffer], keep: list[Any]) -> None:
+        stats.host_calls += 1
+        arrays = [self._array(s, memories, arena, inputs, values) for s in node.srcs]
+        found = node.op.reference(node, *arrays)  # type: ignore[misc]
+        if node.outputs is None:
+            self._array(node, memories, arena, inputs, values)[...] = np.asarray(found).reshape(node.shape)
+            return
+        for item in self.items.get(id(node), ()):
+            self._array(item, memories, arena, inputs, values)[...] = np.asarray(found[item.arg]).reshape(item.shape)
+
+    items: dict[int, list[Node]] = {}
+
+
+class _Memory:
+    """The owner of a root's memory."""
+    __slots__ = ("bytes",)
+
+    def __init__(self, memory: np.ndarray) -> None:
+        self.bytes = memory
+
+    def array(self, np_dtype: np.dtype, count: int) -> np.ndarray:
+        return self.bytes[:count * np_dtype.itemsize].view(np_dtype)
+
+
+def as_number(node: Node) -> float | int:
+    """A constant's value as a slot takes it: a float for floating types, else an int."""
+    value = node.arg
+    return float(value) if node.dtype.category == 2 else int(value)
+
+
+def _reader_counts(schedule: Schedule) -> dict[int, int]:
+    """How many nodes of the schedule read each node's memory (through views or not)."""
+    counts: dict[int, int] = {}
+    for group in schedule.steps:
+        for node in group.nodes:
+            for s in node.srcs:
+                base, _ = schedule.source(s)
+                counts[id(base)] = counts.get(id(base), 0) + 1
+    return counts
+
+
+__all__ = ["Plan", "SCALAR", "stats"]

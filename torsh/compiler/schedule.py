@@ -1,0 +1,337 @@
+"""Fusion: which nodes run together in one kernel.
+
+Nodes are visited in order and join a group of one of their producers when the group's loop nest can hold them:
+same domain, reads of members element by element (or of a row's value along the row), and no path that leaves the
+group and comes back. Groups of several producers are united for a common reader. What is left are steps of other
+kinds: products, scans, scatters, region writes, host calls, copies.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torsh.compiler.canonical import INPUT, SCALAR
+from torsh.compiler.layout import FULL, ROW, SCALAR as POINT, Domain, along, broadcast_strides, compose, domain_of, own_strides, refine, sizes
+from torsh.core.shapes import Shape, contiguous_strides, numel
+from torsh.graph.node import Node
+from torsh.graph.primitives import CONST, EMPTY, GATHER, IOTA, VIEW
+
+Geometry = tuple[Shape, Shape, int]
+_MOST_NODES = 160  # a larger kernel costs LLVM more than a launch saves
+
+
+@dataclass(eq=False)
+class Group:
+    """One step. `kind` is "loops" or the kind of its single node; `members` are (node -> level)."""
+    number: int
+    kind: str
+    nodes: list[Node] = field(default_factory=list)
+    levels: dict[int, int] = field(default_factory=dict)
+    domain: Domain = ()
+    folds: bool = False
+    before: int = 0  # bit set of the groups that must have run
+
+
+class Schedule:
+    """`groups` in running order; `stored` are the ids of nodes that need memory."""
+
+    def __init__(self, roots: list[Node]) -> None:
+        self.groups: list[Group | None] = []
+        self.where: dict[int, int] = {}
+        self.stored: dict[int, Node] = {}
+        self.roots = roots
+        for node in _order(roots):
+            self._place(node)
+        for root in roots:
+            self._store(root)
+        live = [g for g in self.groups if g is not None]
+        live.sort(key=lambda g: (bin(g.before).count("1"), g.number))
+        self.steps = _topological(live)
+
+    # ---- sources
+
+    def source(self, node: Node) -> tuple[Node, Geometry]:
+        """The node whose memory (or members) a read goes to, and the view it goes through. Views that do not compose stop at a copy."""
+        geometry: Geometry = (node.shape, contiguous_strides(node.shape), 0)
+        while node.op is VIEW and id(node) not in self.where:
+            inner = node.arg
+            plain = geometry[2] == 0 and geometry[1] == contiguous_strides(geometry[0])
+            whole = compose(*geometry, inner) if not (plain and geometry[0] == node.shape) else inner
+            if whole is None:
+                self._copy(node)
+                break
+            geometry, node = whole, node.srcs[0]
+        return node, geometry
+
+    def _copy(self, node: Node) -> None:
+        """Give a view (or generated values) memory: a loop that reads and stores."""
+        if id(node) not in self.where:
+            base, _ = self.source(node.srcs[0]) if node.op is VIEW else (node, None)
+            group = self._new("loops", node, domain_of(node.shape))
+            if node.op is VIEW:
+                self._after(group, base)
+                self._store(base)
+
+    def _new(self, kind: str, node: Node, domain: Domain = ()) -> Group:
+        group = Group(len(self.groups), kind, [node], {id(node): FULL}, domain)
+        self.groups.append(group)
+        self.where[id(node)] = group.number
+        return group
+
+    def _after(self, group: Group, node: Node) -> None:
+        at = self.where.get(id(node))
+        if at is not None and at != group.number:
+            other = self.groups[at]
+            assert other is not None
+            group.before |= other.before | (1 << at)
+
+    def _store(self, node: Node) -> None:
+        """The node needs memory."""
+        if node.op is INPUT:
+            return
+        if node.op in (VIEW, IOTA, CONST, SCALAR) and id(node) not in self.where:
+            self._copy(node)
+        self.stored[id(node)] = node
+
+    # ---- placing
+
+    def _place(self, node: Node) -> None:
+        kind = node.op.kind
+        if id(node) in self.where or kind in ("leaf", "const", "view", "iota"):
+            return
+        if kind == "item":
+            self.where[id(node)] = self.where[id(node.srcs[0])]
+            return
+        if node.op is EMPTY:
+            self._new("empty", node)
+            return
+        complex_ = node.dtype.is_complex or any(s.dtype.is_complex for s in node.srcs)
+        if kind in ("pointwise", "reduce", "gather") and not complex_:
+            if not self._join(node):
+                self._start(node)
+            return
+        group = self._new("host" if complex_ and kind not in ("assign",) else kind, node)
+        for s in node.srcs:
+            base, _ = self.source(s)
+            if group.kind in ("host", "bitcast"):
+                base = s
+            if not (base.op.kind in ("const", "iota") and group.kind in ("assign", "scatter")):
+                self._store(base)
+            self._after(group, base)
+            if group.kind == "scatter":
+                continue
+
+    def _fusible_sources(self, node: Node) -> list[Node]:
+        return list(node.srcs[1:]) if node.op is GATHER else list(node.srcs)
+
+    def _start(self, node: Node) -> None:
+        """A group of its own."""
+        if node.op.kind == "reduce":
+            group = self._new("loops", node, domain_of(node.srcs[0].shape, node.arg))
+            group.folds = True
+            group.levels[id(node)] = ROW
+        else:
+            group = self._new("loops", node, domain_of(node.shape))
+        self._connect(group, node)
+
+    def _connect(self, group: Group, node: Node) -> None:
+        """Order the group after the producers of a new member; what they hand over needs memory."""
+        for s in node.srcs:
+            base, _ = self.source(s)
+            if base.op.kind in ("const", "iota") and not (node.op is GATHER and s is node.srcs[0]) and id(base) not in self.where:
+                continue
+            if self.where.get(id(base)) != group.number:
+                self._store(base)
+                self._after(group, base)
+
+    def _join(self, node: Node) -> bool:
+        producers: list[Group] = []
+        for s in self._fusible_sources(node):
+            base, _ = self.source(s)
+            at = self.where.get(id(base))
+            if at is not None:
+                group = self.groups[at]
+                assert group is not None
+                if group.kind == "loops" and group not in producers:
+                    producers.append(group)
+        producers.sort(key=lambda g: -g.number)
+        for group in producers:
+            if len(group.nodes) < _MOST_NODES and self._admit(group, node):
+                for other in producers:
+                    if other is not group:
+                        self._unite(group, other, node)
+                self._connect(group, node)
+                self._spread(group)
+                return True
+        return False
+
+    def _admit(self, group: Group, node: Node) -> bool:
+        for s in node.srcs:  # a path out of the group and back?
+            base, _ = self.source(s)
+            at = self.where.get(id(base))
+            if at is not None and at != group.number:
+                other = self.groups[at]
+                if other is not None and other.before >> group.number & 1:
+                    return False
+            if node.op is GATHER and s is node.srcs[0] and at == group.number:
+                return False
+        found = _fit(self, group, node)
+        if found is None:
+            return False
+        level, domain, folds = found
+        group.domain, group.folds = domain, folds
+        group.nodes.append(node)
+        group.levels[id(node)] = level
+        self.where[id(node)] = group.number
+        return True
+
+    def _unite(self, group: Group, other: Group, node: Node) -> None:
+        """Bring `other`, another producer of `node`, into the group if it is a loop over the same domain."""
+        if other.folds or other.kind != "loops" or len(group.nodes) + len(other.nodes) > _MOST_NODES:
+            return
+        if sizes(other.domain, FULL) and numel(sizes(other.domain, FULL)) != numel(sizes(group.domain, FULL)):
+            return
+        for x in self.groups:  # a path from one to the other through a third?
+            if x is None or x is group or x is other:
+                continue
+            bit = 1 << x.number
+            if other.before & bit and x.before >> group.number & 1 or group.before & bit and x.before >> other.number & 1:
+                return
+        domain = group.domain
+        for member in other.nodes:
+            new = refine(domain, member.shape, FULL)
+            if new is None:
+                return
+            domain = new
+        trial = Group(group.number, "loops", group.nodes + other.nodes, {**group.levels, **other.levels}, domain, group.folds)
+        moved = {id(m): self.where[id(m)] for m in other.nodes}
+        for m in other.nodes:
+            self.where[id(m)] = group.number
+        if all(_reads_fit(self, trial, m, trial.levels[id(m)], domain) for m in trial.nodes):
+            group.nodes[:] = _member_order(trial.nodes)
+            group.levels, group.domain = trial.levels, domain
+            group.before |= other.before
+            self.groups[other.number] = None
+            gone, kept = 1 << other.number, 1 << group.number
+            for g in self.groups:
+                if g is not None and g.before & gone:
+                    g.before = g.before & ~gone | kept
+            group.before &= ~(gone | kept)
+        else:
+            for m in other.nodes:
+                self.where[id(m)] = moved[id(m)]
+
+    def _spread(self, group: Group) -> None:
+        """Groups after this one are also after what it has just come to depend on."""
+        bit = 1 << group.number
+        for g in self.groups:
+            if g is not None and g.before & bit:
+                g.before |= group.before
+
+
+def _fit(schedule: Schedule, group: Group, node: Node) -> tuple[int, Domain, bool] | None:
+    """The level at which a node can join, the domain and whether it folds then; None if it cannot."""
+    if node.op.kind == "reduce":
+        base, geometry = schedule.source(node.srcs[0])
+        if schedule.where.get(id(base)) != group.number:
+            return None
+        level = group.levels[id(base)]
+        shape = node.srcs[0].shape
+        if numel(shape) == 0:
+            return None
+        if level == FULL:
+            domain = refine(group.domain, shape, FULL)
+            if domain is None or not _read_fits(domain, FULL, FULL, shape, geometry):
+                return None
+            folded = _folded(domain, shape, node.arg)
+            if folded is None:
+                return None
+            if group.folds:
+                return (ROW, domain, True) if folded == domain else None
+            return ROW, folded, True
+        if level == ROW and node.op.name in ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod"):
+            domain = refine(group.domain, shape, ROW)
+            if domain is not None and numel(node.shape) == 1 and numel(sizes(domain, ROW)) > 1 and _read_fits(domain, ROW, ROW, shape, geometry):
+                return POINT, domain, True
+        return None
+    count = numel(node.shape)
+    if count == 0:
+        return None
+    for level in (FULL, ROW, POINT):
+        if level != FULL and not group.folds or count != numel(sizes(group.domain, level)):
+            continue
+        domain = group.domain if level == POINT else refine(group.domain, node.shape, level)
+        if domain is not None and _reads_fit(schedule, group, node, level, domain):
+            return level, domain, group.folds
+    return None
+
+
+def _folded(domain: Domain, shape: Shape, axes: Shape) -> Domain | None:
+    """The domain with the axes of a shape marked as folded."""
+    marks = along(domain, shape, tuple(1 if i in axes else 0 for i in range(len(shape))), FULL)
+    # `along` multiplies a stride within one dimension, so any non-zero entry means "inside a folded dimension".
+    return tuple((n, mark != 0) for (n, _), mark in zip(domain, marks, strict=True))
+
+
+def _reads_fit(schedule: Schedule, group: Group, node: Node, level: int, domain: Domain) -> bool:
+    if node.op.kind == "reduce" or node.op.kind == "view":
+        return True
+    for s in schedule._fusible_sources(node):
+        base, geometry = schedule.source(s)
+        if schedule.where.get(id(base)) == group.number and id(base) in group.levels:
+            read = (node.shape, broadcast_strides(geometry[0], geometry[1], node.shape), geometry[2])
+            if not _read_fits(domain, level, group.levels[id(base)], node.shape, read):
+                return False
+    return True
+
+
+def _read_fits(domain: Domain, level: int, base_level: int, shape: Shape, geometry: Geometry) -> bool:
+    """Whether a member read through a view is read where it stands: at the reader's own element, or its row's."""
+    if geometry[2] != 0 or base_level < level:
+        return False
+    strides = broadcast_strides(geometry[0], geometry[1], shape)
+    return along(domain, shape, strides, level) == tuple(
+        s if n != 1 else 0 for s, (n, _) in zip(own_strides(domain, base_level), domain, strict=True))
+
+
+def _order(roots: list[Node]) -> list[Node]:
+    order: list[Node] = []
+    seen: set[int] = set()
+    stack = [(r, False) for r in reversed(roots)]
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            order.append(node)
+        elif id(node) not in seen:
+            seen.add(id(node))
+            stack.append((node, True))
+            stack.extend((s, False) for s in reversed(node.srcs))
+    return order
+
+
+def _member_order(nodes: list[Node]) -> list[Node]:
+    inside = {id(n) for n in nodes}
+    return [n for n in _order(nodes) if id(n) in inside]
+
+
+def _topological(groups: list[Group]) -> list[Group]:
+    """Groups so that each comes after those it needs; by depth, so that independent ones are neighbours."""
+    by_number = {g.number: g for g in groups}
+    depth: dict[int, int] = {}
+
+    def visit(g: Group) -> None:
+        stack = [g]
+        while stack:
+            top = stack[-1]
+            needed = [by_number[k] for k in by_number if top.before >> k & 1 and k not in depth]
+            if needed:
+                stack.extend(needed)
+            else:
+                depth.setdefault(top.number, 1 + max((depth[k] for k in by_number if top.before >> k & 1), default=-1))
+                stack.pop()
+    for g in groups:
+        if g.number not in depth:
+            visit(g)
+    ordered = sorted(groups, key=lambda g: (depth[g.number], g.number))
+    for g in ordered:
+        g.number = depth[g.number]  # from here on: the depth, for merging launches
+    return ordered

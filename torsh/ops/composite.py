@@ -1,0 +1,80 @@
+"""Help for operations built of others: half types in float32, backward rules as one node, reductions of losses."""
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from torsh.autograd.grad_mode import state
+from torsh.core.dtypes import bfloat16, dtype, float16, float32, int64
+from torsh.core.shapes import Shape, numel
+from torsh.graph.node import Node
+from torsh.graph.primitives import IOTA, reshape
+from torsh.ops.dispatch import apply, cast_tensor, coarse
+from torsh.tensor.tensor import Tensor, wrap
+
+HALF = (float16, bfloat16)
+
+
+def wide(t: Tensor) -> Tensor:
+    """A half precision tensor as float32 (differentiably); others as they are."""
+    return cast_tensor(t, float32) if t._dtype in HALF else t
+
+
+def in_float32(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`function` of tensors (and plain arguments) computed in float32 when its first argument is half precision, and rounded once."""
+    def call(first: Tensor, *args: Any) -> Tensor:
+        dt = first._dtype
+        if dt is not float16 and dt is not bfloat16:
+            return function(first, *args)
+        found = function(cast_tensor(first, float32), *[wide(a) if isinstance(a, Tensor) else a for a in args])
+        return cast_tensor(found, dt)
+    return call
+
+
+def rule(name: str, function: Callable[..., Tensor]) -> Callable[[tuple[Tensor, ...], tuple[Any, ...], Shape, dtype], Tensor]:
+    """A formula of a backward rule: `function(*tensors, *arg)`, of a shape and dtype the caller knows.
+
+    It is one coarse node while nobody will differentiate it again, and the operations it is made of under `create_graph`.
+    """
+    op = coarse(name, function, None)
+
+    def call(tensors: tuple[Tensor, ...], arg: tuple[Any, ...], shape: Shape, dt: dtype) -> Tensor:
+        return function(*tensors, *arg) if state.enabled else apply(op, tensors, arg, shape, dt)
+    return call
+
+
+def positions(n: int) -> Tensor:
+    """0, 1, ..., n - 1 in int64, computed where it is read."""
+    return wrap(Node(IOTA, (), None, (n,), int64))
+
+
+def along(t: Tensor, d: int, ndim: int) -> Tensor:
+    """A vector as dimension `d` of `ndim` dimensions, the others of size 1."""
+    return wrap(reshape(t._node(), (1,) * d + t._shape + (1,) * (ndim - d - 1)))
+
+
+def known_values(t: Tensor) -> Any:
+    """The elements as a NumPy array if they are known already, else None."""
+    return t._window() if t._storage.node.buffer is not None else None
+
+
+def check_reduction(reduction: str) -> None:
+    """Raises ValueError unless the reduction is "none", "mean" or "sum"."""
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"{reduction} is not a valid value for reduction")
+
+
+def reduction_of(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
+    """The reduction, given PyTorch's older flags too. Raises ValueError for an unknown one."""
+    if size_average is not None or reduce is not None:
+        averaged, reduced = size_average is not False, reduce is not False
+        return "none" if not reduced else "mean" if averaged else "sum"
+    check_reduction(reduction)
+    return reduction
+
+
+def fold_loss(t: Tensor, reduction: str) -> Tensor:
+    """The losses of the elements reduced: their mean, their sum, or as they are."""
+    if reduction == "none":
+        return t
+    total = t.sum()  # type: ignore[attr-defined]
+    return total if reduction == "sum" else total / numel(t._shape) if numel(t._shape) else total / 0.0  # type: ignore[no-any-return]
