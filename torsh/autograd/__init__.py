@@ -3,7 +3,10 @@ from __future__ import annotations
 
 from typing import Any, Sequence
 
+from torsh.autograd.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
+from torsh.autograd.function import Function
 from torsh.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+from torsh.autograd.gradcheck import gradcheck, gradgradcheck
 
 
 def _tuple(x: Any) -> tuple[Any, ...]:
@@ -35,4 +38,5 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     return tuple(zeros_like(t) if g is None and materialize_grads else g for g, t in zip(found, ins, strict=True))
 
 
-__all__ = ["backward", "enable_grad", "grad", "inference_mode", "no_grad", "set_grad_enabled"]
+__all__ = ["Function", "backward", "detect_anomaly", "enable_grad", "grad", "gradcheck", "gradgradcheck", "inference_mode", "is_anomaly_enabled",
+           "no_grad", "set_detect_anomaly", "set_grad_enabled"]

@@ -5,7 +5,7 @@ import heapq
 from typing import Any, Callable, Sequence
 
 from torsh.autograd.grad_mode import state
-from torsh.autograd.graph import AccumulateGrad, GradNode, accumulator, edge
+from torsh.autograd.graph import AccumulateGrad, GradNode, accumulator, edge, requires_grad
 from torsh.tensor.tensor import Tensor, wrap
 
 
@@ -15,6 +15,7 @@ class _Hooks:
     sum_to: Callable[[Tensor, tuple[int, ...]], Tensor]
     cast: Callable[[Tensor, Any], Tensor]
     check: Callable[[Any, Sequence[Any]], None] | None = None
+    failed: Callable[[Any], None] | None = None
 
 
 arithmetic = _Hooks()
@@ -138,6 +139,16 @@ def _before(node: Any, arrived: list[Tensor | None]) -> list[Tensor | None]:
 
 
 def _call(node: GradNode, arrived: list[Tensor | None]) -> list[Tensor | None]:
+    if arithmetic.failed is None:
+        return _derivatives(node, arrived)
+    try:
+        return _derivatives(node, arrived)
+    except Exception:
+        arithmetic.failed(node)
+        raise
+
+
+def _derivatives(node: GradNode, arrived: list[Tensor | None]) -> list[Tensor | None]:
     found = node.apply(arrived)
     if not isinstance(found, tuple):
         found = (found,)
@@ -176,6 +187,8 @@ def _accumulate(node: AccumulateGrad, g: Tensor | None, create: bool) -> None:
 
 def _root_grads(tensors: Sequence[Tensor], grads: Sequence[Tensor | None] | None, ones_like: Callable[[Tensor], Tensor]) -> list[Tensor]:
     out = []
+    if grads is not None and len(grads) != len(tensors):
+        raise RuntimeError(f"got {len(tensors)} tensors and {len(grads)} gradients")
     for i, t in enumerate(tensors):
         g = None if grads is None else grads[i]
         if g is None:
@@ -194,7 +207,7 @@ def backward(tensors: Sequence[Tensor], grads: Sequence[Tensor | None] | None, r
              inputs: Sequence[Tensor] | None, ones_like: Callable[[Tensor], Tensor]) -> None:
     """Accumulate the gradients of `tensors` into the leaves (or into `inputs`). See `torsh.autograd.backward`."""
     for i, t in enumerate(tensors):
-        if not t._requires_grad:
+        if not requires_grad(t):
             raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
     starts = _root_grads(tensors, grads, ones_like)
     roots = [edge(t) for t in tensors]
@@ -214,10 +227,10 @@ def grad(outputs: Sequence[Tensor], inputs: Sequence[Tensor], grads: Sequence[Te
          allow_unused: bool, ones_like: Callable[[Tensor], Tensor]) -> list[Tensor | None]:
     """The gradients of `outputs` with respect to `inputs`. See `torsh.autograd.grad`."""
     for i, t in enumerate(outputs):
-        if not t._requires_grad:
+        if not requires_grad(t):
             raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
     for t in inputs:
-        if not t._requires_grad:
+        if not requires_grad(t):
             raise RuntimeError("One of the differentiated Tensors does not require grad")
     ends = [edge(t) for t in inputs]
     starts = _root_grads(outputs, grads, ones_like)

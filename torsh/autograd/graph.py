@@ -25,7 +25,7 @@ settings = _Settings()
 
 class Saved:
     """A tensor kept for backward, with its version when it was kept."""
-    __slots__ = ("tensor", "version", "is_output", "packed", "unpack")
+    __slots__ = ("tensor", "version", "is_output", "packed", "unpack", "edge", "output_nr")
 
     def __init__(self, tensor: Tensor, is_output: bool) -> None:
         if is_output:  # an alias without history: the record must not own its own output
@@ -36,21 +36,26 @@ class Saved:
         self.version = tensor._storage.version
         self.is_output = is_output
         self.unpack: Callable[[Any], Tensor] | None = None
-        if settings.saved_hooks and settings.saved_hooks[-1] is not None:
+        if settings.saved_hooks:
             pack, self.unpack = settings.saved_hooks[-1]
-            hooks, settings.saved_hooks = settings.saved_hooks, []
-            try:
-                self.packed = pack(tensor)
-            finally:
-                settings.saved_hooks = hooks
+            self.edge = edge(tensor) if tensor._requires_grad and not is_output else None
+            self.output_nr = tensor._output_nr if tensor._requires_grad else -1
+            self.packed = _without_hooks(pack, alias(tensor, tensor._shape, tensor._strides, tensor._offset))
             self.tensor: Tensor | None = None
+            if tensor._storage.version != self.version:
+                raise RuntimeError("A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack hook can not be "
+                                   "modified by in-place operations as this can lead to unexpected side-effects. Please open an issue if you need "
+                                   "to perform in-place operations on the input to a pack hook.")
         else:
             self.tensor = tensor
 
     def get(self, owner: "GradNode") -> Tensor:
         """The tensor. Raises RuntimeError when it was modified in place since."""
         if self.unpack is not None:
-            return self.unpack(self.packed)
+            found = _without_hooks(self.unpack, self.packed)
+            if not isinstance(found, Tensor):
+                raise TypeError(f"Output of saved tensor unpack_hook expected to be a Tensor but got result of type {type(found).__name__}")
+            return self._with_history(found, owner)
         tensor = self.tensor
         assert tensor is not None
         if tensor._storage.version != self.version:
@@ -69,6 +74,30 @@ class Saved:
         return tensor
 
 
+    def _with_history(self, found: Tensor, owner: "GradNode") -> Tensor:
+        """An unpacked tensor, with the history of the one that was packed."""
+        if self.edge is None and (not self.is_output or self.output_nr < 0):
+            return found
+        again = alias(found, found._shape, found._strides, found._offset)
+        again._requires_grad = True
+        fn, again._output_nr = (owner, self.output_nr) if self.edge is None else self.edge
+        if isinstance(fn, AccumulateGrad):
+            again._accumulator = fn
+        else:
+            again._grad_fn = fn
+        return again
+
+
+def _without_hooks(call: Callable[[Any], Any], x: Any) -> Any:
+    """`call(x)`, unrecorded; what it saves itself is not packed again."""
+    hooks, settings.saved_hooks = settings.saved_hooks, []
+    enabled, state.enabled = state.enabled, False
+    try:
+        return call(x)
+    finally:
+        settings.saved_hooks, state.enabled = hooks, enabled
+
+
 class GradNode:
     """One recorded call: `op.vjp(self, *grads)` gives the gradients of its inputs.
 
@@ -81,8 +110,8 @@ class GradNode:
     def __init__(self, op: Op, arg: Any, tensors: tuple[Tensor, ...]) -> None:
         self.op = op
         self.arg = arg
-        self.edges = tuple([edge(t) if t._requires_grad else None for t in tensors])
-        self.needs = tuple([t._requires_grad for t in tensors])
+        self.edges = tuple([edge(t) if requires_grad(t) else None for t in tensors])
+        self.needs = tuple([e is not None for e in self.edges])
         self.shapes = tuple([t._shape for t in tensors])
         self.dtypes = tuple([t._dtype for t in tensors])
         self.inputs: dict[int, Saved] | None = {i: Saved(tensors[i], False) for i in op.save_inputs if i < len(tensors)}
@@ -211,6 +240,8 @@ def edge(t: Tensor) -> tuple[Any, int]:
 
 #: Set by `ops.views`: makes the grad_fn of a view anew after its base was written.
 regenerate_view: Callable[[Tensor], None]
+#: Set by `ops.views`: `overwritten(t, fn, output_nr)` makes that output of `fn` the history of `t` (or of its base's region).
+overwritten: Callable[[Tensor, Any, int], None]
 
 
 def grad_fn(t: Tensor) -> Any:
@@ -268,3 +299,25 @@ def snapshot(t: Tensor) -> Tensor:
         out._accumulator = fn if isinstance(fn, AccumulateGrad) else None
         out._output_nr = nr
     return out
+
+
+class saved_tensors_hooks:
+    """Context manager: what recorded calls save goes through `pack_hook(tensor)`, and backward reads `unpack_hook(packed)`.
+
+    >>> import torsh
+    >>> x = torsh.tensor([2.0], requires_grad=True)
+    >>> with saved_tensors_hooks(lambda t: t.to(torsh.float16), lambda t: t.to(torsh.float32)):
+    ...     y = x * x
+    >>> y.backward()
+    >>> x.grad.tolist()
+    [4.0]
+    """
+
+    def __init__(self, pack_hook: Callable[[Tensor], Any], unpack_hook: Callable[[Any], Tensor]) -> None:
+        self.pack_hook, self.unpack_hook = pack_hook, unpack_hook
+
+    def __enter__(self) -> None:
+        settings.saved_hooks = [*settings.saved_hooks, (self.pack_hook, self.unpack_hook)]
+
+    def __exit__(self, *exc: object) -> None:
+        settings.saved_hooks = settings.saved_hooks[:-1]

@@ -6,6 +6,8 @@ when something must be compiled, and not before.
 from __future__ import annotations
 
 import functools
+import functools
+import hashlib
 import os
 import threading
 import time
@@ -116,8 +118,16 @@ def _compiler_id() -> str:
     return "llvmlite"
 
 
+@functools.lru_cache(maxsize=1)
+def _emitter_id() -> str:
+    """Changes when the code generator's files do: the same kernel then gives other code."""
+    folder = os.path.dirname(__file__)
+    stamps = [(e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in os.scandir(folder) if e.name.endswith(".py")]
+    return hashlib.blake2b(repr(sorted(stamps)).encode(), digest_size=8).hexdigest()
+
+
 def _disk_key(key: str, target: Target) -> str:
-    return f"{FORMAT} {_compiler_id()} {target.name} {key}"
+    return f"{FORMAT} {_compiler_id()} {_emitter_id()} {target.name} {key}"
 
 
 # A payload is the length of a table, the table (a line "key symbol name" for each symbol, where `name` is what the

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torsh.codegen import gemm_stream as stream
-from torsh.codegen import gemm_tiles as tiles
-from torsh.codegen.gemm_text import ACCUMULATE, STORAGE, Bias, Epilogue
+from torsh.codegen.gemm_layout import ACCUMULATE, FINISH_COLUMNS, STORAGE, Bias, Epilogue, Flags, Shape
 
 __all__ = ["Bias", "Epilogue", "GemmPlan", "plan"]
 
@@ -62,8 +60,8 @@ def _normal(batch: int | tuple[int, ...], m: int, n: int, k: int, a: tuple[int, 
             c: tuple[int, ...]) -> _Problem:
     axes = (batch,) if isinstance(batch, int) else tuple(batch)
     if len(axes) > 2 or min((m, n, k, *axes)) < 0:
-        raise ValueError(f"gemm: sizes must be non-negative and at most two batch axes, got batch={axes}, m={m}, n={n}, "
-                         f"k={k}")
+        raise ValueError(f"gemm: sizes must be non-negative and at most two batch axes, got batch={axes}, m={m}, "
+                         f"n={n}, k={k}")
     for name, strides in (("a", a), ("b", b), ("c", c)):
         if len(strides) != len(axes) + 2:
             raise ValueError(f"gemm: {name}_strides must have {len(axes) + 2} entries, got {tuple(strides)}")
@@ -77,15 +75,16 @@ def _normal(batch: int | tuple[int, ...], m: int, n: int, k: int, a: tuple[int, 
 
 def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n: int, k: int,
          a_strides: tuple[int, ...], b_strides: tuple[int, ...], c_strides: tuple[int, ...], *,
-         vector_bytes: int = 64, half: bool | None = None, accumulate: bool = False,
-         epilogue: Epilogue | None = None) -> GemmPlan:
+         vector_bytes: int = 64, registers: int | None = None, half: bool | None = None,
+         accumulate: bool = False, epilogue: Epilogue | None = None) -> GemmPlan:
     """The plan for C[b, m, n] = sum_k A[b, m, k] * B[b, k, n].
 
     `batch` is one extent or two (their strides need not combine); strides are in elements, batch axes first, 0
     where an operand is broadcast. float16 and bfloat16 are summed in float32. `accumulate` adds to C (before
     the epilogue). `vector_bytes` is the vector register size of the machine (64, 32 or 16),
-    `half` tells that it converts float16 itself (default: where vectors are wider than 16 bytes). Elements of C must not
-    overlap one another or A or B. Raises ValueError for sizes, strides or dtypes that do not fit.
+    `registers` how many of them it has (default: 32 of 64 bytes, else 16), `half` whether it converts float16 itself
+    (default: where vectors are wider than 16 bytes). Elements of C must not overlap one another, A or B.
+    Raises ValueError for sizes, strides or dtypes that do not fit.
 
     >>> p = plan("float32", "float32", 1, 100, 70, 30, (0, 30, 1), (0, 70, 1), (0, 70, 1))
     >>> p.symbols[1].endswith("_p1"), p.slots[:3]
@@ -102,16 +101,18 @@ def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n:
     if half is None:
         half = vector_bytes > 16
     same = dtype_in in ("float32", "float64")
+    if registers is None:
+        registers = 32 if vector_bytes == 64 else 16
     machine = (dtype_in, dtype_out, vector_bytes, half, accumulate, epilogue)
     # The large matrix may be either operand: it is B of the product, or of the transposed product.
     sides = [side for side in (problem, problem.transpose()) if _streams(side)]
     if sides:
         return _plan_stream(max(sides, key=lambda side: side.n), same, *machine)
-    return _plan_tiles(problem, same, *machine)
+    return _plan_tiles(problem, same, registers, *machine)
 
 
 def _streams(p: _Problem) -> bool:
-    """Whether the kernels for few rows fit: at most four, and a B worth cutting up, contiguous along one of its axes."""
+    """Whether the kernels for few rows fit: at most four, and a B worth cutting up and contiguous along an axis."""
     return p.m <= 4 and p.n * p.k >= 4096 and p.m > 0 and (p.b[2] == 1 or p.b[3] == 1)
 
 
@@ -142,17 +143,21 @@ def _plan_stream(p: _Problem, same: bool, dtype_in: str, dtype_out: str, vector_
     scratch = {name: size for name, size in scratch.items() if size}
     a, b = ("B", "A") if p.transposed else ("A", "B")
     slots: list[SlotValue] = [
-        a, b, "C", a if in_place else "packed" if batches else 0, "partial" if batches else 0, p.batch[1], p.m, p.n, p.k,
-        *p.a, *x, *p.b, *p.c, chunk_k, chunk_n, blocks_k, blocks_n, row, int(accumulate)]
+        a, b, "C", a if in_place else "packed" if batches else 0, "partial" if batches else 0, p.batch[1], p.m, p.n,
+        p.k, *p.a, *x, *p.b, *p.c, chunk_k, chunk_n, blocks_k, blocks_n, row, int(accumulate)]
     if epilogue is not None:
         slots += [f"epilogue{i}" for i in range(epilogue.slots)]
     items = [0 if in_place else batches * p.m, batches * blocks_k * blocks_n,
-             batches * p.m * _cdiv(p.n, stream.FINISH_COLUMNS)]
+             batches * p.m * _cdiv(p.n, FINISH_COLUMNS)]
     size = STORAGE[dtype_in][1]
     large = [batches * p.m * p.k * size > 262144, batches * p.n * p.k * size > 524288,
              batches * blocks_k * rows * row * size > 262144]
-    return GemmPlan(key, lambda: stream.write(key, kind, rows, dtype_in, dtype_out, vector_bytes, half, epilogue,
-                                              p.transposed), items, large, scratch, slots)
+
+    def text() -> str:
+        from torsh.codegen import gemm_stream
+        return gemm_stream.write(key, kind, rows, dtype_in, dtype_out, vector_bytes, half, epilogue, p.transposed)
+
+    return GemmPlan(key, text, items, large, scratch, slots)
 
 
 def _key(kind: str, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool, epilogue: Epilogue | None,
@@ -166,10 +171,10 @@ def _key(kind: str, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool
     return key
 
 
-def _plan_tiles(p: _Problem, same: bool, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool,
+def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool,
                 accumulate: bool, epilogue: Epilogue | None) -> GemmPlan:
     scalar_bytes = ACCUMULATE[dtype_in][1]
-    shape = tiles.Shape(vector_bytes, scalar_bytes)
+    shape = Shape(vector_bytes, registers, scalar_bytes)
     batches = p.batch[0] * p.batch[1]
     own = ACCUMULATE[dtype_out][0] == STORAGE[dtype_out][0] and p.c[3] == 1
 
@@ -189,9 +194,9 @@ def _plan_tiles(p: _Problem, same: bool, dtype_in: str, dtype_out: str, vector_b
     packed_items = (1 if one_batch else batches) * blocks_k * panels if a_packed and count and p.k else 0
     partial = 0 if own or blocks_k == 1 else batches * p.m * p.n * scalar_bytes
 
-    flags = (tiles.A_IS_PACKED * a_packed + tiles.B_IN_PLACE * b_in_place + tiles.ACCUMULATE_C * accumulate
-             + tiles.PARTIAL_IS_C * own + tiles.A_ONE_BATCH * one_batch)
-    key = _key("tiles", dtype_in, dtype_out, vector_bytes, half, epilogue, p.transposed)
+    flags = (Flags.A_IS_PACKED * a_packed + Flags.B_IN_PLACE * b_in_place + Flags.ACCUMULATE_C * accumulate
+             + Flags.PARTIAL_IS_C * own + Flags.A_ONE_BATCH * one_batch)
+    key = _key(f"tiles{shape.rows}", dtype_in, dtype_out, vector_bytes, half, epilogue, p.transposed)
     scratch = {"packed": packed_items * tile_k * shape.packed_rows * scalar_bytes, "partial": partial}
     scratch = {name: size for name, size in scratch.items() if size}
     a, b = ("B", "A") if p.transposed else ("A", "B")
@@ -203,8 +208,12 @@ def _plan_tiles(p: _Problem, same: bool, dtype_in: str, dtype_out: str, vector_b
         slots += [f"epilogue{i}" for i in range(epilogue.slots)]
     items = [packed_items, _cdiv(count, group)]
     share = [packed_items * tile_k * shape.rows > 65536, 2 * batches * p.m * p.n * p.k > 2_000_000]
-    return GemmPlan(key, lambda: tiles.write(key, dtype_in, dtype_out, vector_bytes, half, epilogue, p.transposed),
-                    items, share, scratch, slots)
+
+    def text() -> str:
+        from torsh.codegen import gemm_tiles
+        return gemm_tiles.write(key, dtype_in, dtype_out, vector_bytes, registers, half, epilogue, p.transposed)
+
+    return GemmPlan(key, text, items, share, scratch, slots)
 
 
 def _pack_a(p: _Problem, scalar_bytes: int) -> bool:
@@ -220,7 +229,7 @@ def _keep_b(p: _Problem, scalar_bytes: int) -> bool:
     return p.b[3] == 1 and p.k * p.n * scalar_bytes <= 1 << 20 and p.b[2] * scalar_bytes % 4096 != 0
 
 
-def _tile(p: _Problem, shape: tiles.Shape, batches: int) -> tuple[int, int]:
+def _tile(p: _Problem, shape: Shape, batches: int) -> tuple[int, int]:
     """Rows and columns of a work item's tile: large enough to reuse panels, small enough to balance."""
     def even(extent: int, limit: int, unit: int) -> int:
         limit = max(unit, limit // unit * unit)

@@ -1,7 +1,7 @@
 """Products with at most four rows: the large matrix B is read once, at the speed of memory.
 
-Two kernels, for the two ways B can lie in memory: "rows" (elements of a row of B adjacent: rows scaled by x are added to
-the sums) and "dots" (elements of a column adjacent: dot products with the rows of x). B is cut in both directions
+Two kernels, for the two ways B can lie in memory: "rows" (elements of a row of B adjacent: rows scaled by x are added
+to the sums) and "dots" (elements of a column adjacent: dot products with the rows of x). B is cut in both directions
 into blocks of fixed size, one work item each, whose partial sums are added up in a fixed order.
 
 Phases: 0 makes x, the few rows of A, contiguous (no work items when it is read in place), 1 computes partial
@@ -9,14 +9,9 @@ sums, 2 adds them and stores C.
 """
 from __future__ import annotations
 
-from torsh.codegen.gemm_text import Epilogue, Place, Text
+from torsh.codegen.gemm_layout import FINISH_COLUMNS, Epilogue, Place, Stream
+from torsh.codegen.gemm_text import Text
 
-(A, B, C, X, PARTIAL, BATCH1, M, N, K, A_BATCH0, A_BATCH1, A_M, A_K, X_BATCH0, X_BATCH1, X_M, B_BATCH0, B_BATCH1, B_K,
- B_N, C_BATCH0, C_BATCH1, C_M, C_N, CHUNK_K, CHUNK_N, BLOCKS_K, BLOCKS_N, ROW, ACCUMULATE_C) = range(30)
-#: The first slot of the epilogue.
-EPILOGUE = 30
-#: Columns of C that a work item of phase 2 finishes.
-FINISH_COLUMNS = 1024
 #: Columns of B whose dot products are computed together.
 TOGETHER = 4
 
@@ -27,11 +22,12 @@ def write(name: str, kind: str, rows: int, dtype_in: str, dtype_out: str, vector
     t = Text(dtype_in, dtype_out, vector_bytes, half)
     _write_gather(t, name)
     t.begin(f"{name}_p1", "ptr %args, i64 %begin, i64 %end", False)
-    x, b, partial = t.pointer(X), t.pointer(B), t.pointer(PARTIAL)
+    x, b, partial = t.pointer(Stream.X), t.pointer(Stream.B), t.pointer(Stream.PARTIAL)
     batch1, m, n, k, chunk_k, chunk_n, blocks_k, blocks_n, row = (
-        t.slot(s) for s in (BATCH1, M, N, K, CHUNK_K, CHUNK_N, BLOCKS_K, BLOCKS_N, ROW))
-    x_strides = [t.mul(t.slot(s), str(t.scalar_bytes)) for s in (X_BATCH0, X_BATCH1, X_M)]
-    b_strides = [t.mul(t.slot(s), str(t.in_bytes)) for s in (B_BATCH0, B_BATCH1, B_K, B_N)]
+        t.slot(s) for s in (Stream.BATCH1, Stream.M, Stream.N, Stream.K, Stream.CHUNK_K, Stream.CHUNK_N,
+                              Stream.BLOCKS_K, Stream.BLOCKS_N, Stream.ROW))
+    x_strides = [t.mul(t.slot(s), str(t.scalar_bytes)) for s in (Stream.X_BATCH0, Stream.X_BATCH1, Stream.X_M)]
+    b_strides = [t.mul(t.slot(s), str(t.in_bytes)) for s in (Stream.B_BATCH0, Stream.B_BATCH1, Stream.B_K, Stream.B_N)]
     row_bytes = t.mul(row, str(t.scalar_bytes))
     last_row = t.sub(m, "1")
     with t.loop("%begin", "%end") as item:
@@ -57,10 +53,10 @@ def write(name: str, kind: str, rows: int, dtype_in: str, dtype_out: str, vector
 def _write_gather(t: Text, name: str) -> None:
     """Phase 0: a work item copies one row of A."""
     t.begin(f"{name}_p0", "ptr %args, i64 %begin, i64 %end", False)
-    a, x = t.pointer(A), t.pointer(X)
-    batch1, m, k = (t.slot(s) for s in (BATCH1, M, K))
-    a_strides = [t.mul(t.slot(s), str(t.in_bytes)) for s in (A_BATCH0, A_BATCH1, A_M, A_K)]
-    x_strides = [t.mul(t.slot(s), str(t.scalar_bytes)) for s in (X_BATCH0, X_BATCH1, X_M)]
+    a, x = t.pointer(Stream.A), t.pointer(Stream.X)
+    batch1, m, k = (t.slot(s) for s in (Stream.BATCH1, Stream.M, Stream.K))
+    a_strides = [t.mul(t.slot(s), str(t.in_bytes)) for s in (Stream.A_BATCH0, Stream.A_BATCH1, Stream.A_M, Stream.A_K)]
+    x_strides = [t.mul(t.slot(s), str(t.scalar_bytes)) for s in (Stream.X_BATCH0, Stream.X_BATCH1, Stream.X_M)]
     with t.loop("%begin", "%end") as item:
         batch, row = t.divide(item.index, m)
         b0, b1 = t.divide(batch, batch1)
@@ -142,10 +138,10 @@ def _write_finish(t: Text, name: str, rows: int, epilogue: Epilogue | None, tran
     """Phase 2: a work item adds the partial sums of `FINISH_COLUMNS` columns of one row and stores them."""
     t.begin(f"{name}_p2", "ptr %args, i64 %begin, i64 %end", False)
     tmp = t.op(f"alloca {t.vector}, align 64")
-    c, partial = t.pointer(C), t.pointer(PARTIAL)
-    batch1, m, n, blocks_k, row = (t.slot(s) for s in (BATCH1, M, N, BLOCKS_K, ROW))
-    accumulate = t.test("ne", t.slot(ACCUMULATE_C), "0")
-    c_strides = [t.mul(t.slot(s), str(t.out_bytes)) for s in (C_BATCH0, C_BATCH1, C_M, C_N)]
+    c, partial = t.pointer(Stream.C), t.pointer(Stream.PARTIAL)
+    batch1, m, n, blocks_k, row = (t.slot(s) for s in (Stream.BATCH1, Stream.M, Stream.N, Stream.BLOCKS_K, Stream.ROW))
+    accumulate = t.test("ne", t.slot(Stream.ACCUMULATE_C), "0")
+    c_strides = [t.mul(t.slot(s), str(t.out_bytes)) for s in (Stream.C_BATCH0, Stream.C_BATCH1, Stream.C_M, Stream.C_N)]
     unit = t.test("eq", c_strides[3], str(t.out_bytes))
     row_bytes = t.mul(row, str(t.scalar_bytes))
     block_bytes = t.mul(row_bytes, str(rows))
@@ -175,7 +171,7 @@ def _write_finish(t: Text, name: str, rows: int, epilogue: Epilogue | None, tran
                     t.store_scalar(t.op(f"fadd {t.scalar} {t.load_scalar(here)}, {old}"), here)
             value = t.load(tmp)
             if epilogue is not None:
-                value = epilogue.emit(t, value, Place(batch, mi, column.index, mask, EPILOGUE, transposed))
+                value = epilogue.emit(t, value, Place(batch, mi, column.index, mask, Stream.EPILOGUE, transposed))
             direct, indirect, done = t.new_label(), t.new_label(), t.new_label()
             t.put(f"br i1 {unit}, label %{direct}, label %{indirect}")
             t.label(direct)

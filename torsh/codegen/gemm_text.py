@@ -7,12 +7,8 @@ from __future__ import annotations
 
 from types import TracebackType
 
+from torsh.codegen.gemm_layout import ACCUMULATE, STORAGE
 from torsh.codegen.llvm_ops import Code, from_memory, lanes_of, to_memory
-
-#: dtypes a contraction reads and writes, with (LLVM type in memory, bytes).
-STORAGE = {"float16": ("i16", 2), "bfloat16": ("i16", 2), "float32": ("float", 4), "float64": ("double", 8)}
-#: The LLVM type sums are kept in, and its bytes, by storage dtype.
-ACCUMULATE = {"float16": ("float", 4), "bfloat16": ("float", 4), "float32": ("float", 4), "float64": ("double", 8)}
 
 
 class Loop:
@@ -77,7 +73,8 @@ class If:
 
 
 class Text:
-    """A module under construction. `half`: the machine converts float16 itself. `lanes` elements of the accumulation type fill one vector register."""
+    """A module under construction. `lanes` elements of the accumulation type fill one vector register; `half` tells
+    that the machine converts float16 itself."""
 
     def __init__(self, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool) -> None:
         self.dtype_in, self.dtype_out = dtype_in, dtype_out
@@ -307,44 +304,3 @@ class Text:
             for c in range(blocks):
                 columns[c * block + e] = v[c]
         return columns
-
-
-class Place:
-    """Where an epilogue's vector belongs: elements (row, column), (row, column + 1), ... of matrix `batch` of C.
-
-    All are names of int64, `mask` of the lanes that exist. Rows and columns are the kernel's; where `transposed`, they
-    are the caller's columns and rows. The epilogue's argument slots begin at `first_slot`."""
-    __slots__ = ("batch", "row", "column", "mask", "first_slot", "transposed")
-
-    def __init__(self, batch: str, row: str, column: str, mask: str, first_slot: int, transposed: bool) -> None:
-        self.batch, self.row, self.column, self.mask = batch, row, column, mask
-        self.first_slot, self.transposed = first_slot, transposed
-
-
-class Epilogue:
-    """A pointwise function fused into the last store of a product.
-
-    `key` names it in the kernel's key, `slots` is the number of argument slots it needs."""
-    key = ""
-    slots = 0
-
-    def emit(self, text: Text, value: str, place: Place) -> str:
-        """Write vector code for `value`, a vector of the accumulation type; returns the name of the result."""
-        raise NotImplementedError
-
-
-class Bias(Epilogue):
-    """Adds bias[n], n the caller's column; contiguous, of storage dtype `dtype`. Slot 0 of the epilogue: its address."""
-    slots = 1
-
-    def __init__(self, dtype: str) -> None:
-        self.dtype = dtype
-        self.key = f"bias_{dtype}"
-
-    def emit(self, text: Text, value: str, place: Place) -> str:
-        base, size = text.pointer(place.first_slot), str(STORAGE[self.dtype][1])
-        if place.transposed:
-            bias = text.splat(text.load_scalar(text.at(base, text.mul(place.row, size)), self.dtype))
-        else:
-            bias = text.load(text.at(base, text.mul(place.column, size)), self.dtype, place.mask)
-        return text.op(f"fadd {text.vector} {value}, {bias}")

@@ -13,41 +13,14 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from torsh.codegen.gemm_text import Epilogue, Place, Text
+from torsh.codegen.gemm_layout import Epilogue, Flags, Place, Shape, Tiles
+from torsh.codegen.gemm_text import Text
 
-(A, B, C, PACKED, PARTIAL, BATCH0, BATCH1, M, N, K, A_BATCH0, A_BATCH1, A_M, A_K, B_BATCH0, B_BATCH1, B_K, B_N,
- C_BATCH0, C_BATCH1, C_M, C_N, TILE_M, TILE_N, TILE_K, BLOCKS_M, BLOCKS_N, BLOCKS_K, GROUP, TILES, FLAGS,
- PARTIAL_BATCH, PARTIAL_M, PANELS) = range(34)
-#: The first slot of the epilogue.
-EPILOGUE = 34
-
-# Bits of FLAGS.
-A_IS_PACKED, B_IN_PLACE, ACCUMULATE_C, PARTIAL_IS_C, A_ONE_BATCH = 1, 2, 4, 8, 16
 # Modes of `finish`.
 ADD_PARTIAL, LAST_BLOCK, ADD_C = 1, 2, 4
 
 #: Panels of B packed at once.
 PANELS_AT_ONCE = 2
-
-
-class Shape:
-    """The register tile: `rows` x (`vectors` * lanes), chosen by the vector registers of the machine.
-
-    `heights` are the micro-kernels made, from which the rows at the lower edge are composed; `packed_rows` is the
-    distance between two k of a packed panel of A; `depth` bounds a block of K."""
-
-    def __init__(self, vector_bytes: int, scalar_bytes: int) -> None:
-        self.lanes = vector_bytes // scalar_bytes
-        self.heights: tuple[int, ...]
-        if vector_bytes == 64:
-            self.rows, self.vectors, self.heights = 14, 2, (14, 8, 4, 2, 1)
-        elif vector_bytes == 32:
-            self.rows, self.vectors, self.heights = 6, 2, (6, 4, 2, 1)
-        else:
-            self.rows, self.vectors, self.heights = 8, 2, (8, 4, 2, 1)
-        self.columns = self.vectors * self.lanes
-        self.packed_rows = -(-self.rows // self.lanes) * self.lanes
-        self.depth = 256
 
 
 def write_pack(t: Text) -> None:
@@ -157,8 +130,8 @@ def write_finish(t: Text, shape: Shape, epilogue: Epilogue | None, transposed: b
     the last block in c: through the epilogue, rounded, with any column stride, only `columns` of it."""
     t.begin("finish", "ptr %args, ptr %tmp, i64 %rows, i64 %columns, ptr %p, ptr %c, i64 %m, i64 %n, i64 %batch, "
             "i64 %mode", True)
-    c_row, c_column = (t.mul(t.slot(s), str(t.out_bytes)) for s in (C_M, C_N))
-    p_row = t.mul(t.slot(PARTIAL_M), str(t.scalar_bytes))
+    c_row, c_column = (t.mul(t.slot(s), str(t.out_bytes)) for s in (Tiles.C_M, Tiles.C_N))
+    p_row = t.mul(t.slot(Tiles.PARTIAL_M), str(t.scalar_bytes))
     unit = t.test("eq", c_column, str(t.out_bytes))
     last, add_p, add_c = (t.bit("%mode", bit) for bit in (LAST_BLOCK, ADD_PARTIAL, ADD_C))
     scattered = t.opposite(unit)
@@ -184,8 +157,8 @@ def write_finish(t: Text, shape: Shape, epilogue: Epilogue | None, transposed: b
             t.put(f"br label %{done}")
             t.label(final)
             if epilogue is not None:
-                place_in_c = Place("%batch", t.add("%m", row.index), t.add("%n", column.index), mask, EPILOGUE, transposed)
-                value = epilogue.emit(t, value, place_in_c)
+                m, n = t.add("%m", row.index), t.add("%n", column.index)
+                value = epilogue.emit(t, value, Place("%batch", m, n, mask, Tiles.EPILOGUE, transposed))
             direct, indirect = t.new_label(), t.new_label()
             t.put(f"br i1 {unit}, label %{direct}, label %{indirect}")
             t.label(direct)
@@ -205,9 +178,10 @@ def write_finish(t: Text, shape: Shape, epilogue: Epilogue | None, transposed: b
 def write_pack_phase(t: Text, name: str, shape: Shape) -> None:
     """Phase 0: a work item packs the panel of `shape.rows` rows of A of one block of K."""
     t.begin(f"{name}_p0", "ptr %args, i64 %begin, i64 %end", False)
-    a, packed = t.pointer(A), t.pointer(PACKED)
-    rows, depth, tile_k, blocks_k, panels, batch1 = (t.slot(s) for s in (M, K, TILE_K, BLOCKS_K, PANELS, BATCH1))
-    strides = [t.slot(s) for s in (A_BATCH0, A_BATCH1, A_M, A_K)]
+    a, packed = t.pointer(Tiles.A), t.pointer(Tiles.PACKED)
+    rows, depth, tile_k, blocks_k, panels, batch1 = (
+        t.slot(s) for s in (Tiles.M, Tiles.K, Tiles.TILE_K, Tiles.BLOCKS_K, Tiles.PANELS, Tiles.BATCH1))
+    strides = [t.slot(s) for s in (Tiles.A_BATCH0, Tiles.A_BATCH1, Tiles.A_M, Tiles.A_K)]
     row_bytes, k_bytes = (t.mul(s, str(t.in_bytes)) for s in strides[2:])
     panel_bytes = t.mul(tile_k, str(shape.packed_rows * t.scalar_bytes))
     with t.loop("%begin", "%end") as item:
@@ -234,17 +208,17 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
     panel_bytes = shape.depth * shape.columns * t.scalar_bytes
     panel = t.op(f"alloca [{PANELS_AT_ONCE * shape.depth * shape.columns} x {t.scalar}], align 64")
     tmp = t.op(f"alloca [{shape.rows * shape.columns} x {t.scalar}], align 64")
-    a, b, c, packed, partial = (t.pointer(s) for s in (A, B, C, PACKED, PARTIAL))
-    rows, columns, depth, batch1 = (t.slot(s) for s in (M, N, K, BATCH1))
-    tile_m, tile_n, tile_k, blocks_m, blocks_n, blocks_k = (t.slot(s) for s in (TILE_M, TILE_N, TILE_K, BLOCKS_M,
-                                                                               BLOCKS_N, BLOCKS_K))
-    a_strides = [t.mul(t.slot(s), size) for s in (A_BATCH0, A_BATCH1, A_M, A_K)]
-    b_strides = [t.mul(t.slot(s), size) for s in (B_BATCH0, B_BATCH1, B_K, B_N)]
-    c_strides = [t.mul(t.slot(s), out) for s in (C_BATCH0, C_BATCH1, C_M, C_N)]
-    p_batch, p_row = (t.mul(t.slot(s), acc) for s in (PARTIAL_BATCH, PARTIAL_M))
-    group, tiles, flags, panels = (t.slot(s) for s in (GROUP, TILES, FLAGS, PANELS))
+    a, b, c, packed, partial = (t.pointer(s) for s in (Tiles.A, Tiles.B, Tiles.C, Tiles.PACKED, Tiles.PARTIAL))
+    rows, columns, depth, batch1 = (t.slot(s) for s in (Tiles.M, Tiles.N, Tiles.K, Tiles.BATCH1))
+    tile_m, tile_n, tile_k, blocks_m, blocks_n, blocks_k = (t.slot(s) for s in (
+        Tiles.TILE_M, Tiles.TILE_N, Tiles.TILE_K, Tiles.BLOCKS_M, Tiles.BLOCKS_N, Tiles.BLOCKS_K))
+    a_strides = [t.mul(t.slot(s), size) for s in (Tiles.A_BATCH0, Tiles.A_BATCH1, Tiles.A_M, Tiles.A_K)]
+    b_strides = [t.mul(t.slot(s), size) for s in (Tiles.B_BATCH0, Tiles.B_BATCH1, Tiles.B_K, Tiles.B_N)]
+    c_strides = [t.mul(t.slot(s), out) for s in (Tiles.C_BATCH0, Tiles.C_BATCH1, Tiles.C_M, Tiles.C_N)]
+    p_batch, p_row = (t.mul(t.slot(s), acc) for s in (Tiles.PARTIAL_BATCH, Tiles.PARTIAL_M))
+    group, tiles, flags, panels = (t.slot(s) for s in (Tiles.GROUP, Tiles.TILES, Tiles.FLAGS, Tiles.PANELS))
     a_packed, b_in_place, accumulate, own, one = (t.bit(flags, bit) for bit in (
-        A_IS_PACKED, B_IN_PLACE, ACCUMULATE_C, PARTIAL_IS_C, A_ONE_BATCH))
+        Flags.A_IS_PACKED, Flags.B_IN_PLACE, Flags.ACCUMULATE_C, Flags.PARTIAL_IS_C, Flags.A_ONE_BATCH))
     p0 = t.select(own, "i64", c_strides[0], t.mul(p_batch, batch1))
     p1 = t.select(own, "i64", c_strides[1], p_batch)
     # C itself holds the partial sums where it can; `own` then also means that the micro-kernel may store C.
@@ -406,11 +380,11 @@ class _Rows:
         t.label(done)
 
 
-def write(name: str, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool,
+def write(name: str, dtype_in: str, dtype_out: str, vector_bytes: int, registers: int, half: bool,
           epilogue: Epilogue | None, transposed: bool) -> str:
     """The module of the general kernel."""
     t = Text(dtype_in, dtype_out, vector_bytes, half)
-    shape = Shape(vector_bytes, t.scalar_bytes)
+    shape = Shape(vector_bytes, registers, t.scalar_bytes)
     write_pack(t)
     for vectors in (1, shape.vectors):
         for height in shape.heights:

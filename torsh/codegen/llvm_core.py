@@ -70,22 +70,27 @@ PRE, HEAD, RUN = 0, 1, 2
 
 
 class Value:
-    """An operand: `text`, its dtype, whether each lane has its own, and the place where it was computed."""
-    __slots__ = ("text", "dtype", "varying", "place")
+    """An operand: `text`, its dtype, whether each lane has its own, and the place where it was computed.
 
-    def __init__(self, text: str, dtype: str, varying: bool, place: int) -> None:
+    `within` is the depth of the innermost loop that must run for the value to be right, though it may have been
+    computed further out (a guarded load gave the dummy's content if the loop is empty)."""
+    __slots__ = ("text", "dtype", "varying", "place", "within")
+
+    def __init__(self, text: str, dtype: str, varying: bool, place: int, within: int = 0) -> None:
         self.text = text
         self.dtype = dtype
         self.varying = varying
         self.place = place
+        self.within = within
 
 
 class Effects:
     """What the statements of a loop (or phase) change and read, loops within included."""
-    __slots__ = ("stored", "updated", "read", "uniform", "vectors")
+    __slots__ = ("stored", "declared", "updated", "read", "uniform", "vectors")
 
     def __init__(self, body: tuple[Stmt, ...], within_vector: bool) -> None:
         self.stored: set[int] = set()
+        self.declared: set[Acc] = set()
         self.updated: set[Acc] = set()
         self.read: set[Acc] = set()
         self.uniform: set[Acc] = set()  # updated outside vector loops
@@ -97,6 +102,8 @@ class Effects:
             used.extend(roots(s))
             if isinstance(s, Store):
                 self.stored.add(s.buffer)
+            elif isinstance(s, Declare):
+                self.declared.add(s.acc)
             elif isinstance(s, Update):
                 self.updated.add(s.acc)
                 if not inside:
@@ -217,7 +224,10 @@ class Emitter:
         return 3 * (depth + 1) + PRE
 
     def remember(self, key: Any, value: Value) -> Value:
+        """Know a value by `key` as long as it can be used: while its scope is open, or the loop that it needs to run."""
         depth, part = divmod(value.place, 3)
+        if value.within > depth:
+            depth, part = value.within, PRE
         scope = self.scopes[depth]
         (scope.pre_keys if part == PRE else scope.keys).append(key)
         self.cache[key] = value
@@ -283,7 +293,7 @@ class Emitter:
             src = self.cache[id(e.src)]
             place = self.at(src.place)
             return Value(convert(self.code, src.dtype, e.to, self.width(src.varying), src.text), e.dtype, src.varying,
-                         place)
+                         place, src.within)
         if kind is Index:
             return self.index_value(e.axis)
         if kind is Arg:
@@ -303,28 +313,31 @@ class Emitter:
         found = self.cache.get(key)
         if found is None:
             place = self.at(v.place)
-            found = self.remember(key, Value(splat(self.code, v.text, TYPE[v.dtype], self.lanes), v.dtype, True, place))
+            text = splat(self.code, v.text, TYPE[v.dtype], self.lanes)
+            found = self.remember(key, Value(text, v.dtype, True, place, v.within))
         return found.text
 
     def compute_op(self, e: Op) -> Value:
         sources = [self.cache[id(s)] for s in e.srcs]
         varying = False
-        place = HEAD
+        place, within = HEAD, 0
         for s in sources:
             varying = varying or s.varying
             if s.place > place:
                 place = s.place
+            if s.within > within:
+                within = s.within
         texts = [self.spread(s) for s in sources] if varying else [s.text for s in sources]
         place = self.at(place)
         second = e.srcs[1] if len(e.srcs) == 2 else None
         amount = second.value if type(second) is Const else None
         # where's result has the dtype of its branches; a comparison's operands tell how to compare.
         text = operation(self.code, e.name, e.dtype, sources[-1].dtype, self.width(varying), texts, amount)
-        return Value(text, e.dtype, varying, place)
+        return Value(text, e.dtype, varying, place, within)
 
     def compute_read(self, e: Read) -> Value:
         variable = self.variables[e.acc]
-        place = self.at(self.anchor(lambda effects: e.acc in effects.updated))
+        place = self.at(self.anchor(lambda effects: e.acc in effects.updated or e.acc in effects.declared))
         t = lanes_of("i64" if e.index else TYPE[e.acc.dtype], variable.lanes)
         text = self.code(f"load {t}, ptr {variable.index if e.index else variable.value}")
         return Value(text, e.dtype, variable.varying, place)
@@ -397,7 +410,8 @@ class Emitter:
         found = self.cache.get(key)
         if found is None:
             place = self.at(max(a.place, b.place))
-            found = self.remember(key, Value(self.code(f"{op} i64 {a.text}, {b.text}"), "int64", False, place))
+            text = self.code(f"{op} i64 {a.text}, {b.text}")
+            found = self.remember(key, Value(text, "int64", False, place, max(a.within, b.within)))
         return found
 
     def known(self, n: Int) -> Value:
@@ -422,8 +436,8 @@ class Emitter:
         found = self.cache.get(key)
         if found is None:
             place = self.at(max(pointer.place, offset.place))
-            found = self.remember(key, Value(
-                self.code(f"getelementptr {t}, {self.POINTER} {pointer.text}, i64 {offset.text}"), "ptr", False, place))
+            text = self.code(f"getelementptr {t}, {self.POINTER} {pointer.text}, i64 {offset.text}")
+            found = self.remember(key, Value(text, "ptr", False, place, max(pointer.within, offset.within)))
         return found
 
     def locate(self, buffer: int, address: Address) -> tuple[Value, int, list[Value], list[tuple[Value, Value]]]:
@@ -492,8 +506,8 @@ class Emitter:
             varying = a.varying or b.varying
             texts = (self.spread(a), self.spread(b)) if varying else (a.text, b.text)
             place = self.at(max(a.place, b.place))
-            found = self.remember(key, Value(
-                self.code(f"and {lanes_of('i1', self.width(varying))} {texts[0]}, {texts[1]}"), "bool", varying, place))
+            text = self.code(f"and {lanes_of('i1', self.width(varying))} {texts[0]}, {texts[1]}")
+            found = self.remember(key, Value(text, "bool", varying, place, max(a.within, b.within)))
         return found
 
     def dummy_pointer(self) -> str:
@@ -527,11 +541,17 @@ class Emitter:
         for s in self.may_be_empty(place):
             place = max(place, s.low.place, s.high.place)
         condition = self.runs(place)
+        within = max([pointer.within] + [v.within for pair in varying for v in pair] + [v.within for v in strides])
+        if mask is not None:
+            within = max(within, mask.within)
         if condition is not None:
             place = max(place, condition.place)
+            within = max([within] + [d for d, s in enumerate(self.scopes) if s.empty and d > place // 3])
         other = literal(e.other.value if e.other is not None else 0, e.dtype)
         if is_varying and self.lanes > 1:
-            return self.load_lanes(e, t, pointer, offset, strides, varying, mask, condition, place, other)
+            value = self.load_lanes(e, t, pointer, offset, strides, varying, mask, condition, place, other)
+            value.within = within
+            return value
         condition = self.both(condition, mask)
         if varying or strides:  # one lane of a target whose lanes are threads
             for v in strides:
@@ -544,7 +564,7 @@ class Emitter:
         text = self.load_scalar(t, pointer.text, offset, condition)
         if mask is not None and condition is not None:
             text = self.code(f"select i1 {condition.text}, {TYPE[e.dtype]} {text}, {TYPE[e.dtype]} {other}")
-        return Value(text, e.dtype, is_varying, place)
+        return Value(text, e.dtype, is_varying, place, within)
 
     def load_scalar(self, t: str, pointer: str, offset: int, condition: Value | None) -> str:
         m = MEMORY_TYPE[t]

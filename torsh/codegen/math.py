@@ -18,8 +18,8 @@ def _rsqrt(x: Expr) -> Expr:
 _EXPANSIONS: dict[str, Callable[..., Expr]] = {
     "exp": math_exp.exp, "exp2": math_exp.exp2, "expm1": math_exp.expm1, "sinh": math_exp.sinh, "cosh": math_exp.cosh,
     "tanh": math_exp.tanh, "sigmoid": math_exp.sigmoid,
-    "log": math_log.log, "log2": math_log.log2, "log10": math_log.log10, "log1p": math_log.log1p, "asinh": math_log.asinh,
-    "acosh": math_log.acosh, "atanh": math_log.atanh, "pow": math_log.power,
+    "log": math_log.log, "log2": math_log.log2, "log10": math_log.log10, "log1p": math_log.log1p,
+    "asinh": math_log.asinh, "acosh": math_log.acosh, "atanh": math_log.atanh, "pow": math_log.power,
     "sin": math_trig.sin, "cos": math_trig.cos, "tan": math_trig.tan, "asin": math_trig.asin, "acos": math_trig.acos,
     "atan": math_trig.atan, "atan2": math_trig.atan2,
     "erf": math_erf.erf, "erfc": math_erf.erfc,

@@ -12,8 +12,9 @@ Operand = Expr | float | int | bool
 class Format:
     """A binary floating type and the integer of its width.
 
-    `precision` counts the bits of the significand with the hidden one; `magic` is 1.5 * 2**(precision-1): adding it to a
-    number below 2**(precision-3) leaves the nearest integer, in two's complement, in the low bits of the sum.
+    `precision` counts the bits of the significand with the hidden one; `magic` is 1.5 * 2**(precision-1): added to a
+    number x, |x| < 2**(precision-2), it leaves the nearest integer, in two's complement, in the low bits of the sum.
+    `sign` is the integer with only the sign bit set, `tiny` the smallest normal number.
     """
     __slots__ = ("dtype", "integer", "precision", "bias", "magic", "sign", "tiny")
 

@@ -1,7 +1,7 @@
 """The error function and its complement.
 
-erfc(a) = exp(-a*a) * g(t)/(a + k), t = (a - k)/(a + k): g is smooth on the whole half-line (the substitution of Shepherd and
-Laframboise, 1981), and a*a in two words keeps the exponential right where it is tiny.
+erfc(a) = exp(-a*a) * g(t)/(a + k) with t = (a - k)/(a + k): g is smooth on the whole half-line (the substitution of
+Shepherd and Laframboise, 1981), and a*a in two words keeps the exponential right where it is tiny.
 """
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Coefficients of the approximations in codegen/math_*.py; made by tools/fit_math.py, not by hand.
 
-Lowest power first. The comment is the largest error of the approximation in exact arithmetic, relative to the
-function it stands in.
+Lowest power first. The comment is the largest error of the approximation in exact arithmetic, relative to
+the function it stands in.
 """
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Trigonometric functions and their inverses, right for every finite argument.
 
-float32 is reduced to a quarter turn in float64: x*(2/pi) modulo 4 is x times one of four constants (multiples of 4 that
-a large x would multiply to whole turns are left out of the constant), so a product of two words does it.
+float32 is reduced to a quarter turn in float64: x*(2/pi) modulo 4 is x times one of five constants (multiples of 4 that
+a large x would multiply to whole turns are left out of the constant), so a product of two words does it. A target
+without float64 cannot have these three functions from here.
 
 float64 takes five 53-bit digits of 1/(2*pi), from the first that does not only add whole turns (Payne and Hanek's idea
 with floating digits and exact products), and adds the fractions of the partial products from the largest on in two
@@ -84,7 +85,7 @@ def _window(a: Expr, count: int) -> tuple[Expr, list[Expr]]:
 def _reduce_double(a: Expr) -> tuple[Expr, Expr, Expr]:
     """`_reduce` with r as the sum of two numbers."""
     scaled, digits = _window(a, 5)
-    products = [two_product(mul(scaled, 2.0 ** (-53 * i)) if i else scaled, digit) for i, digit in enumerate(digits[:4])]
+    products = [two_product(mul(scaled, 2.0 ** (-53 * i)) if i else scaled, digits[i]) for i in range(4)]
     last = mul(mul(scaled, 2.0 ** -212), digits[4])
     high, low = two_sum(_fraction(products[0][0]), _fraction(products[0][1]))
     high = _fraction(high)

@@ -29,7 +29,7 @@ class Canonical:
 
     def bind(self, node: Node, value: Node) -> None:
         """`value` stands for the traced `node`."""
-        self._done[id(node)] = value
+        self._done[id(node)] = self._done[id(value)] = value
         self.nodes.append(node)
 
     def convert(self, root: Node) -> Any:
@@ -63,6 +63,10 @@ class Canonical:
             return self.convert(expanded)
         if op is CAST and srcs[0].dtype is node.dtype:
             return srcs[0]
+        if op.kind == "reduce" and all(srcs[0].shape[i] == 1 for i in node.arg):  # nothing to fold
+            if op in (p.R_ARGMAX, p.R_ARGMIN):
+                return self.convert(p.expand(p.const(0, node.dtype), node.shape))
+            return self.convert(Node(VIEW, srcs, (node.shape, contiguous_strides(node.shape), 0), node.shape, node.dtype))
         if op is VIEW:
             shape, strides, offset = node.arg
             if offset == 0 and shape == srcs[0].shape and strides == contiguous_strides(shape):

@@ -115,7 +115,7 @@ class _Nest:
         level = self.group.levels[id(node)]
         sources = list(node.srcs)
         if node.op.kind == "view":
-            base, geometry = self._through(node)
+            base, geometry = self.schedule.copied[id(node)]
             return [(base, along(self.domain, node.shape, geometry[1], FULL), geometry[2], FULL)] if id(base) not in self.inside else []
         for s in sources:
             if node.op is GATHER and s is node.srcs[0]:
@@ -132,17 +132,6 @@ class _Nest:
 
     def _folded_level(self, node: Node) -> int:
         return FULL if self.group.levels[id(node)] == ROW else ROW
-
-    def _through(self, node: Node) -> tuple[Node, tuple[Shape, Shape, int]]:
-        """What a view that is itself a member (a copy) reads."""
-        base, geometry = self.schedule.source(node.srcs[0])
-        from torsh.compiler.layout import compose
-        plain = geometry[2] == 0 and geometry[1] == contiguous_strides(geometry[0])
-        if plain:
-            return base, node.arg
-        found = compose(*node.arg, geometry)
-        assert found is not None, "a copy must be able to read its source"
-        return base, found
 
     def _coalesce(self) -> None:
         """Merge neighbouring axes that every access walks as one."""
@@ -234,7 +223,7 @@ class _Nest:
         if node.op is IOTA:
             return self.flat_index(self.walk(node.shape, contiguous_strides(node.shape), level), 0)
         if node.op.kind == "view":
-            base, geometry = self._through(node)
+            base, geometry = self.schedule.copied[id(node)]
             if base.op.kind == "const":
                 return self.scalar(base)
             strides = self.walk(node.shape, geometry[1], level)
@@ -260,9 +249,7 @@ class _Nest:
         for s, step, size in zip(node.srcs[1:], index_strides, index_sizes, strict=True):
             index = self.read(s, node.shape, level, stage, emit)
             gathers.append((self._checked(index, size, emit), self.args.integer(step)))
-        base, geometry = self.schedule.source(node.srcs[0])
-        if base is not node.srcs[0] and not (geometry[2] == 0 and geometry[1] == contiguous_strides(geometry[0])):
-            raise AssertionError("a gather reads memory, not a view")
+        base, _ = self.schedule.memory(node.srcs[0], whole=True)
         return Load(self.args.buffer(base, offset, False), self.address(self.walk(shape, strides, level), tuple(gathers)),
                     compute_type(node.dtype.name))
 

@@ -1,6 +1,7 @@
 """Plans: a scheduled graph bound to memory, as native programs with host calls between them."""
 from __future__ import annotations
 
+import ctypes
 import hashlib
 from typing import Any
 
@@ -20,6 +21,7 @@ from torsh.graph.node import Node
 from torsh.graph.primitives import EMPTY
 from torsh.runtime.buffer import Buffer
 from torsh.runtime.cpu.executor import Launch, Program, Value
+from torsh.runtime.cpu.memory import Block, allocate
 
 _ALIGN = 64
 
@@ -42,12 +44,6 @@ class Stats:
 
 
 stats = Stats()
-
-
-def _aligned(nbytes: int) -> np.ndarray:
-    raw = np.empty(nbytes + _ALIGN, np.uint8)
-    start = -raw.__array_interface__["data"][0] % _ALIGN
-    return raw[start:start + nbytes]
 
 
 class _Job:
@@ -76,7 +72,7 @@ class Plan:
         for i, node in enumerate(inputs):
             self.places[id(node)] = Value(i, 0)
         first = len(inputs)
-        self.root_bytes = [max(1, r.numel * r.dtype.itemsize) for r in roots]
+        self.root_bytes = [r.numel * r.dtype.itemsize for r in roots]
         for i, r in enumerate(roots):
             if id(r) not in self.places:
                 self.places[id(r)] = Value(first + i, 0)
@@ -88,9 +84,8 @@ class Plan:
         self.constant_base = self.status_index + 1 + len(numbers)
         self.constant_at: dict[Any, int] = {}
         self.checked: list[int] = []
-        self.parts: list[Any] = []  # Program, or (function, node, source nodes)
+        self.parts: list[Any] = []  # programs, and nodes that a host library computes
         self._build()
-        self.free_arenas: list[np.ndarray] = []
 
     # ---- building
 
@@ -128,6 +123,8 @@ class Plan:
                 segments.append(pending)
                 pending = []
                 segments.append(node)
+                for out in self.schedule.several.get(id(node), (node,)):
+                    self._place(out)
             else:
                 raise AssertionError(f"no step for {group.kind}")
         segments.append(pending)
@@ -202,7 +199,7 @@ class Plan:
         return Value(self.constant_at[key], 0)
 
     def _product(self, node: Node, depth: int) -> list[_Job]:
-        (a, ga), (b, gb) = self.schedule.source(node.srcs[0]), self.schedule.source(node.srcs[1])
+        (a, ga), (b, gb) = self.schedule.memory(node.srcs[0]), self.schedule.memory(node.srcs[1])
         batch, m, n = node.shape
         k = node.srcs[0].shape[2]
         if batch * m * n == 0:
@@ -252,60 +249,47 @@ class Plan:
 
     def run(self, inputs: list[Buffer], numbers: list[Any]) -> list[Buffer]:
         """Compute the roots. Raises IndexError when a data-dependent index was out of range."""
-        memories = [_aligned(n) for n in self.root_bytes]
-        arena = self.free_arenas.pop() if self.free_arenas else _aligned(self.arena_bytes + 8)
-        status = _aligned(8).view(np.int64)
-        status[0] = 0
-        outs = [m.__array_interface__["data"][0] for m in memories]
-        base = arena.__array_interface__["data"][0]
-        values = [b.address for b in inputs] + outs + [base, status.__array_interface__["data"][0]] + numbers + self.constants
+        memories = [allocate(n) for n in self.root_bytes]
+        arena = allocate(self.arena_bytes + 8 * 8)
+        status = ctypes.c_int64.from_address(arena.address)
+        status.value = 0
+        values = [b.address for b in inputs] + [m.address for m in memories] + [arena.address + 8 * 8, arena.address] + numbers + self.constants
         stats.runs += 1
         stats.launches += self.launches
-        keep: list[Any] = []
         for part in self.parts:
             if isinstance(part, Program):
                 part.run_list(values[:part.value_count])
             else:
-                self._host(part, values, memories, arena, inputs, keep)
-        self.free_arenas.append(arena)
-        if status[0]:
+                self._host(part, memories, arena, inputs, values)
+        if status.value:
             raise IndexError(f"index out of range: an index is negative or not below its dimension's size (sizes indexed here: "
                              f"{', '.join(map(str, dict.fromkeys(self.checked)))})")
-        return [inputs[self.places[id(r)].index] if self.places[id(r)].index < len(inputs) else Buffer(a, n, _Memory(m))
-                for r, a, n, m in zip(self.roots, outs, self.root_bytes, memories, strict=True)]
+        out = []
+        for i, (r, memory, size) in enumerate(zip(self.roots, memories, self.root_bytes, strict=True)):
+            place = self.places[id(r)]
+            if place.index != len(inputs) + i:  # an input, or the same value as another root: memory of its own all the same
+                source = inputs[place.index] if place.index < len(inputs) else Buffer(memories[place.index - len(inputs)].address, size, None)
+                ctypes.memmove(memory.address, source.address, size)
+            out.append(Buffer(memory.address, size, memory))
+        return out
 
-    def _array(self, node: Node, memories: list[np.ndarray], arena: np.ndarray, inputs: list[Buffer], numbers: list[Any]) -> np.ndarray:
+    def _array(self, node: Node, memories: list[Block], arena: Block, inputs: list[Buffer], values: list[Any]) -> np.ndarray:
         if node.op.kind == "const":
-            return np.asarray(numbers[self.number_index[id(node)]] if id(node) in self.number_index else node.arg).astype(node.dtype.np)
+            return np.asarray(values[self.number_index[id(node)]] if id(node) in self.number_index else node.arg).astype(node.dtype.np)
         place = self.places[id(node)]
         if place.index < len(inputs):
             return inputs[place.index].array(node.dtype.np, node.shape)
-        memory = arena if place.index == self.arena_index else memories[place.index - len(inputs)]
-        size = node.numel * node.dtype.itemsize
-        return memory[place.offset:place.offset + size].view(node.dtype.np).reshape(node.shape)
+        if place.index == self.arena_index:
+            return arena.array(node.dtype.np, node.numel, 8 * 8 + place.offset).reshape(node.shape)
+        return memories[place.index - len(inputs)].array(node.dtype.np, node.numel).reshape(node.shape)
 
-    def _host(self, node: Node, values: list[Any], memories: list[np.ndarray], arena: np.ndarray, inputs: list[Buffer], keep: list[Any]) -> None:
+    def _host(self, node: Node, memories: list[Block], arena: Block, inputs: list[Buffer], values: list[Any]) -> None:
+        """A host library's turn: its arrays are views of the plan's memory."""
         stats.host_calls += 1
-        arrays = [self._array(s, memories, arena, inputs, values) for s in node.srcs]
-        found = node.op.reference(node, *arrays)  # type: ignore[misc]
-        if node.outputs is None:
-            self._array(node, memories, arena, inputs, values)[...] = np.asarray(found).reshape(node.shape)
-            return
-        for item in self.items.get(id(node), ()):
-            self._array(item, memories, arena, inputs, values)[...] = np.asarray(found[item.arg]).reshape(item.shape)
-
-    items: dict[int, list[Node]] = {}
-
-
-class _Memory:
-    """The owner of a root's memory."""
-    __slots__ = ("bytes",)
-
-    def __init__(self, memory: np.ndarray) -> None:
-        self.bytes = memory
-
-    def array(self, np_dtype: np.dtype, count: int) -> np.ndarray:
-        return self.bytes[:count * np_dtype.itemsize].view(np_dtype)
+        found = node.op.reference(node, *[self._array(s, memories, arena, inputs, values) for s in node.srcs])  # type: ignore[misc]
+        outputs = self.schedule.several.get(id(node))
+        for out, array in [(node, found)] if outputs is None else [(o, found[o.arg]) for o in outputs]:
+            self._array(out, memories, arena, inputs, values)[...] = np.asarray(array).reshape(out.shape)
 
 
 def as_number(node: Node) -> float | int:

@@ -38,6 +38,9 @@ class Schedule:
         self.groups: list[Group | None] = []
         self.where: dict[int, int] = {}
         self.stored: dict[int, Node] = {}
+        self.copied: dict[int, tuple[Node, Geometry]] = {}
+        self._sources: dict[int, tuple[Node, Geometry]] = {}
+        self.several: dict[int, list[Node]] = {}  # the outputs that are read of host calls with several
         self.roots = roots
         for node in _order(roots):
             self._place(node)
@@ -50,26 +53,58 @@ class Schedule:
     # ---- sources
 
     def source(self, node: Node) -> tuple[Node, Geometry]:
-        """The node whose memory (or members) a read goes to, and the view it goes through. Views that do not compose stop at a copy."""
+        """The node whose memory (or members) a read goes to, and the view it goes through.
+
+        Views that do not compose stop at a copy. The answer for a node never changes: readers are ordered by it.
+        """
+        found = self._sources.get(id(node))
+        if found is None:
+            found = self._sources[id(node)] = self._resolve(node)
+        return found
+
+    def _resolve(self, node: Node) -> tuple[Node, Geometry]:
         geometry: Geometry = (node.shape, contiguous_strides(node.shape), 0)
         while node.op is VIEW and id(node) not in self.where:
-            inner = node.arg
             plain = geometry[2] == 0 and geometry[1] == contiguous_strides(geometry[0])
-            whole = compose(*geometry, inner) if not (plain and geometry[0] == node.shape) else inner
+            whole = node.arg if plain and geometry[0] == node.shape else compose(*geometry, node.arg)
             if whole is None:
                 self._copy(node)
                 break
             geometry, node = whole, node.srcs[0]
         return node, geometry
 
+    def memory(self, node: Node, whole: bool = False) -> tuple[Node, Geometry]:
+        """As `source`, for readers that need memory: generated values get some, and with `whole` so do views that are not all of theirs."""
+        base, geometry = self.source(node)
+        generated = base.op.kind in ("const", "iota") and id(base) not in self.where
+        plain = geometry[2] == 0 and geometry[1] == contiguous_strides(geometry[0]) and numel(geometry[0]) == base.numel
+        if generated or whole and not plain:
+            return node, (node.shape, contiguous_strides(node.shape), 0)
+        return base, geometry
+
     def _copy(self, node: Node) -> None:
-        """Give a view (or generated values) memory: a loop that reads and stores."""
-        if id(node) not in self.where:
-            base, _ = self.source(node.srcs[0]) if node.op is VIEW else (node, None)
-            group = self._new("loops", node, domain_of(node.shape))
-            if node.op is VIEW:
-                self._after(group, base)
-                self._store(base)
+        """Give a view (or generated values) memory: a loop that reads and stores. `copied` says what it reads."""
+        if id(node) in self.where:
+            return
+        if node.dtype.is_complex:
+            group = self._new("host", node)
+            for s in node.srcs:
+                self._store(s)
+                self._after(group, s)
+            return
+        base = node
+        if node.op is VIEW:
+            base, through = self.source(node.srcs[0])
+            plain = through[2] == 0 and through[1] == contiguous_strides(through[0])
+            whole = node.arg if plain else compose(*node.arg, through)
+            if whole is None:
+                self._copy(node.srcs[0])
+                base, whole = node.srcs[0], node.arg
+            self.copied[id(node)] = base, whole
+        group = self._new("loops", node, domain_of(node.shape))
+        if base is not node and base.op.kind != "const" and not (base.op is IOTA and id(base) not in self.where):
+            self._store(base)
+            self._after(group, base)
 
     def _new(self, kind: str, node: Node, domain: Domain = ()) -> Group:
         group = Group(len(self.groups), kind, [node], {id(node): FULL}, domain)
@@ -100,25 +135,29 @@ class Schedule:
             return
         if kind == "item":
             self.where[id(node)] = self.where[id(node.srcs[0])]
+            self.several[id(node.srcs[0])].append(node)
+            self.stored[id(node)] = node
             return
         if node.op is EMPTY:
             self._new("empty", node)
             return
+        if kind == "host" and node.outputs is not None:
+            self.several.setdefault(id(node), [])
         complex_ = node.dtype.is_complex or any(s.dtype.is_complex for s in node.srcs)
         if kind in ("pointwise", "reduce", "gather") and not complex_:
             if not self._join(node):
                 self._start(node)
             return
-        group = self._new("host" if complex_ and kind not in ("assign",) else kind, node)
+        group = self._new("host" if complex_ else kind, node)
         for s in node.srcs:
-            base, _ = self.source(s)
-            if group.kind in ("host", "bitcast"):
+            if group.kind in ("host", "bitcast"):  # these read arrays, not views
                 base = s
-            if not (base.op.kind in ("const", "iota") and group.kind in ("assign", "scatter")):
-                self._store(base)
-            self._after(group, base)
-            if group.kind == "scatter":
+            else:
+                base = (self.memory if group.kind == "contract" else self.source)(s)[0]
+            if group.kind != "contract" and (base.op.kind == "const" or base.op is IOTA and group.kind in ("assign", "scatter")):
                 continue
+            self._store(base)
+            self._after(group, base)
 
     def _fusible_sources(self, node: Node) -> list[Node]:
         return list(node.srcs[1:]) if node.op is GATHER else list(node.srcs)
@@ -135,9 +174,10 @@ class Schedule:
 
     def _connect(self, group: Group, node: Node) -> None:
         """Order the group after the producers of a new member; what they hand over needs memory."""
-        for s in node.srcs:
-            base, _ = self.source(s)
-            if base.op.kind in ("const", "iota") and not (node.op is GATHER and s is node.srcs[0]) and id(base) not in self.where:
+        for i, s in enumerate(node.srcs):
+            gathered = node.op is GATHER and i == 0
+            base = self.memory(s, whole=True)[0] if gathered else self.source(s)[0]
+            if base.op.kind in ("const", "iota") and not gathered and id(base) not in self.where:
                 continue
             if self.where.get(id(base)) != group.number:
                 self._store(base)
@@ -165,15 +205,13 @@ class Schedule:
         return False
 
     def _admit(self, group: Group, node: Node) -> bool:
-        for s in node.srcs:  # a path out of the group and back?
-            base, _ = self.source(s)
+        for i, s in enumerate(node.srcs):  # a path out of the group and back?
+            base = self.memory(s, whole=True)[0] if node.op is GATHER and i == 0 else self.source(s)[0]
             at = self.where.get(id(base))
             if at is not None and at != group.number:
                 other = self.groups[at]
                 if other is not None and other.before >> group.number & 1:
                     return False
-            if node.op is GATHER and s is node.srcs[0] and at == group.number:
-                return False
         found = _fit(self, group, node)
         if found is None:
             return False
@@ -273,20 +311,31 @@ def _folded(domain: Domain, shape: Shape, axes: Shape) -> Domain | None:
 
 
 def _reads_fit(schedule: Schedule, group: Group, node: Node, level: int, domain: Domain) -> bool:
-    if node.op.kind == "reduce" or node.op.kind == "view":
-        return True
+    if node.op.kind == "reduce":
+        base, geometry = schedule.source(node.srcs[0])
+        at = FULL if level == ROW else ROW
+        return not _member(schedule, group, base) or _read_fits(domain, at, group.levels[id(base)], node.srcs[0].shape, geometry)
+    if node.op.kind == "view":
+        base, geometry = schedule.copied[id(node)]
+        return not _member(schedule, group, base) or _read_fits(domain, level, group.levels[id(base)], node.shape, geometry)
+    if node.op is GATHER and _member(schedule, group, schedule.memory(node.srcs[0], whole=True)[0]):
+        return False  # its elements are read anywhere: they must all be there
     for s in schedule._fusible_sources(node):
         base, geometry = schedule.source(s)
-        if schedule.where.get(id(base)) == group.number and id(base) in group.levels:
+        if _member(schedule, group, base):
             read = (node.shape, broadcast_strides(geometry[0], geometry[1], node.shape), geometry[2])
             if not _read_fits(domain, level, group.levels[id(base)], node.shape, read):
                 return False
     return True
 
 
+def _member(schedule: Schedule, group: Group, node: Node) -> bool:
+    return schedule.where.get(id(node)) == group.number and id(node) in group.levels
+
+
 def _read_fits(domain: Domain, level: int, base_level: int, shape: Shape, geometry: Geometry) -> bool:
     """Whether a member read through a view is read where it stands: at the reader's own element, or its row's."""
-    if geometry[2] != 0 or base_level < level:
+    if geometry[2] != 0 or base_level < level or base_level == POINT != level:  # a point is known when the rows are done
         return False
     strides = broadcast_strides(geometry[0], geometry[1], shape)
     return along(domain, shape, strides, level) == tuple(

@@ -300,10 +300,10 @@ def rrelu(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, trainin
         return leaky_relu(input, (lower + upper) / 2)
     import numpy as np
 
-    from torsh.ops.dropout import generator
+    from torsh.core.generator import default_generator
     from torsh.tensor.creation import from_array
     x = input._window()
     slopes = np.ones(input._shape, input._dtype.np)
     low = x <= 0  # as PyTorch: a number is drawn only where the slope is used
-    slopes[low] = [generator().uniform((1,), np.float64, lower, upper)[0] for _ in range(int(low.sum()))]
+    slopes[low] = [default_generator().uniform((1,), np.float64, lower, upper)[0] for _ in range(int(low.sum()))]
     return input * from_array(slopes)

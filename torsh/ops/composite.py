@@ -52,11 +52,6 @@ def along(t: Tensor, d: int, ndim: int) -> Tensor:
     return wrap(reshape(t._node(), (1,) * d + t._shape + (1,) * (ndim - d - 1)))
 
 
-def known_values(t: Tensor) -> Any:
-    """The elements as a NumPy array if they are known already, else None."""
-    return t._window() if t._storage.node.buffer is not None else None
-
-
 def check_reduction(reduction: str) -> None:
     """Raises ValueError unless the reduction is "none", "mean" or "sum"."""
     if reduction not in ("none", "mean", "sum"):

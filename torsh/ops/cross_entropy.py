@@ -12,8 +12,9 @@ from torsh.core.dtypes import int64
 from torsh.core.shapes import Shape, numel
 from torsh.graph import primitives as p
 from torsh.graph.node import Node
-from torsh.ops.composite import along, known_values, positions, reduction_of, rule, wide
+from torsh.ops.composite import along, positions, reduction_of, rule, wide
 from torsh.ops.dispatch import apply, cast_tensor, coarse
+from torsh.ops.gather import index_bounds
 from torsh.ops.pointwise import exp, log, where
 from torsh.ops.reduce import amax, sum
 from torsh.ops.softmax import log_softmax
@@ -144,9 +145,10 @@ def _check(what: str, x: Tensor, target: Tensor, weight: Tensor | None, ignore: 
     if weight is not None and (weight._shape != (c,)):
         raise RuntimeError(f"{what}: weight tensor should be defined either for all {c} classes or no classes but got weight tensor of shape: "
                            f"{list(weight._shape)}")
-    known = known_values(target)
-    if known is not None and known.size and (known.min() < 0 or known.max() >= c):
-        bad = known[(known != ignore) & ((known < 0) | (known >= c))]
+    known = index_bounds(target)
+    if known is not None and (known[0] < 0 or known[1] >= c):
+        values = target._window()
+        bad = values[(values != ignore) & ((values < 0) | (values >= c))]
         if bad.size:
             raise IndexError(f"{what}: Target {int(bad.flat[0])} is out of bounds for {c} classes.")
     return (n, c, d), t

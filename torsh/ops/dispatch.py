@@ -163,7 +163,7 @@ def check_writable(target: Tensor) -> None:
                                "normal tensor before doing inplace update.")
         return
     if target._base is not None:
-        if target._base._requires_grad and grad_fn(target._base) is None:
+        if grad_fn(target._base) is None:
             raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
     elif target._grad_fn is None:
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")

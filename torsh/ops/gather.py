@@ -28,7 +28,7 @@ MOST_INDICES = 16
 def gather_at(base: Tensor, indices: tuple[Tensor, ...], places: Places) -> Tensor:
     """The elements of `base` at `places`; the indices (int64, not negative) broadcast to the result's shape."""
     node, arg, storage = None, places, base._storage
-    if base._strides is not None and storage.outside is None and storage.node.dtype is base._dtype:
+    if (base._strides is not None or base._offset) and storage.outside is None and storage.node.dtype is base._dtype:
         # Read through the view where it lies; the record keeps the contiguous coordinates.
         found = _in_storage(base, places)
         if found is not None:

@@ -75,6 +75,8 @@ def _as_tensor_index(item: Any) -> Tensor:
     """A list, array or the like as an index tensor. Raises IndexError or TypeError for what cannot be one."""
     if isinstance(item, Tensor):
         return item
+    if isinstance(item, str):
+        raise TypeError(f"a string cannot index a tensor: {item!r}")
     if isinstance(item, (list, tuple)) and not item:
         return wrap(leaf(np.zeros(0, np.int64)))
     from torsh.tensor.creation import tensor
@@ -83,6 +85,12 @@ def _as_tensor_index(item: Any) -> Tensor:
     except (TypeError, ValueError) as error:
         raise IndexError("only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got "
                          f"{type(item).__name__}: {error})") from None
+
+
+def _is_several(key: Any) -> bool:
+    """Whether a list stands for a tuple, as PyTorch has it: a short one that holds sequences, tensors, slices, None or Ellipsis."""
+    return isinstance(key, list) and len(key) < 32 and any(
+        item is None or item is Ellipsis or isinstance(item, (list, tuple, slice, Tensor, np.ndarray, range)) for item in key)
 
 
 def _consumes(item: Any) -> int:
@@ -99,7 +107,7 @@ def _parse(x: Tensor, key: Any) -> tuple[Parts, list[tuple[int, Tensor]]]:
 
     Raises IndexError for too many indices, integers out of range and things that cannot index.
     """
-    items = list(key) if isinstance(key, tuple) else [key]
+    items = list(key) if isinstance(key, tuple) or _is_several(key) else [key]
     for i, item in enumerate(items):
         if item is None or item is Ellipsis or isinstance(item, (bool, slice, Tensor, int, np.bool_)):
             continue

@@ -156,7 +156,16 @@ def _regenerated_vjp(ctx: GradNode, g: Tensor) -> Tensor:
 
 
 _REGENERATED = Op("as_strided_view", "history", None, None, _regenerated_vjp, grad_name="AsStridedBackward0")
+def _overwritten(target: Tensor, fn: GradNode, nr: int) -> None:
+    """`target` was written already, by the call that `fn` records: give it (or its base) that history."""
+    dispatch.check_writable(target)
+    value = wrap(target._node())
+    value._requires_grad, value._grad_fn, value._output_nr = True, fn, nr
+    _rebase(target, value, value._storage.node)
+
+
 dispatch.rebase = _rebase
+graph.overwritten = _overwritten
 graph.regenerate_view = _regenerate
 
 

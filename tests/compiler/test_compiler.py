@@ -1,0 +1,145 @@
+"""The compiler against the reference runtime: random graphs, and the ways in which memory and reads can go wrong."""
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import torsh
+from torsh.compiler.realize import realize
+from torsh.core import config
+
+SIZES = (1, 2, 3, 7, 8, 9, 33)
+
+
+@contextlib.contextmanager
+def runtime(name: str) -> Iterator[None]:
+    old, config.RUNTIME = config.RUNTIME, name
+    try:
+        yield
+    finally:
+        config.RUNTIME = old
+
+
+def step(ts: list[Any], kind: int, i: int, j: int, k: int) -> Any:
+    """One operation of a random program on tensors already made; None where it does not apply."""
+    a, b = ts[i % len(ts)], ts[j % len(ts)]
+    axis = k % a.dim() if a.dim() else 0
+    table = [
+        lambda: a + b, lambda: a * b, lambda: a.sin(), lambda: a.sum(axis, keepdim=bool(k & 1)), lambda: a.t(),
+        lambda: a.amax(axis, keepdim=True), lambda: torsh.where(a > b, a, b), lambda: a.reshape(-1), lambda: a.mean(),
+        lambda: a.narrow(0, k % a.shape[0], 1), lambda: a @ b, lambda: a.reshape(tuple(a.shape)[::-1]), lambda: written(a, b),
+        lambda: a - a.mean(axis, keepdim=True), lambda: a.argmax(axis).float(), lambda: a.var(axis, correction=0),
+        lambda: torsh.exp(-(a * a)), lambda: a.expand(3, *a.shape).sum(0), lambda: a.logsumexp(axis), lambda: a.contiguous(),
+    ]
+    try:
+        return table[kind % len(table)]()
+    except (RuntimeError, IndexError):
+        return None  # shapes that do not go together: refused at the call
+
+
+def written(a: Any, b: Any) -> Any:
+    out = a * 1
+    out.narrow(0, 0, 1).copy_(b)
+    return out
+
+
+def program(seed: int, rows: int, columns: int, steps: list[tuple[int, int, int, int]]) -> list[Any]:
+    rng = np.random.default_rng(seed)
+    ts = [torsh.tensor(rng.standard_normal((rows, columns)).astype(np.float32)) for _ in range(2)]
+    ts.append(torsh.tensor(rng.standard_normal(columns).astype(np.float32)))
+    for s in steps:
+        made = step(ts, *s)
+        if made is not None and made.numel() < 5000:
+            ts.append(made)
+    return ts
+
+
+STEPS = st.lists(st.tuples(st.integers(0, 19), *[st.integers(0, 20)] * 3), min_size=1, max_size=14)
+
+
+@settings(max_examples=300)
+@given(st.integers(0, 9), st.sampled_from(SIZES), st.sampled_from((1, 2, 5, 16, 17)), STEPS, st.sampled_from(("each", "all", "last")))
+def test_random_graphs(seed: int, rows: int, columns: int, steps: list[tuple[int, int, int, int]], order: str) -> None:
+    with runtime("cpu"):
+        got = program(seed, rows, columns, steps)
+        if order == "all":
+            realize([t._storage.node for t in got])
+        found = [t.numpy() for t in (got[::-1] if order == "last" else got)]
+    with runtime("reference"):
+        want = [t.numpy() for t in program(seed, rows, columns, steps)]
+    for f, w in zip(found[::-1] if order == "last" else found, want, strict=True):
+        np.testing.assert_allclose(f, w, rtol=2e-4, atol=2e-3 * max(1.0, float(np.abs(w[np.isfinite(w)]).max(initial=0))))
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 1000])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32", "int16", "int8", "uint8", "bfloat16", "float16", "bool"])
+def test_dtypes_and_odd_sizes(size: int, dtype: str) -> None:
+    dt = getattr(torsh, dtype)
+    data = np.random.default_rng(size).integers(0, 2 if dtype == "bool" else 9, (3, size))
+
+    def run() -> list[np.ndarray]:
+        a = torsh.tensor(data).to(dt)
+        b = a.t().reshape(3, size)
+        outs = [a + b, a * b, a == b, a.sum(1), a.sum(0), torsh.where(a > b, a, b), a.to(torsh.float32).exp(), a.any(0), a.t().contiguous()]
+        if size:
+            outs += [a.amax(1), a.argmax(0)]
+        return [o.numpy() for o in outs]
+    with runtime("cpu"):
+        found = run()
+    with runtime("reference"):
+        want = run()
+    for f, w in zip(found, want, strict=True):
+        assert f.dtype == w.dtype
+        np.testing.assert_allclose(f.astype(np.float64), w.astype(np.float64), rtol=1e-2 if "16" in dtype and "int" not in dtype else 1e-5)
+
+
+def test_nan_and_infinity() -> None:
+    data = np.array([[1, np.nan, np.inf, -np.inf, 0.0, -0.0, 3.0]], np.float32)
+
+    def run() -> list[np.ndarray]:
+        a = torsh.tensor(data)
+        return [o.numpy() for o in (a.amax(1), a.amin(1), a.sum(1), a.argmax(1), a * 0, a == a, a.exp(), a.sqrt(), torsh.maximum(a, a.flip(1)), 1 / a)]
+    with runtime("cpu"):
+        found = run()
+    with runtime("reference"):
+        want = run()
+    for f, w in zip(found, want, strict=True):
+        np.testing.assert_allclose(f, w, rtol=3e-7)  # exp: 2 ulp
+
+
+def test_products_and_gathers_of_what_has_no_memory() -> None:
+    """Broadcast numbers, counted values and views as operands of kernels that read memory."""
+    x = torsh.arange(6.0).reshape(2, 3)
+
+    def run() -> list[np.ndarray]:
+        index = torsh.tensor([2, 0])
+        return [o.numpy() for o in (torsh.ones(4, 2) @ x, x.t() @ torsh.full((2, 2), 3.0), torsh.arange(9).reshape(3, 3).t()[index],
+                                    (x + 1).t()[index], torsh.zeros(3, 2)[index], torsh.ones(3)[index], (x * 2)[:, 1:][index.clamp(max=1)])]
+    with runtime("cpu"):
+        found = run()
+    with runtime("reference"):
+        want = run()
+    for f, w in zip(found, want, strict=True):
+        np.testing.assert_array_equal(f, w)
+
+
+def test_a_value_wanted_twice_has_two_memories() -> None:
+    """Equal nodes become one in a plan; their tensors must still not share memory."""
+    a = torsh.tensor([1.0, 2.0, 3.0])
+    x, y = a * 2, a * 2
+    realize([x._storage.node, y._storage.node])
+    x.numpy()[0] = 9
+    assert y.tolist() == [2.0, 4.0, 6.0]
+
+
+def test_index_out_of_range_is_reported() -> None:
+    a = torsh.tensor([1.0, 2.0, 3.0])
+    index = torsh.tensor([0, 1]) + 2
+    with pytest.raises(IndexError):
+        a[index].numpy()

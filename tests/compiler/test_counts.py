@@ -1,0 +1,70 @@
+"""What timings cannot hold: how many kernels run, how many plans are built, what is compiled."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import torsh
+from torsh.codegen.compile import stats as code
+from torsh.compiler.plan import stats
+
+
+def launches(make: Callable[[], Any]) -> int:
+    out = make()
+    stats.reset()
+    out.numpy()
+    assert stats.host_calls == 0
+    return stats.launches
+
+
+def data(*shape: int) -> Any:
+    return torsh.tensor(np.random.default_rng(0).standard_normal(shape).astype(np.float32))
+
+
+@pytest.mark.parametrize("rows", [1, 5, 300])
+def test_one_kernel_for_a_chain_of_six(rows: int) -> None:
+    a, b = data(rows, 33), data(rows, 33)
+    assert launches(lambda: torsh.exp(torsh.sigmoid(torsh.tanh(a * b + a) * 0.5 + b) - a)) == 1
+
+
+def test_one_kernel_for_a_sum_and_what_follows() -> None:
+    a = data(40, 50)
+    assert launches(lambda: (a * a).sum(1).sqrt() + 1) == 1
+    assert launches(lambda: a - a.logsumexp(1, keepdim=True)) == 1
+    assert launches(lambda: a.logsumexp(1).mean()) == 1
+    assert launches(lambda: data(300, 1000).var()) == 1
+
+
+def step(x: Any, w: Any, rate: float) -> float:
+    loss = ((x @ w).tanh() ** 2).mean()
+    loss.backward()
+    with torsh.no_grad():
+        w -= rate * w.grad
+    w.grad = None
+    return float(loss)
+
+
+def test_second_step_builds_nothing() -> None:
+    x, w = data(8, 20), data(20, 3).requires_grad_()
+    step(x, w, 0.1)
+    step(x, w, 0.1)
+    stats.reset()
+    code.reset()
+    step(x, w, 0.1)
+    step(x, w, 0.05)  # a number is an argument
+    assert stats.plans == 0
+    assert code.compiles == 0
+
+
+def test_another_batch_size_compiles_nothing() -> None:
+    w = data(20, 3).requires_grad_()
+    step(data(8, 20), w, 0.1)
+    step(data(8, 20), w, 0.1)
+    code.reset()
+    step(data(12, 20), w, 0.1)
+    step(data(12, 20), w, 0.1)
+    assert code.compiles == 0
+    assert code.disk_hits == 0

@@ -1,0 +1,203 @@
+"""Derivatives against central differences.
+
+For y = f(x), (f(x + eps e_i) - f(x - eps e_i)) / (2 eps) approximates column i of the Jacobian with an error of
+O(eps^2) + O(rounding / eps): inputs should be float64.
+"""
+from __future__ import annotations
+
+import warnings
+from typing import Any, Callable, Sequence
+
+import numpy as np
+
+from torsh.autograd.grad_mode import no_grad
+from torsh.core.dtypes import float64
+from torsh.tensor.creation import tensor
+from torsh.tensor.tensor import Tensor
+
+
+class GradcheckError(RuntimeError):
+    """What `gradcheck` and `gradgradcheck` raise when derivatives are wrong."""
+
+
+def _tuple(x: Any) -> tuple[Any, ...]:
+    return tuple(x) if isinstance(x, (tuple, list)) else (x,)
+
+
+def _array(t: Tensor) -> np.ndarray:
+    return np.array(t.detach().to(float64).tolist(), np.float64).reshape(t._shape)  # type: ignore[attr-defined]
+
+
+def _outputs(found: Any) -> list[Tensor]:
+    """The outputs that have a gradient to check."""
+    return [o for o in _tuple(found) if isinstance(o, Tensor) and o._dtype.category >= 2]
+
+
+def _write(t: Tensor, values: np.ndarray) -> None:
+    with no_grad():
+        t.copy_(tensor(values, dtype=t._dtype))  # type: ignore[attr-defined]
+
+
+def _values(function: Callable[..., Any], inputs: tuple[Any, ...]) -> list[np.ndarray]:
+    # Copies: a function that works in place must not change what is perturbed.
+    copies = tuple([i.detach().clone().requires_grad_(i.requires_grad) if isinstance(i, Tensor) and not i.is_leaf else i for i in inputs])
+    return [_array(o).reshape(-1) for o in _outputs(function(*copies))]
+
+
+def _numerical(function: Callable[..., Any], inputs: tuple[Any, ...], x: Tensor, eps: float, direction: np.ndarray | None = None) -> list[np.ndarray]:
+    """For each output a Jacobian (x.numel() rows, one column for each element of the output); one row along `direction` if given."""
+    start = _array(x)
+    rows: list[list[np.ndarray]] = []
+    steps = [direction] if direction is not None else [np.eye(1, start.size, i).reshape(start.shape) for i in range(start.size)]
+    try:
+        for step in steps:
+            _write(x, start + eps * step)
+            high = _values(function, inputs)
+            _write(x, start - eps * step)
+            low = _values(function, inputs)
+            rows.append([(h - lo) / (2 * eps) for h, lo in zip(high, low, strict=True)])
+    finally:
+        _write(x, start)
+    if not rows:
+        return [np.zeros((0, v.size)) for v in _values(function, inputs)]
+    return [np.stack(column) for column in zip(*rows, strict=True)]
+
+
+def _vjp(output: Tensor, inputs: list[Tensor], weights: np.ndarray, dtypes_checked: bool) -> list[np.ndarray]:
+    from torsh.autograd import grad
+    if not output.requires_grad:  # type: ignore[attr-defined]
+        return [np.zeros(i._shape) for i in inputs]
+    g = tensor(weights.reshape(output._shape), dtype=output._dtype)
+    found = grad([output], inputs, [g], retain_graph=True, allow_unused=True)
+    for f, i in zip(found, inputs, strict=True):
+        if f is not None and f._shape != i._shape:
+            raise GradcheckError(f"Gradient has incorrect size: {list(f._shape)} for an input of {list(i._shape)}")
+        if f is not None and dtypes_checked and f._dtype is not i._dtype:
+            raise GradcheckError(f"Gradient has dtype {f._dtype}, input has {i._dtype}")
+    return [np.zeros(i._shape) if f is None else _array(f) for f, i in zip(found, inputs, strict=True)]
+
+
+def _analytical(output: Tensor, inputs: list[Tensor], dtypes_checked: bool) -> list[np.ndarray]:
+    """For each input the Jacobian of `output`, as `_numerical` lays it out."""
+    n = output.numel()
+    columns = [_vjp(output, inputs, np.eye(1, n, i), dtypes_checked) for i in range(n)]
+    return [np.stack([c[k].reshape(-1) for c in columns], 1) if n else np.zeros((t.numel(), 0)) for k, t in enumerate(inputs)]
+
+
+def _compare(numerical: np.ndarray, analytical: np.ndarray, output: int, input: int, rtol: float, atol: float, note: str = "") -> None:
+    if not np.allclose(analytical, numerical, rtol=rtol, atol=atol, equal_nan=True):
+        raise GradcheckError(f"Jacobian mismatch for output {output} with respect to input {input}{note},\nnumerical:{numerical}\n"
+                             f"analytical:{analytical}\n")
+
+
+def _check_linear(outputs: list[Tensor], inputs: list[Tensor], rtol: float, atol: float) -> None:
+    """The gradient of all outputs together is the sum of those of each alone (where the others' gradients are undefined)."""
+    from torsh.autograd import grad
+    live = [o for o in outputs if o.requires_grad]  # type: ignore[attr-defined]
+    if len(live) < 2:
+        return
+    random = np.random.default_rng(0)
+    weights = [random.uniform(-1, 1, o._shape) for o in live]
+    together = grad(live, inputs, [tensor(w, dtype=o._dtype) for w, o in zip(weights, live, strict=True)], retain_graph=True, allow_unused=True)
+    alone = [_vjp(o, inputs, w, False) for o, w in zip(live, weights, strict=True)]
+    for k, g in enumerate(together):
+        expected = sum(a[k] for a in alone)
+        if not np.allclose(0.0 if g is None else _array(g), expected, rtol=rtol, atol=atol, equal_nan=True):
+            raise GradcheckError("Expected backward function to handle undefined output grads: the gradient of all outputs together is not the sum "
+                                 f"of those of each alone, for input {k}")
+
+
+def _check(function: Callable[..., Any], args: tuple[Any, ...], eps: float, atol: float, rtol: float, nondet_tol: float, undefined: bool,
+           dtypes_checked: bool, fast: bool) -> None:
+    inputs = [a for a in args if isinstance(a, Tensor) and a.requires_grad]  # type: ignore[attr-defined]
+    if not inputs:
+        raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True.")
+    for i, a in enumerate(args):
+        if isinstance(a, Tensor) and a.requires_grad:  # type: ignore[attr-defined]
+            if a._dtype.is_complex:
+                raise ValueError(f"gradcheck: input {i} is {a._dtype}; complex inputs cannot be checked")
+            if a._dtype is not float64:
+                warnings.warn(f"Input #{i} requires gradient and is not a double precision floating point. This check will likely fail if all the "
+                              "inputs are not of double precision floating point.", stacklevel=4)
+            a.retain_grad()  # type: ignore[attr-defined]
+    outputs = _outputs(function(*args))
+    random = np.random.default_rng(0)
+    if fast:
+        for k, x in enumerate(inputs):
+            u = random.normal(size=x._shape)
+            u = u / max(np.linalg.norm(u), 1e-300)
+            for j, (o, rows) in enumerate(zip(outputs, _numerical(function, args, x, eps, u), strict=True)):
+                v = random.uniform(size=o.numel())
+                found = float((_vjp(o, [x], v, dtypes_checked)[0] * u).sum())
+                _compare(np.array(rows[0] @ v), np.array(found), j, k, rtol, atol, " (in fast mode, along a random direction)")
+    else:
+        columns = [_analytical(o, inputs, dtypes_checked) for o in outputs]
+        for j, o in enumerate(outputs):
+            again = _analytical(o, inputs, dtypes_checked)
+            for k in range(len(inputs)):
+                if again[k].size and not np.allclose(again[k], columns[j][k], rtol=0, atol=nondet_tol, equal_nan=True):
+                    raise GradcheckError("Backward is not reentrant, i.e., running backward with same input and grad_output multiple times gives "
+                                         f"different values (output {j}, input {k})")
+        for k, x in enumerate(inputs):
+            for j, n in enumerate(_numerical(function, args, x, eps)):
+                _compare(n, columns[j][k], j, k, rtol, atol)
+    if undefined:
+        _check_linear(outputs, inputs, rtol, atol)
+
+
+def gradcheck(func: Callable[..., Any], inputs: Sequence[Tensor] | Tensor, *, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3,
+              raise_exception: bool = True, nondet_tol: float = 0.0, check_undefined_grad: bool = True, check_grad_dtypes: bool = False,
+              fast_mode: bool = False) -> bool:
+    """Whether the gradients of `func`'s floating point outputs agree with central differences, for all inputs that require grad.
+
+    Inputs are perturbed in place and put back. `fast_mode` compares along one random direction only. Raises GradcheckError (or
+    returns False, unless `raise_exception`), and ValueError when no input requires grad.
+
+    >>> import torsh
+    >>> gradcheck(lambda x: x * x, torsh.tensor([1.0, 2.0], dtype=torsh.float64, requires_grad=True))
+    True
+    """
+    try:
+        _check(func, _tuple(inputs), eps, atol, rtol, nondet_tol, check_undefined_grad, check_grad_dtypes, fast_mode)
+    except GradcheckError:
+        if raise_exception:
+            raise
+        return False
+    return True
+
+
+def gradgradcheck(func: Callable[..., Any], inputs: Sequence[Tensor] | Tensor, grad_outputs: Sequence[Tensor] | Tensor | None = None, *,
+                  eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3, gen_non_contig_grad_outputs: bool = False,
+                  raise_exception: bool = True, nondet_tol: float = 0.0, check_undefined_grad: bool = True, check_grad_dtypes: bool = False,
+                  fast_mode: bool = False) -> bool:
+    """Whether the gradients of the gradients agree with central differences, for inputs and `grad_outputs` (random unless given).
+
+    Raises as `gradcheck`.
+    """
+    from torsh.autograd import grad
+    args = _tuple(inputs)
+    if grad_outputs is None:
+        random = np.random.default_rng(1)
+        weights = []
+        for o in _outputs(func(*args)):
+            shape = (*o._shape, 2) if gen_non_contig_grad_outputs else o._shape
+            w = tensor(random.uniform(-1, 1, shape), dtype=o._dtype, requires_grad=not gen_non_contig_grad_outputs)
+            weights.append(w.select(-1, 0).detach().requires_grad_() if gen_non_contig_grad_outputs else w)  # type: ignore[attr-defined]
+        directions = tuple(weights)
+    else:
+        directions = _tuple(grad_outputs)
+    count = len(directions)
+
+    def first(*both: Any) -> tuple[Tensor, ...]:
+        own, given = both[:len(both) - count], both[len(both) - count:]
+        outputs = _outputs(func(*own))
+        live = [(o, g) for o, g in zip(outputs, given, strict=True) if o.requires_grad]  # type: ignore[attr-defined]
+        wanted = [a for a in own if isinstance(a, Tensor) and a.requires_grad]  # type: ignore[attr-defined]
+        found = grad([o for o, _ in live], wanted, [g for _, g in live], create_graph=True, allow_unused=True)
+        return tuple([g for g in found if g is not None])
+
+    return gradcheck(first, (*args, *directions), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception, nondet_tol=nondet_tol,
+                     check_undefined_grad=check_undefined_grad, check_grad_dtypes=check_grad_dtypes, fast_mode=fast_mode)
+
+
+__all__ = ["GradcheckError", "gradcheck", "gradgradcheck"]
