@@ -21,8 +21,9 @@ from torsh.runtime.cpu import executor
 CASES = {
     "16": (1, 16, 16, 16), "32": (1, 32, 32, 32), "64": (1, 64, 64, 64), "128": (1, 128, 128, 128),
     "256": (1, 256, 256, 256), "512": (1, 512, 512, 512), "1000": (1, 1000, 1000, 1000),
-    "1024": (1, 1024, 1024, 1024), "2048": (1, 2048, 2048, 2048), "64x4096x1024": (1, 64, 4096, 1024), "64x1024x4096": (1, 64, 1024, 4096),
-    "8x4096x4096": (1, 8, 4096, 4096), "gemv 1x4096x4096": (1, 1, 4096, 4096), "gemv 4x4096x4096": (1, 4, 4096, 4096),
+    "1024": (1, 1024, 1024, 1024), "2048": (1, 2048, 2048, 2048),
+    "64x4096x1024": (1, 64, 4096, 1024), "64x1024x4096": (1, 64, 1024, 4096), "8x4096x4096": (1, 8, 4096, 4096),
+    "gemv 1x4096x4096": (1, 1, 4096, 4096), "gemv 4x4096x4096": (1, 4, 4096, 4096),
     "gemv 4096x4096x1": (1, 4096, 4096, 1), "4096x4096x8": (1, 4096, 4096, 8), "bmm 64x128": (64, 128, 128, 128),
     "bmm 512x32": (512, 32, 32, 32), "bmm 4096x8": (4096, 8, 8, 8),
 }
@@ -58,7 +59,8 @@ def peak() -> float:
         f"declare {vector} @llvm.fma.v{lanes}f32({vector}, {vector}, {vector})",
         f'define void @peak(ptr %args, i64 %begin, i64 %end) "min-legal-vector-width"="{wide}" '
         f'"prefer-vector-width"="{wide}" {{',
-        "entry:", "  %out = load ptr, ptr %args, align 8", f"  %x = load {vector}, ptr %out, align 4", "  br label %item",
+        "entry:", "  %out = load ptr, ptr %args, align 8", f"  %x = load {vector}, ptr %out, align 4",
+        "  br label %item",
         "item:", "  %n = phi i64 [%begin, %entry], [%m, %done]", "  br label %run",
         "run:", "  %i = phi i64 [0, %item], [%j, %run]", *phis, *steps, "  %j = add i64 %i, 1",
         f"  %c = icmp eq i64 %j, {rounds}", "  br i1 %c, label %done, label %run",

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from torsh.codegen.target import Target, host
 _AVX2 = "+avx2,+fma,+f16c,+bmi,+bmi2,+popcnt,+lzcnt"
 
 
-@lru_cache(maxsize=None)
+@cache
 def targets() -> tuple[Target, ...]:
     """The host, and on x86-64 what older processors have."""
     own = host()
@@ -29,7 +29,7 @@ def targets() -> tuple[Target, ...]:
     return (*narrower, own) if own.vector_bytes == 64 else tuple(narrower)
 
 
-@lru_cache(maxsize=None)
+@cache
 def machine(target: Target, jit: bool = True) -> Any:
     from llvmlite import binding
     binding.initialize_all_targets()

@@ -43,7 +43,7 @@ class _Builder:
         self.axes += 1
         return self.axes - 1
 
-    def expression(self, env: "_Scope") -> Expr:
+    def expression(self, env: _Scope) -> Expr:
         kind = self.pick("again", "load", "load", "index", "read", "op", "op", "const", "written")
         wanted = "int64"
         if kind == "again":
@@ -76,7 +76,7 @@ class _Builder:
         self.pool.append(e)
         return e
 
-    def own_address(self, env: "_Scope") -> tuple[tuple[int, Int], ...]:
+    def own_address(self, env: _Scope) -> tuple[tuple[int, Int], ...]:
         """Terms that only this work item, and this lane, has."""
         terms = [(axis, _ITEM * scale) for axis, scale in env.parallel]
         if env.vector is not None:
@@ -86,11 +86,11 @@ class _Builder:
             terms.append((rows[-1], _LANES))
         return tuple(terms)
 
-    def written_load(self, env: "_Scope") -> Load:
+    def written_load(self, env: _Scope) -> Load:
         buffer = self.pick(3) if env.vector is not None else 4
         return load(buffer, "int64", *self.own_address(env))
 
-    def body(self, env: "_Scope", depth: int) -> tuple[Stmt, ...]:
+    def body(self, env: _Scope, depth: int) -> tuple[Stmt, ...]:
         result: list[Stmt] = []
         env = env.inner()
         for _ in range(self.draw(st.integers(1, 4))):
@@ -114,7 +114,7 @@ class _Builder:
                 result.append(self.loop(env, depth))
         return tuple(result)
 
-    def loop(self, env: "_Scope", depth: int) -> Loop:
+    def loop(self, env: _Scope, depth: int) -> Loop:
         axis = self.axis()
         kind = self.pick("serial", "vector") if env.vector is None else "serial"
         extent = self.pick(*_EXTENTS) if kind == "vector" else self.pick(0, 1, 3)
@@ -144,7 +144,7 @@ class _Scope:
         self.frozen: set[Acc] = set()  # not to be updated
         self.size = 0
 
-    def inner(self) -> "_Scope":
+    def inner(self) -> _Scope:
         result = _Scope(self.parallel)
         result.axes, result.serial, result.vector = list(self.axes), list(self.serial), self.vector
         result.accs, result.hidden, result.frozen = list(self.accs), set(self.hidden), set(self.frozen)

@@ -24,7 +24,6 @@ from torsh.codegen.kernel_ir import (
     Loop,
     Op,
     Phase,
-    Read,
     Slot,
     Update,
 )

@@ -70,10 +70,8 @@ def agree(f: Callable[..., Any], *inputs: torch.Tensor, rtol: float = 0.0, atol:
     total = sum((t * torsh.tensor(d, dtype=t.dtype)).sum() for t, d in zip(mine, directions, strict=True))
     grads = torsh.autograd.grad(total, [ours_in[i] for i in wanted], create_graph=twice, allow_unused=True)
     for a, b in zip(grads, grads_t, strict=True):
-        assert (a is None) == (b is None)
-        if b is not None:
-            same(a, b, *loose)
-    pairs = [(a, b) for a, b in zip(grads, grads_t, strict=True) if b is not None and b.requires_grad]
+        _same_gradient(a, b, loose)
+    pairs = [(a, b) for a, b in zip(grads, grads_t, strict=True) if a is not None and b is not None and b.requires_grad and a.requires_grad]
     if not twice or not pairs:
         return
     directions = [rng.standard_normal(tuple(b.shape)) for _, b in pairs]
@@ -82,5 +80,12 @@ def agree(f: Callable[..., Any], *inputs: torch.Tensor, rtol: float = 0.0, atol:
     again = torsh.autograd.grad(sum((a * torsh.tensor(d, dtype=a.dtype)).sum() for (a, _), d in zip(pairs, directions, strict=True)),
                                 [ours_in[i] for i in wanted], allow_unused=True)
     for a, b in zip(again, again_t, strict=True):
-        if b is not None and (a is not None or bool(b.any())):
-            same(a, b, *loose)
+        _same_gradient(a, b, loose)
+
+
+def _same_gradient(a: Any, b: Any, loose: tuple[float, float]) -> None:
+    """None and zeros say the same."""
+    if a is not None and b is not None:
+        same(a, b, *loose)
+    else:
+        assert all(t is None or not bool((t != 0).any()) for t in (a, b))

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 import torsh
 from tests.ops.oracle import agree, outcome, same, to_torsh
@@ -47,14 +48,20 @@ def _same(m: Any, t: torch.Tensor) -> Any:
 @given(boxes())
 def test_scatter_add(box: Any) -> None:
     x, d, index, src = box
-    agree(lambda m, t, s: m.scatter_add(t, d, _same(m, index), s) ** 2, x, src, rtol=1e-12)
+    agree(lambda m, t, s: m.scatter_add(t, d, _same(m, index), s), x, src, rtol=1e-12, grad=False)
+    agree(lambda m, t, s: m.scatter_add(t, d, _same(m, index), s) ** 2, x, _fitting(src, index), rtol=1e-12)
+
+
+def _fitting(src: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """The part of src that is used: PyTorch has no derivative by a larger one."""
+    return src[tuple(slice(n) for n in index.shape)].clone()
 
 
 @given(boxes())
 def test_scatter(box: Any) -> None:
     x, d, index, src = box
     for j in range(index.shape[d]):  # one place at a time along dim: repeated places have no order in PyTorch
-        part, s = index.narrow(d, j, 1), src.narrow(d, j, 1)
+        part, s = index.narrow(d, j, 1), _fitting(src, index).narrow(d, j, 1)
         agree(lambda m, t, v, part=part: m.scatter(t, d, _same(m, part), v) ** 2, x, s, rtol=1e-12)
         agree(lambda m, t, part=part: m.scatter(t, d, _same(m, part), 2.5) ** 2, x, rtol=1e-12)
 
@@ -64,7 +71,9 @@ def test_scatter(box: Any) -> None:
 @given(box=boxes())
 def test_scatter_reduce(reduce: str, include_self: bool, box: Any) -> None:
     x, d, index, src = box
-    agree(lambda m, t, s: m.scatter_reduce(t, d, _same(m, index), s, reduce, include_self=include_self), x, src, rtol=1e-12, atol=1e-12, twice=False)
+    x = x + 0.05  # never equal to src: PyTorch shares an extremum's gradient with an equal x even where x is left out
+    agree(lambda m, t, s: m.scatter_reduce(t, d, _same(m, index), s, reduce, include_self=include_self), x, _fitting(src, index), rtol=1e-12,
+          atol=1e-12, twice=False)
 
 
 def test_scatter_reduce_of_a_product_with_zeros() -> None:
@@ -75,6 +84,7 @@ def test_scatter_reduce_of_a_product_with_zeros() -> None:
               twice=False)
 
 
+@pytest.mark.filterwarnings("ignore:The reduce argument")
 @pytest.mark.parametrize("reduce", ["add", "multiply"])
 def test_scatter_with_reduction(reduce: str) -> None:
     x, s, index = torch.arange(4.0), torch.tensor([2.0, 3.0, 4.0]), torch.tensor([1, 1, 3])
@@ -94,6 +104,7 @@ def test_dtypes(dtype: torch.dtype, rng: np.random.Generator) -> None:
         same(f(torsh, to_torsh(x), to_torsh(s)), f(torch, x, s))
 
 
+@pytest.mark.filterwarnings("ignore:index_reduce")
 @pytest.mark.parametrize("index", [torch.tensor([2, 0, 2]), torch.tensor([1], dtype=torch.int32), torch.tensor(1), torch.zeros(0, dtype=torch.int64)], ids=str)
 @pytest.mark.parametrize("dim", [0, 1, -1])
 def test_slices_of_a_dimension(dim: int, index: torch.Tensor, rng: np.random.Generator) -> None:
@@ -190,7 +201,7 @@ BAD = {
     "mask dtype": lambda m: m.zeros(2).masked_fill(m.zeros(2), 1.0),
     "mask value": lambda m: m.zeros(2).masked_fill(m.zeros(2).bool(), m.zeros(2)),
     "masked_scatter short": lambda m: m.zeros(2).masked_scatter(m.ones(2).bool(), m.zeros(1)),
-    "reduce name": lambda m: m.zeros(2).scatter_reduce(0, m.tensor([0]), m.zeros(1), "max"),
+    "reduce name": lambda m: m.zeros(2).scatter_reduce(0, m.tensor([0]), m.zeros(1), "most"),
 }
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 import torsh
 from tests.ops.oracle import agree, outcome, same, to_torsh
@@ -102,8 +103,8 @@ def test_reading_agrees_with_pytorch(data: st.DataObject) -> None:
 @given(st.data())
 def test_reading_without_tensors_is_a_view(data: st.DataObject) -> None:
     x = data.draw(bases())
-    key = data.draw(keys(tuple(x.shape)).filter(lambda k: not any(isinstance(p, (bool, list, np.ndarray)) or isinstance(p, torch.Tensor) and (
-        p.ndim or p.dtype is torch.bool) for p in (k if isinstance(k, tuple) else (k,)))))
+    key = data.draw(keys(tuple(x.shape)).filter(lambda k: not any(isinstance(p, (bool, list, np.ndarray)) or (isinstance(p, torch.Tensor) and (
+        p.ndim or p.dtype is torch.bool)) for p in (k if isinstance(k, tuple) else (k,)))))
     theirs = outcome(lambda: x[key])
     ours = to_torsh(x)
     if not isinstance(theirs, type):

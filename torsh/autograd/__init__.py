@@ -1,7 +1,8 @@
 """`torsh.autograd`: backward, grad, and the modes around them."""
 from __future__ import annotations
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from torsh.autograd.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from torsh.autograd.function import Function

@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from torsh.autograd.engine import arithmetic
 from torsh.autograd.graph import GradNode, settings

@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import heapq
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import AccumulateGrad, GradNode, accumulator, edge, requires_grad
@@ -97,7 +98,7 @@ def run(roots: Sequence[tuple[Any, int]], grads: Sequence[Tensor], retain: bool,
                         if g is not None and (key, nr) in wanted:
                             captured[key, nr] = g
                 if isinstance(node, AccumulateGrad):
-                    if inputs is None or accumulate and (key, 0) in wanted:  # type: ignore[operator]
+                    if inputs is None or (accumulate and (key, 0) in wanted):  # type: ignore[operator]
                         _accumulate(node, arrived[0], create)
                 elif needed is None or any(e is not None and id(e[0]) in needed for e in node.edges):
                     results = _call(node, arrived)
@@ -236,10 +237,10 @@ def grad(outputs: Sequence[Tensor], inputs: Sequence[Tensor], grads: Sequence[Te
     starts = _root_grads(outputs, grads, ones_like)
     captured = run([edge(t) for t in outputs], starts, create if retain is None else retain, create, ends, accumulate=False)
     out: list[Tensor | None] = []
-    for t, (node, nr) in zip(inputs, ends, strict=True):
+    for i, (t, (node, nr)) in enumerate(zip(inputs, ends, strict=True)):
         g = captured.get((id(node), nr))
         if g is None and not allow_unused:
-            raise RuntimeError("One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if "
+            raise RuntimeError(f"The differentiated Tensor at index {i} appears to not have been used in the graph. Set allow_unused=True if "
                                "this is the desired behavior.")
         out.append(None if g is None else _fit(g, t._shape, t._dtype))
     return out

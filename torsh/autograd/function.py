@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from torsh.autograd import graph
-from torsh.autograd.grad_mode import no_grad, state
+from torsh.autograd.grad_mode import no_grad
 from torsh.autograd.graph import GradNode, Saved, needs_record, requires_grad
 from torsh.core.shapes import broadcast
 from torsh.graph.node import Op
@@ -88,7 +89,7 @@ class FunctionCtx(GradNode):
             if not isinstance(g, Tensor):
                 raise TypeError(f"expected Variable or None (got {type(g).__name__})")
             if i not in wanted:
-                raise RuntimeError(f"function {self.name} returned a gradient different from None at position {i + 1}, but the corresponding "
+                raise RuntimeError(f"function {self.name} returned a gradient different than None at position {i + 1}, but the corresponding "
                                    "forward input was not a Variable")
         results = tuple([found[i] for i in self._tensor_args])
         for i, g in enumerate(results):
@@ -217,8 +218,7 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
     def call(ctx: Any, *grads: Any) -> Any:
         with no_grad():
             found = backward(ctx, *grads)
-        tensors = tuple([g for g in grads if isinstance(g, Tensor)])
-        sources = tensors + (tuple([t for t in ctx.saved_tensors if t is not None]) if state.enabled else ())
+        sources = tuple([g for g in grads if isinstance(g, Tensor)])
         if not needs_record(sources):
             return found
         results = found if isinstance(found, tuple) else (found,)

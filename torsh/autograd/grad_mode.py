@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import functools
 import threading
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 
 class _State(threading.local):
@@ -18,7 +19,7 @@ class _Mode:
     """A context manager that is also a decorator."""
     _previous: Any
 
-    def __enter__(self) -> "_Mode":
+    def __enter__(self) -> _Mode:
         raise NotImplementedError(type(self).__name__)
 
     def __exit__(self, *exc: object) -> None:
@@ -31,7 +32,7 @@ class _Mode:
                 return function(*args, **kwargs)
         return wrapped
 
-    def clone(self) -> "_Mode":
+    def clone(self) -> _Mode:
         return type(self)()
 
 
@@ -42,7 +43,7 @@ class no_grad(_Mode):
         made = super().__new__(cls)
         return made if function is None else made(function)
 
-    def __enter__(self) -> "no_grad":
+    def __enter__(self) -> no_grad:
         self._previous = (state.enabled, state.inference)
         state.enabled = False
         return self
@@ -51,7 +52,7 @@ class no_grad(_Mode):
 class enable_grad(no_grad):
     """Operations inside are recorded, also within `no_grad`. Context manager or decorator."""
 
-    def __enter__(self) -> "enable_grad":
+    def __enter__(self) -> enable_grad:
         self._previous = (state.enabled, state.inference)
         state.enabled = True
         return self
@@ -65,7 +66,7 @@ class set_grad_enabled(_Mode):
         self.mode = bool(mode)
         state.enabled = self.mode
 
-    def __enter__(self) -> "set_grad_enabled":
+    def __enter__(self) -> set_grad_enabled:
         state.enabled = self.mode
         return self
 
@@ -73,7 +74,7 @@ class set_grad_enabled(_Mode):
         state.enabled = self._previous[0]
         return super().__call__(function)
 
-    def clone(self) -> "set_grad_enabled":
+    def clone(self) -> set_grad_enabled:
         return set_grad_enabled(self.mode)
 
 
@@ -90,7 +91,7 @@ class inference_mode(_Mode):
     def __init__(self, mode: bool = True) -> None:
         self.mode = bool(mode)
 
-    def __enter__(self) -> "inference_mode":
+    def __enter__(self) -> inference_mode:
         self._previous = (state.enabled, state.inference)
         if self.mode:
             state.enabled, state.inference = False, True
@@ -98,7 +99,7 @@ class inference_mode(_Mode):
             state.enabled, state.inference = True, False
         return self
 
-    def clone(self) -> "inference_mode":
+    def clone(self) -> inference_mode:
         return inference_mode(self.mode)
 
 

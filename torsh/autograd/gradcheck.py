@@ -6,7 +6,8 @@ O(eps^2) + O(rounding / eps): inputs should be float64.
 from __future__ import annotations
 
 import warnings
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def _values(function: Callable[..., Any], inputs: tuple[Any, ...]) -> list[np.nd
 
 def _numerical(function: Callable[..., Any], inputs: tuple[Any, ...], x: Tensor, eps: float, direction: np.ndarray | None = None) -> list[np.ndarray]:
     """For each output a Jacobian (x.numel() rows, one column for each element of the output); one row along `direction` if given."""
-    start = _array(x)
+    start, version = _array(x), x._storage.version
     rows: list[list[np.ndarray]] = []
     steps = [direction] if direction is not None else [np.eye(1, start.size, i).reshape(start.shape) for i in range(start.size)]
     try:
@@ -58,6 +59,7 @@ def _numerical(function: Callable[..., Any], inputs: tuple[Any, ...], x: Tensor,
             rows.append([(h - lo) / (2 * eps) for h, lo in zip(high, low, strict=True)])
     finally:
         _write(x, start)
+        x._storage.version = version  # the values are what they were: what was saved for backward still holds
     if not rows:
         return [np.zeros((0, v.size)) for v in _values(function, inputs)]
     return [np.stack(column) for column in zip(*rows, strict=True)]

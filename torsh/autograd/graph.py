@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from torsh.autograd.grad_mode import state
 from torsh.core.dtypes import dtype
@@ -17,7 +18,7 @@ _sequence = itertools.count()
 class _Settings:
     """Hooks around saved tensors (innermost last) and what anomaly mode calls when a record is made."""
     saved_hooks: list[tuple[Callable[[Tensor], Any], Callable[[Any], Tensor]]] = []
-    on_record: Callable[["GradNode"], None] | None = None
+    on_record: Callable[[GradNode], None] | None = None
 
 
 settings = _Settings()
@@ -49,7 +50,7 @@ class Saved:
         else:
             self.tensor = tensor
 
-    def get(self, owner: "GradNode") -> Tensor:
+    def get(self, owner: GradNode) -> Tensor:
         """The tensor. Raises RuntimeError when it was modified in place since."""
         if self.unpack is not None:
             found = _without_hooks(self.unpack, self.packed)
@@ -74,7 +75,7 @@ class Saved:
         return tensor
 
 
-    def _with_history(self, found: Tensor, owner: "GradNode") -> Tensor:
+    def _with_history(self, found: Tensor, owner: GradNode) -> Tensor:
         """An unpacked tensor, with the history of the one that was packed."""
         if self.edge is None and (not self.is_output or self.output_nr < 0):
             return found
@@ -158,13 +159,13 @@ class GradNode:
         if self.inputs or self.outputs:
             self.inputs, self.outputs, self.released = None, [], True
 
-    def register_hook(self, hook: Callable[..., Any]) -> "HookHandle":
+    def register_hook(self, hook: Callable[..., Any]) -> HookHandle:
         """Call `hook(grad_inputs, grad_outputs)` after this node ran; a returned tuple replaces the gradients."""
         if self.hooks is None:
             self.hooks = {}
         return HookHandle(self.hooks, hook)
 
-    def register_prehook(self, hook: Callable[..., Any]) -> "HookHandle":
+    def register_prehook(self, hook: Callable[..., Any]) -> HookHandle:
         """Call `hook(grad_outputs)` before this node runs; a returned tuple replaces the gradients."""
         if self.pre_hooks is None:
             self.pre_hooks = {}
@@ -191,12 +192,12 @@ class AccumulateGrad:
         self.pre_hooks: Any = None
         self.post_hooks: Any = None
 
-    def register_hook(self, hook: Callable[..., Any]) -> "HookHandle":
+    def register_hook(self, hook: Callable[..., Any]) -> HookHandle:
         if self.hooks is None:
             self.hooks = {}
         return HookHandle(self.hooks, hook)
 
-    def register_prehook(self, hook: Callable[..., Any]) -> "HookHandle":
+    def register_prehook(self, hook: Callable[..., Any]) -> HookHandle:
         if self.pre_hooks is None:
             self.pre_hooks = {}
         return HookHandle(self.pre_hooks, lambda grads: hook(tuple(grads)))
@@ -218,7 +219,7 @@ class HookHandle:
         """Remove the hook (again is no error)."""
         self.hooks.pop(self.id, None)
 
-    def __enter__(self) -> "HookHandle":
+    def __enter__(self) -> HookHandle:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -239,7 +240,7 @@ def edge(t: Tensor) -> tuple[Any, int]:
 
 
 #: Set by `ops.views`: makes the grad_fn of a view anew after its base was written.
-regenerate_view: Callable[[Tensor], None]
+regenerate_view: Callable[[Tensor], None] = None  # type: ignore[assignment]
 #: Set by `ops.views`: `overwritten(t, fn, output_nr)` makes that output of `fn` the history of `t` (or of its base's region).
 overwritten: Callable[[Tensor, Any, int], None]
 

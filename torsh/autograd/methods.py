@@ -1,11 +1,12 @@
 """Tensor's side of autograd: requires_grad, grad, hooks, backward."""
 from __future__ import annotations
 
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from torsh.autograd import engine
 from torsh.autograd.graph import AccumulateGrad, HookHandle, accumulator, grad_fn, requires_grad
 from torsh.tensor.creation import ones_like
+from torsh.tensor.printing import format_tensor
 from torsh.tensor.tensor import Tensor, method
 
 
@@ -25,7 +26,8 @@ def _set_grad(t: Tensor, g: Tensor | None) -> None:
         if not isinstance(g, Tensor):
             raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(g).__name__}")
         if g._shape != t._shape:
-            raise RuntimeError(f"assigned grad has data of a different size: expected {list(t._shape)}, got {list(g._shape)}")
+            raise RuntimeError(f"attempting to assign a gradient of size '{list(g._shape)}' to a tensor of size '{list(t._shape)}'. Please ensure that the "
+                               "gradient and the tensor are the same size")
         if g._dtype is not t._dtype:
             raise RuntimeError(f"assigned grad has data of a different type: expected {t._dtype.name}, got {g._dtype.name}")
     t._grad = g
@@ -128,3 +130,12 @@ def retain_grad(self: Tensor) -> None:
         fn.retained = {}
     fn.retained[self._output_nr] = keep
     self._retains = True
+
+
+@method("__repr__", "__str__")
+def represent(self: Tensor, tensor_contents: str | None = None) -> str:
+    """As PyTorch prints: the numbers, and the dtype and history where they are not the usual ones."""
+    needs = requires_grad(self)
+    fn = grad_fn(self) if needs else None
+    return format_tensor(self._window(), self._dtype, requires_grad=needs and fn is None, grad_fn_name=None if fn is None else fn.name,
+                         shape=self._shape)

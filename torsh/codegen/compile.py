@@ -6,7 +6,6 @@ when something must be compiled, and not before.
 from __future__ import annotations
 
 import functools
-import functools
 import hashlib
 import os
 import threading

@@ -56,7 +56,8 @@ class _Interpreter:
         self.by_slot = buffers
         self.arrays = [buffers[slot] for slot, _, _ in kernel.buffers]
         for (slot, dtype, _), array in zip(kernel.buffers, self.arrays):
-            assert array.dtype == by_name(dtype).np and array.ndim == 1, f"slot {slot}: {array.dtype}, not {dtype}"
+            assert array.dtype == by_name(dtype).np, f"slot {slot}: {array.dtype}, not {dtype}"
+            assert array.ndim == 1, f"slot {slot} has {array.ndim} dimensions"
         self.axes: dict[int, Array] = {}
         self.accs: dict[Acc, tuple[Array, Array]] = {}
         self.known: list[dict[int, Array]] = [{}]
@@ -81,7 +82,7 @@ class _Interpreter:
             elif isinstance(s, Declare):
                 shape = (self.lanes,) if self.lanes else ()
                 start = np.full(shape, identity(s.acc), dtype=s.acc.dtype)
-                self.accs[s.acc] = (start[()], np.full(shape, np.iinfo(np.int64).max)[()])
+                self.accs[s.acc] = (start[()], np.asarray(np.full(shape, np.iinfo(np.int64).max))[()])
             elif isinstance(s, Update):
                 self.update(s.acc, values[id(s.value)], None if s.index is None else values[id(s.index)])
             elif isinstance(s, Store):
@@ -229,8 +230,8 @@ def identity(acc: Acc) -> Any:
 
 
 COMBINE: dict[str, Callable[[Array, Array], Array]] = {
-    "sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum, "any": np.logical_or, "all": np.logical_and,
-    "add": np.add, "mul": np.multiply}
+    "sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum, "any": np.logical_or,
+    "all": np.logical_and, "add": np.add, "mul": np.multiply}
 
 
 def across(acc: Acc, values: np.ndarray, indices: np.ndarray) -> tuple[Array, Array]:

@@ -121,7 +121,7 @@ class Cast(Expr):
 @dataclass(frozen=True, slots=True, eq=False)
 class Read(Expr):
     """The present value of an accumulator (for argmax/argmin, `index=True` reads the int64 index)."""
-    acc: "Acc"
+    acc: Acc
     dtype: str
     index: bool = False
 

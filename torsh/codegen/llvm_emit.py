@@ -3,15 +3,16 @@
 One function a phase, `void @{name}_p{i}(ptr args, i64 begin, i64 end)`, executes the work items [begin, end) of the
 flattened product of the parallel axes, the first axis outermost.
 
-A vector loop becomes a loop over full vectors and, where the extent is not known to be a multiple, one masked step for
-the rest. Inactive lanes of that step compute on zeros or on copies of an active lane's data; what they give is not stored.
+A vector loop becomes a loop over full vectors and something for the rest (see `llvm_width`). Lanes not in use compute
+on zeros or on copies of a used lane's data; what they give is not stored.
 """
 from __future__ import annotations
 
-from torsh.codegen.kernel_ir import Kernel, Load, Loop, Phase, Store
-from torsh.codegen.llvm_core import HEAD, Emitter, Value, flatten
-from torsh.codegen.llvm_helpers import copy_helper
-from torsh.codegen.llvm_ops import BYTES, MEMORY_TYPE, TYPE, combine, from_memory, lanes_of, select, splat, to_memory
+from torsh.codegen.kernel_ir import Kernel, Loop, Phase
+from torsh.codegen.llvm_core import flatten
+from torsh.codegen.llvm_memory import VectorMemory
+from torsh.codegen.llvm_ops import splat
+from torsh.codegen.llvm_scopes import HEAD, Value
 from torsh.codegen.llvm_width import choose
 from torsh.codegen.target import Target
 
@@ -26,7 +27,7 @@ def emit_cpu(kernel: Kernel, name: str, target: Target) -> str:
     return emitter.module()
 
 
-class CpuEmitter(Emitter):
+class CpuEmitter(VectorMemory):
     """Vectors of as many lanes as the loop's typical value has in the target's registers, or a small multiple."""
 
     def __init__(self, kernel: Kernel, name: str, target: Target) -> None:
@@ -35,7 +36,7 @@ class CpuEmitter(Emitter):
         super().__init__(kernel, name, not x86 or target.vector_bytes >= 32)
         self.vector_bytes = target.vector_bytes
         # Sizes of memory elements that the target can load and store under a mask.
-        self.maskable = () if not x86 or target.vector_bytes < 32 else (4, 8) if target.vector_bytes == 32 else (1, 2, 4, 8)
+        self.maskable = {32: (4, 8), 64: (1, 2, 4, 8)}.get(target.vector_bytes, ()) if x86 else ()
         self.widths: dict[int, tuple[int, str]] = {}
         self.full = ""  # whether all lanes are in use, where that is tested
 
@@ -50,7 +51,8 @@ class CpuEmitter(Emitter):
         self.copied: dict[str, str] = {}
         lines = self.items(phase)
         self.functions.append("\n".join(
-            [f"define void @{self.name}_p{number}(ptr noalias readonly captures(none) %args, i64 %begin, i64 %end) #0 {{",
+            [f"define void @{self.name}_p{number}"
+             "(ptr noalias readonly captures(none) %args, i64 %begin, i64 %end) #0 {",
              "entry:"] + self.stack + flatten(lines, []) + ["  ret void", "}", ""]))
 
     def items(self, phase: Phase) -> list:
@@ -139,7 +141,8 @@ class CpuEmitter(Emitter):
         self.emit(f"  br label %done.{n}")
         self.emit(f"done.{n}:")
 
-    def _full_and_rest(self, s: Loop, n: int, outer: list, low: Value, high: Value, extent: int | None, way: str) -> None:
+    def _full_and_rest(self, s: Loop, n: int, outer: list, low: Value, high: Value, extent: int | None,
+                       way: str) -> None:
         """A loop over full vectors, then the lanes that are left."""
         lanes = self.lanes
         if extent is not None:
@@ -238,256 +241,3 @@ class CpuEmitter(Emitter):
         t = "i32" if lanes <= 64 else "i16"
         number = c(f"trunc i64 {count} to {t}")
         return c(f"icmp ult <{lanes} x {t}> {self.iota(t)}, {splat(c, number, t, lanes)}")
-
-    # Memory
-
-    def load_lanes(self, e: Load, t: str, pointer: Value, offset: int, strides: list[Value],
-                   varying: list[tuple[Value, Value]], mask: Value | None, condition: Value | None, place: int,
-                   other: str) -> Value:
-        lanes, m = self.lanes, MEMORY_TYPE[t]
-        v = lanes_of(m, lanes)
-        step = self._step(strides, varying)
-        active = self.both(mask, condition)  # where memory may be touched, besides the lanes in use
-        if mask is not None:
-            active = self.both(self.mask, active)
-        if step == "1":
-            start = self.offset_by(pointer, m, self.vector_index)
-            place = max(place, start.place)
-            if mask is None and (self.mask is None or BYTES[t] not in self.maskable):
-                place = self.at(place)
-                where = self.guarded(self._plus(m, start.text, offset), condition)
-                text = self._vector_load(v, t, where) if self.mask is None else self._short_load(v, t, where)
-            else:
-                active = self.both(self.mask, active)
-                assert active is not None
-                spread = self.spread(active)
-                place = self.at(max(place, active.place))
-                if BYTES[t] in self.maskable:
-                    text = self._masked_load(v, t, self._plus(m, start.text, offset), spread)
-                else:
-                    text = self._gather(t, start.text, offset, "1", "", spread, at_start=True)
-        elif step == "-1" and self.mask is None and active is None:
-            place = self.at(place)
-            back = self.code(f"sub i64 {-(lanes - 1)}, {self.vector_index.text}")
-            start_text = self.code(f"getelementptr {m}, ptr {pointer.text}, i64 {back}")
-            text = self._vector_load(v, t, self._plus(m, start_text, offset))
-            order = ", ".join([f"i32 {i}" for i in range(lanes - 1, -1, -1)])
-            text = self.code(f"shufflevector {v} {text}, {v} poison, <{lanes} x i32> <{order}>")
-        else:
-            stride, offsets, offsets_place = self._lane_offsets(strides, varying)
-            spread = None if active is None else self.spread(active)
-            place = max(place, offsets_place, active.place if active is not None else 0)
-            place = self.at(place)
-            text = self._gather(t, pointer.text, offset, stride, offsets, spread)
-        text = from_memory(self.code, t, lanes, text)
-        if mask is not None:
-            assert active is not None
-            r = TYPE[e.dtype]
-            chosen = self.spread(active)
-            self.at(place)
-            text = select(self.code, chosen, text, f"splat ({r} {other})", lanes_of(r, lanes), lanes)
-        return Value(text, e.dtype, True, place)
-
-    def _step(self, strides: list[Value], varying: list[tuple[Value, Value]]) -> str:
-        """The literal stride of the lanes, or "" if there is none."""
-        if varying or len(strides) != 1 or strides[0].text[0] == "%":
-            return ""
-        return strides[0].text
-
-    def _plus(self, m: str, pointer: str, offset: int) -> str:
-        return self.code(f"getelementptr {m}, ptr {pointer}, i64 {offset}") if offset else pointer
-
-    def _vector_load(self, v: str, t: str, pointer: str) -> str:
-        return self.code(f"load {v}, ptr {pointer}, align {BYTES[t]}")
-
-    def _masked_load(self, v: str, t: str, pointer: str, mask: str) -> str:
-        return self.code(f"call {v} @llvm.masked.load(ptr align {BYTES[t]} {pointer}, <{self.lanes} x i1> {mask}, "
-                         f"{v} zeroinitializer)")
-
-    def _room(self, v: str) -> str:
-        """Memory of the stack for one vector."""
-        found = self.copied.get(v)
-        if found is None:
-            found = self.copied[v] = self.alloca(v)
-        return found
-
-    def _copy(self, t: str, to: str, source: str) -> None:
-        name, text = copy_helper()
-        self.code.helpers.update(text)
-        size = self.code(f"mul i64 {self.remaining}, {BYTES[t]}")
-        self.code.do(f"call void @{name}(ptr {to}, ptr {source}, i64 {size})")
-
-    def _short_load(self, v: str, t: str, pointer: str) -> str:
-        """Load the lanes in use, by way of the stack."""
-        c, room = self.code, self._room(v)
-        n = self._unless_full()
-        c.do(f"store {v} zeroinitializer, ptr {room}")
-        self._copy(t, room, pointer)
-        short = c(f"load {v}, ptr {room}")
-        if not n:
-            return short
-        self._or_full(n)
-        whole = self._vector_load(v, t, pointer)
-        self._meet(n)
-        return c(f"phi {v} [ {short}, %short.{n} ], [ {whole}, %whole.{n} ]")
-
-    def _short_store(self, v: str, t: str, pointer: str, text: str) -> None:
-        """Store the lanes in use, by way of the stack."""
-        c, room = self.code, self._room(v)
-        n = self._unless_full()
-        c.do(f"store {v} {text}, ptr {room}")
-        self._copy(t, pointer, room)
-        if n:
-            self._or_full(n)
-            c.do(f"store {v} {text}, ptr {pointer}, align {BYTES[t]}")
-            self._meet(n)
-
-    def _unless_full(self) -> int:
-        """Where vectors may be full or not: begin code for one that is not. 0 if it is known not to be."""
-        if not self.full:
-            return 0
-        n = self.label()
-        self.code.out += [f"  br i1 {self.full}, label %whole.{n}, label %short.{n}", f"short.{n}:"]
-        return n
-
-    def _or_full(self, n: int) -> None:
-        self.code.out += [f"  br label %either.{n}", f"whole.{n}:"]
-
-    def _meet(self, n: int) -> None:
-        self.code.out += [f"  br label %either.{n}", f"either.{n}:"]
-
-    def _lane_offsets(self, strides: list[Value], varying: list[tuple[Value, Value]]) -> tuple[str, str, int]:
-        """Where the lanes are: (stride, "", place), or ("", vector of element offsets, place) if they follow no stride."""
-        if not varying:
-            total = strides[0]
-            for v in strides[1:]:
-                total = self.arithmetic("add", total, v)
-            return total.text, "", total.place
-        lanes = self.lanes
-        i64 = f"<{lanes} x i64>"
-        terms: list[tuple[Value, Value]] = list(varying)
-        for v in strides:
-            terms.append((self._index_lanes(), v))
-        texts = [(self.spread(x), "" if s.text == "1" else self.spread(s)) for x, s in terms]
-        place = self.at(max([x.place for pair in terms for x in pair] + [self.vector_place]))
-        result = ""
-        for x, s in texts:
-            product = self.code(f"mul {i64} {x}, {s}") if s else x
-            result = self.code(f"add {i64} {result}, {product}") if result else product
-        if self.mask is not None:  # lanes not in use go where the first lane goes
-            first = self.code(f"extractelement {i64} {result}, i64 0")
-            everywhere = splat(self.code, first, "i64", lanes)
-            result = select(self.code, self.mask.text, result, everywhere, i64, lanes)
-        return "", result, place
-
-    def _index_lanes(self) -> Value:
-        key = ("lanes", self.vector_index.text)
-        found = self.cache.get(key)
-        if found is None:
-            axis = next(a for a, v in self.axes.items() if v is self.vector_index)
-            found = self.remember(key, self.index_value(axis))
-        return found
-
-    def _lane_pointers(self, m: str, pointer: str, offset: int, stride: str, offsets: str, mask: str | None,
-                       at_start: bool, clamp: bool) -> list[str]:
-        """A pointer a lane; lanes outside the mask get the dummy, lanes not in use the last one's (with `clamp`)."""
-        c, lanes = self.code, self.lanes
-        pointers: list[str] = []
-        pointer = self._plus(m, pointer, offset)
-        if offsets:
-            for i in range(lanes):
-                at = c(f"extractelement <{lanes} x i64> {offsets}, i64 {i}")
-                pointers.append(c(f"getelementptr {m}, ptr {pointer}, i64 {at}"))
-        else:
-            if not at_start and stride != "0":
-                start = self.vector_index.text if stride == "1" else c(f"mul i64 {self.vector_index.text}, {stride}")
-                pointer = c(f"getelementptr {m}, ptr {pointer}, i64 {start}")
-            last = "" if self.mask is None or not clamp else c(f"sub i64 {self.remaining}, 1")
-            for i in range(lanes):
-                if i == 0 or stride == "0":
-                    pointers.append(pointer)
-                    continue
-                number = c(f"call i64 @llvm.umin(i64 {last}, i64 {i})") if last else str(i)
-                if number[0] != "%" and stride[0] != "%":
-                    at = str(int(number) * int(stride))
-                else:
-                    at = number if stride == "1" else c(f"mul i64 {number}, {stride}")
-                pointers.append(c(f"getelementptr {m}, ptr {pointer}, i64 {at}"))
-        if mask is None:
-            return pointers
-        dummy = self.dummy_pointer()
-        chosen: list[str] = []
-        for i, p in enumerate(pointers):
-            on = c(f"extractelement <{lanes} x i1> {mask}, i64 {i}")
-            chosen.append(c(f"select i1 {on}, ptr {p}, ptr {dummy}"))
-        return chosen
-
-    def _gather(self, t: str, pointer: str, offset: int, stride: str, offsets: str, mask: str | None,
-                at_start: bool = False) -> str:
-        """Load a vector element by element."""
-        c, lanes, m = self.code, self.lanes, MEMORY_TYPE[t]
-        v = lanes_of(m, lanes)
-        result = "poison"
-        for i, p in enumerate(self._lane_pointers(m, pointer, offset, stride, offsets, mask, at_start, True)):
-            x = c(f"load {m}, ptr {p}, align {BYTES[t]}")
-            result = c(f"insertelement {v} {result}, {m} {x}, i64 {i}")
-        return result
-
-    def store_lanes(self, s: Store, t: str, pointer: Value, offset: int, strides: list[Value],
-                    varying: list[tuple[Value, Value]], value: Value, mask: Value | None) -> None:
-        c, lanes, m = self.code, self.lanes, MEMORY_TYPE[t]
-        v = lanes_of(m, lanes)
-        text = self.spread(value)
-        active = self.both(self.mask, mask)
-        spread = self.spread(active) if active is not None else None
-        run = self.scopes[-1].run
-        if self._step(strides, varying) == "1":
-            start = self.offset_by(pointer, m, self.vector_index)
-            c.out = run
-            where = self._plus(m, start.text, offset)
-            if spread is None:
-                if s.mode != "set":
-                    text = self._merge(s, value.dtype, t, self._vector_load(v, t, where), text)
-                c.do(f"store {v} {to_memory(c, t, lanes, text)}, ptr {where}, align {BYTES[t]}")
-                return
-            if BYTES[t] in self.maskable:
-                if s.mode != "set":
-                    text = self._merge(s, value.dtype, t, self._masked_load(v, t, where, spread), text)
-                c.do(f"call void @llvm.masked.store({v} {to_memory(c, t, lanes, text)}, ptr align {BYTES[t]} {where}, "
-                     f"<{lanes} x i1> {spread})")
-                return
-            if mask is None:
-                if s.mode != "set":
-                    text = self._merge(s, value.dtype, t, self._short_load(v, t, where), text)
-                self._short_store(v, t, where, to_memory(c, t, lanes, text))
-                return
-        if not strides and not varying and mask is None and s.mode == "set":  # one place: the last lane's value stays
-            c.out = run
-            last = str(lanes - 1) if self.mask is None else c(f"sub i64 {self.remaining}, 1")
-            memory = to_memory(c, t, lanes, text)
-            one = c(f"extractelement {v} {memory}, i64 {last}")
-            c.do(f"store {m} {one}, ptr {self._plus(m, pointer.text, offset)}, align {BYTES[t]}")
-            return
-        if not strides and not varying:
-            strides = [Value("0", "int64", False, HEAD)]
-        stride, offsets, _ = self._lane_offsets(strides, varying)
-        c.out = run
-        self._scatter(s, t, pointer.text, offset, stride, offsets, spread, text, value.dtype)
-
-    def _merge(self, s: Store, dtype: str, t: str, old: str, text: str) -> str:
-        return combine(self.code, s.mode, dtype, self.lanes, from_memory(self.code, t, self.lanes, old), text)
-
-    def _scatter(self, s: Store, t: str, pointer: str, offset: int, stride: str, offsets: str, mask: str | None,
-                 text: str, dtype: str) -> None:
-        """Store a vector element by element, in the order of the lanes."""
-        c, lanes, m = self.code, self.lanes, MEMORY_TYPE[t]
-        single = TYPE[dtype]
-        if s.mode == "set":
-            text = to_memory(c, t, lanes, text)
-            single = m
-        for i, p in enumerate(self._lane_pointers(m, pointer, offset, stride, offsets, mask, False, False)):
-            x = c(f"extractelement {lanes_of(single, lanes)} {text}, i64 {i}")
-            if s.mode != "set":
-                old = from_memory(c, t, 1, c(f"load {m}, ptr {p}, align {BYTES[t]}"))
-                x = to_memory(c, t, 1, combine(c, s.mode, dtype, 1, old, x))
-            c.do(f"store {m} {x}, ptr {p}, align {BYTES[t]}")

@@ -325,7 +325,8 @@ def combine(c: Code, op: str, dtype: str, lanes: int, a: str, b: str) -> str:
     return operation(c, _COMBINE[op], dtype, dtype, lanes, [a, b])
 
 
-def combine_indexed(c: Code, op: str, dtype: str, lanes: int, a: tuple[str, str], b: tuple[str, str]) -> tuple[str, str]:
+def combine_indexed(c: Code, op: str, dtype: str, lanes: int, a: tuple[str, str],
+                    b: tuple[str, str]) -> tuple[str, str]:
     """One step of argmax/argmin on (value, index) pairs: NaN before the extremum, the smaller index among equals."""
     t, i64, i1 = lanes_of(TYPE[dtype], lanes), lanes_of("i64", lanes), lanes_of("i1", lanes)
     earlier = c(f"icmp slt {i64} {b[1]}, {a[1]}")

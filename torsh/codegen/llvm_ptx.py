@@ -1,10 +1,10 @@
 """Kernels for NVIDIA graphics processors: LLVM IR in scalar types, turned into PTX by LLVM.
 
-One entry a phase, `{name}_p{i}(args, begin, end)`, for a one-dimensional grid of any size and blocks of a multiple of 32
-threads, at most 1024. `args` is the argument table in device memory.
+One entry a phase, `{name}_p{i}(args, begin, end)`, for a one-dimensional grid of any size and blocks of a multiple of
+32 threads, at most 1024. `args` is the argument table in device memory.
 
-A phase with a vector loop gives each work item to a block: the vector loop's lanes are the block's threads, uniform code
-is executed by all of them with the same result, uniform stores are made by thread 0. Accumulators updated in a vector
+A phase with a vector loop gives each work item to a block: the lanes are the block's threads, uniform code is executed
+by all of them with the same result, uniform stores are made by thread 0. Accumulators updated in a vector
 loop are reduced over the block when it ends (within warps by shuffles, then over warps by way of shared memory, both in
 a fixed butterfly), which leaves the result in every thread. A phase without a vector loop gives each work item to a
 thread. Either way the grid strides over the items.
@@ -14,12 +14,13 @@ threads of a block.
 """
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
-from torsh.codegen.kernel_ir import Kernel, Load, Loop, Phase, Stmt, Store
-from torsh.codegen.llvm_core import HEAD, Emitter, Value, Variable, flatten
+from torsh.codegen.kernel_ir import Expr, Kernel, Load, Loop, Phase, Stmt, Store
+from torsh.codegen.llvm_core import Emitter, flatten
 from torsh.codegen.llvm_ops import NO_INDEX, TYPE, combine, combine_indexed, constant, identity
+from torsh.codegen.llvm_scopes import HEAD, Value, Variable
 from torsh.codegen.walk import postorder, roots, statements
 
 TRIPLE = "nvptx64-nvidia-cuda"
@@ -54,7 +55,7 @@ def assemble(ir: str, processor: str) -> str:
     return machine.emit_assembly(module)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _machine(processor: str) -> tuple[Any, Any]:
     from llvmlite import binding
     binding.initialize_all_targets()
@@ -178,10 +179,9 @@ class PtxEmitter(Emitter):
         if self.in_vector or not self.blocks:
             super().store(s)
             return
-        t = self.kernel.buffers[s.buffer][1]
         value = self.value(s.value)
         mask = None if s.mask is None else self.value(s.mask)
-        pointer, offset, _, _ = self.locate(s.buffer, s.address)
+        where = self.locate(s.buffer, s.address)
         ordered = s.buffer in self.ordered
         if ordered:
             self.barrier()
@@ -190,7 +190,7 @@ class PtxEmitter(Emitter):
         self.emit(f"  br i1 %zero.{n}, label %store.{n}, label %stored.{n}")
         self.emit(f"store.{n}:")
         self.code.out = self.scopes[-1].run
-        self.store_scalar(s, t, pointer.text, offset, value, mask)
+        self.store_scalar(s, where, where.pointer.text, value, mask)
         self.emit(f"  br label %stored.{n}")
         self.emit(f"stored.{n}:")
         if ordered:
@@ -264,7 +264,7 @@ class PtxEmitter(Emitter):
 
 def accessed(body: tuple[Stmt, ...]) -> set[int]:
     """The buffers that statements load from or store to."""
-    used = []
+    used: list[Expr] = []
     found: set[int] = set()
     for s in statements(body):
         used.extend(roots(s))

@@ -1,6 +1,10 @@
 """Mathematical functions as basic operations, the same on every target.
 
-`expand_math` is the one entry. The expansions are branch-free: both sides of a `where` are computed.
+`expand_math` is the one entry. The expansions are branch-free: both sides of a `where` are computed. They follow C's
+special values, signed zeros and subnormal numbers, for every argument; the largest errors stand in
+tests/codegen/test_math.py: 1 to 2 ulp, up to 2.8 for sinh, tan, tanh, sigmoid and atanh, 3.9 for erfc.
+
+They rely on IEEE arithmetic with a true fma: a target must not reassociate, contract or assume finite values.
 """
 from __future__ import annotations
 

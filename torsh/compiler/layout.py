@@ -19,7 +19,7 @@ def domain_of(shape: Shape, axes: Shape = ()) -> Domain:
 
 def sizes(domain: Domain, level: int) -> Shape:
     """The axes that index values of a level: all, those kept, or none."""
-    return tuple(n for n, folded in domain if level == FULL or level == ROW and not folded)
+    return tuple(n for n, folded in domain if level == FULL or (level == ROW and not folded))
 
 
 def refine(domain: Domain, shape: Shape, level: int) -> Domain | None:
@@ -69,7 +69,7 @@ def along(domain: Domain, shape: Shape, strides: Shape, level: int) -> Shape:
     left, step = dims[j] if dims else (1, 0)
     for k in range(len(domain) - 1, -1, -1):
         size, folded = domain[k]
-        if level == SCALAR or level == ROW and folded:
+        if level == SCALAR or (level == ROW and folded):
             continue
         if left == 1 and j > 0:
             j -= 1
@@ -83,7 +83,7 @@ def along(domain: Domain, shape: Shape, strides: Shape, level: int) -> Shape:
 def own_strides(domain: Domain, level: int) -> Shape:
     """Where a value of a level lies in its own contiguous memory, along the domain's axes."""
     kept = iter(contiguous_strides(sizes(domain, level)))
-    return tuple(next(kept) if level == FULL or level == ROW and not folded else 0 for _, folded in domain)
+    return tuple(next(kept) if level == FULL or (level == ROW and not folded) else 0 for _, folded in domain)
 
 
 def broadcast_strides(shape: Shape, strides: Shape, to: Shape) -> Shape:

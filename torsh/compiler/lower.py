@@ -7,12 +7,34 @@ so results do not depend on the number of threads.
 """
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
-from torsh.codegen.kernel_ir import (Acc, Address, Arg, Cast, Check, Const, Declare, Expr, Index, Int, Kernel, Load, Loop, Op, Phase, Read, Slot,
-                                     Stmt, Store, Update)
+from torsh.codegen.kernel_ir import (
+    Acc,
+    Address,
+    Arg,
+    Cast,
+    Check,
+    Const,
+    Declare,
+    Expr,
+    Index,
+    Int,
+    Kernel,
+    Load,
+    Loop,
+    Op,
+    Phase,
+    Read,
+    Slot,
+    Stmt,
+    Store,
+    Update,
+)
 from torsh.compiler.canonical import SCALAR
-from torsh.compiler.layout import FULL, ROW, SCALAR as POINT, Domain, along, broadcast_strides, own_strides, sizes
+from torsh.compiler.layout import FULL, ROW, Domain, along, broadcast_strides, own_strides, sizes
+from torsh.compiler.layout import SCALAR as POINT
 from torsh.compiler.schedule import Group, Schedule
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
@@ -388,6 +410,8 @@ def _rows(nest: _Nest, kept: int, folded: int) -> Lowered:
     tail_inputs = _row_values_for(nest, tail)
     run = domain[inner[-1]][0] if inner else 0
     columns = bool(outer) and (inner == [] or inner[-1] != n - 1 or run < 16) and domain[outer[-1]][0] >= 8
+    if columns and _splits(nest, inner, tail, kept):
+        return _column_blocks(nest, inner, outer, kept)
     phases: list[Phase]
     if not columns:
         body: list[Stmt] = []
@@ -410,6 +434,68 @@ def _rows(nest: _Nest, kept: int, folded: int) -> Lowered:
         phases.append(_tail(nest, tail, tail_inputs, kept))
         work.append(1)
     return nest.finish(phases, work, [serial] + [True] * (len(phases) - 1))
+
+
+def _splits(nest: _Nest, inner: list[int], tail: list[Node], kept: int) -> bool:
+    """Whether columns are folded in blocks of rows first: so that memory is read nearly in order, and there is work for all threads."""
+    domain = nest.domain
+    late = any(nest.group.levels[id(m)] == FULL and nest.stages[id(m)] for m in nest.group.nodes)
+    several = any(r.op.kind == "reduce" and (nest.stages[id(r)] or r.op.name in ("reduce_argmax", "reduce_argmin")) for r in nest.group.nodes)
+    return not (late or several or tail) and bool(inner) and domain[inner[0]][0] >= 64 and kept >= 64
+
+
+def _column_blocks(nest: _Nest, inner: list[int], outer: list[int], kept: int) -> Lowered:
+    """Two phases: blocks of rows folded to partial rows, then the partial rows folded."""
+    domain, n = nest.domain, len(nest.domain)
+    lane = outer[-1]
+    block = max(32, _TILE // max(1, domain[lane][0] * numel(tuple(domain[k][0] for k in inner[1:]))))
+    blocks = _tiles(domain[inner[0]][0], block)
+    nest.args.slots.append(("int", blocks))
+    count = Slot(len(nest.args.slots) - 1)
+    nest.args.slots.append(("int", kept))
+    row = Slot(len(nest.args.slots) - 1)
+    reductions = [r for r in nest.group.nodes if r.op.kind == "reduce"]
+    head: list[Stmt] = [nest.declare(r) for r in reductions]
+    body: list[Stmt] = []
+    stage: dict[int, Expr] = {}
+    body += [nest.fold(r, stage, body.append) for r in reductions]
+    for m in nest.group.nodes:
+        if nest.group.levels[id(m)] == FULL and nest.wants(m):
+            value = nest.value(m, stage, body.append)
+            body.append(nest.store(m, value))
+    place = nest.address(own_strides(domain, ROW)).terms
+    partial = []
+    after: list[Stmt] = []
+    for r in reductions:
+        acc = nest.accs[id(r)]
+        nest.scratch.append(blocks * kept * 8)
+        buffer = nest.args.scratch(len(nest.scratch) - 1, acc.dtype)
+        partial.append((r, acc, buffer))
+        after.append(Store(buffer, Address(0, ((n, row), *place)), Read(acc, acc.dtype)))
+    loops: tuple[Stmt, ...] = tuple(body)
+    for k in reversed(inner):
+        loops = (Loop(k, nest.extents[k], "serial", loops, (n, block) if k == inner[0] else None),)
+    first = Phase((*[(k, nest.extents[k]) for k in outer[:-1]], (n, count)), (Loop(lane, nest.extents[lane], "vector", (*head, *loops, *after)),))
+    nest.rows, nest.shared = {}, {}
+    combine: list[Stmt] = []
+    axis = n + 8
+    for r, acc, buffer in partial:
+        whole = nest.accs[id(r)] = Acc(acc.op, acc.dtype)
+        load = Load(buffer, Address(0, ((axis, row), *place)), acc.dtype)
+        combine += [Declare(whole), Loop(axis, count, "serial", (Update(whole, load),))]
+        nest.rows[id(r)] = nest.result(r)
+        axis += 1
+    for m in nest.group.nodes:
+        if nest.group.levels[id(m)] == ROW and nest.wants(m):
+            value = nest.value(m, {}, combine.append)
+            combine.append(nest.store(m, value))
+    tiles = _tiles(domain[lane][0], 512)
+    nest.args.slots.append(("int", tiles))
+    second = Phase((*[(k, nest.extents[k]) for k in outer[:-1]], (n, Slot(len(nest.args.slots) - 1))),
+                   (Loop(lane, nest.extents[lane], "vector", tuple(combine), (n, 512)),))
+    rest = kept // domain[lane][0]
+    small = kept * numel(tuple(domain[k][0] for k in inner)) < _SHARE
+    return nest.finish([first, second], [rest * blocks, rest * tiles], [small, small])
 
 
 def _row_values_for(nest: _Nest, tail: list[Node]) -> list[tuple[Node, Node, int]]:

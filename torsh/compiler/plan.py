@@ -24,6 +24,7 @@ from torsh.runtime.cpu.executor import Launch, Program, Value
 from torsh.runtime.cpu.memory import Block, allocate
 
 _ALIGN = 64
+_HEADER = 64  # the arena begins with the status cell
 
 
 class Stats:
@@ -44,6 +45,39 @@ class Stats:
 
 
 stats = Stats()
+
+
+class Memory:
+    """Memory that lives during a run only: from the first launch that uses it to the last. Its place in the arena comes last."""
+    __slots__ = ("nbytes", "first", "last", "value")
+
+    def __init__(self, nbytes: int) -> None:
+        self.nbytes = -(-max(1, nbytes) // _ALIGN) * _ALIGN
+        self.first = self.last = -1
+        self.value: Value | None = None  # set at once for memory that is found to be a root's
+
+    def touch(self, position: int) -> None:
+        self.first = position if self.first < 0 else self.first
+        self.last = position
+
+
+def arrange(memories: list[Memory], arena: int) -> int:
+    """Place memories in the arena (values index `arena`) so that those alive together do not overlap: lowest gap first, in order of
+    first use. Returns the bytes needed."""
+    live: list[Memory] = []
+    top = 0
+    for m in sorted((m for m in memories if m.value is None and m.first >= 0), key=lambda m: (m.first, -m.nbytes)):
+        live = [o for o in live if o.last >= m.first]
+        at = 0
+        for other in sorted(live, key=lambda o: o.value.offset):  # type: ignore[union-attr]
+            start = other.value.offset - _HEADER  # type: ignore[union-attr]
+            if at + m.nbytes <= start:
+                break
+            at = max(at, start + other.nbytes)
+        m.value = Value(arena, _HEADER + at)
+        live.append(m)
+        top = max(top, at + m.nbytes)
+    return top
 
 
 class _Job:
@@ -80,6 +114,7 @@ class Plan:
         self.status_index = self.arena_index + 1
         self.number_index = {id(n): self.status_index + 1 + i for i, n in enumerate(numbers)}
         self.arena_bytes = 0
+        self.memories: list[Memory] = []
         self.constants: list[float | int] = []
         self.constant_base = self.status_index + 1 + len(numbers)
         self.constant_at: dict[Any, int] = {}
@@ -89,16 +124,20 @@ class Plan:
 
     # ---- building
 
-    def _reserve(self, nbytes: int) -> Value:
-        at = self.arena_bytes
-        self.arena_bytes += -(-max(1, nbytes) // _ALIGN) * _ALIGN
-        return Value(self.arena_index, at)
+    def _reserve(self, nbytes: int) -> Memory:
+        made = Memory(nbytes)
+        self.memories.append(made)
+        return made
 
-    def _place(self, node: Node) -> Value:
+    def _place(self, node: Node) -> Any:
+        """Where a node is: a value (input, root) or memory of the run."""
         found = self.places.get(id(node))
         if found is None:
             found = self.places[id(node)] = self._reserve(node.numel * node.dtype.itemsize)
         return found
+
+    def _at(self, place: Any, offset: int) -> Any:
+        return (place, offset) if isinstance(place, Memory) else Value(place.index, place.offset + offset)
 
     def _build(self) -> None:
         pending: list[_Job] = []
@@ -130,30 +169,42 @@ class Plan:
         segments.append(pending)
         jobs = [j for s in segments if isinstance(s, list) for j in s]
         code = codegen.load([(j.key, j.make_text, j.symbols) for j in jobs])
-        self.launches = 0
-        for s in segments:
-            if isinstance(s, list):
-                launches = self._merge(s, code)
-                self.launches += len(launches)
-                if launches:
-                    self.parts.append(Program(launches))
+        merged = [self._merge(s) if isinstance(s, list) else s for s in segments]
+        position = 0
+        for part in merged:
+            for unit in part if isinstance(part, list) else [part]:
+                for memory in self._used(unit):
+                    memory.touch(position)
+                position += 1
+        self.arena_bytes = arrange(self.memories, self.arena_index)
+        self.places = {key: p.value if isinstance(p, Memory) else p for key, p in self.places.items()}
+        self.launches = sum(len(part) for part in merged if isinstance(part, list))
+        for part in merged:
+            if isinstance(part, list):
+                if part:
+                    self.parts.append(Program([_launch(unit, code) for unit in part]))
             else:
-                self.parts.append(s)
+                self.parts.append(part)
+
+    def _used(self, unit: Any) -> list[Memory]:
+        """The run's memory that a launch (a list of jobs) or a host step (a node) reads or writes."""
+        if isinstance(unit, list):
+            return [slot[0] for job in unit for slot in job.slots if isinstance(slot, tuple)]
+        nodes = [*unit.srcs, *self.schedule.several.get(id(unit), (unit,))]
+        return [p for p in (self.places.get(id(n)) for n in nodes) if isinstance(p, Memory)]
 
     def _overwrite(self, node: Node, readers: dict[int, int], pending: list[_Job], depth: int) -> None:
         """A region write or scatter: the old value's memory is taken over where nobody else needs it, else copied."""
         old, geometry = self.schedule.source(node.srcs[0])
         whole = geometry[2] == 0 and geometry[1] == contiguous_strides(geometry[0]) and numel(geometry[0]) == old.numel
         root = any(r is node for r in self.roots)
-        mine = whole and old.op is not INPUT and old.op.kind not in ("const", "iota") and readers.get(id(old), 0) == 1 and not any(r is old for r in self.roots)
-        if mine and id(old) in self.places and self.places[id(old)].index == self.arena_index and root:
-            mine = False
+        mine = whole and old.op is not INPUT and old.op.kind not in ("const", "iota") and readers.get(id(old), 0) == 1 \
+            and not any(r is old for r in self.roots)
         if mine:
-            at = self.places.get(id(old))
-            if at is None:
-                at = self._place(node)
-                self.places[id(old)] = at
-            self.places[id(node)] = at
+            memory = self._place(old)
+            if root and isinstance(memory, Memory) and memory.value is None:
+                memory.value = self.places[id(node)]
+            self.places[id(node)] = memory
         else:
             self._place(node)
             if old.op is not EMPTY and node.numel:
@@ -176,11 +227,11 @@ class Plan:
                 slots.append(entry[1])
             elif kind == "buffer":
                 base = self._place(nodes[entry[1]])
-                slots.append(Value(base.index, base.offset + entry[2]))
+                slots.append(self._at(base, entry[2]))
             elif kind == "scalar":
                 slots.append(self._number(entry[1]))
             elif kind == "scratch":
-                slots.append(scratch[entry[1]])
+                slots.append(self._at(scratch[entry[1]], 0))
             else:
                 slots.append(Value(self.status_index, 0))
         self.checked += lowered.checks
@@ -214,35 +265,30 @@ class Plan:
         for entry in found.slots:
             if entry == "A":
                 base = self._place(a)
-                slots.append(Value(base.index, base.offset + ga[2] * a.dtype.itemsize))
+                slots.append(self._at(base, ga[2] * a.dtype.itemsize))
             elif entry == "B":
                 base = self._place(b)
-                slots.append(Value(base.index, base.offset + gb[2] * b.dtype.itemsize))
+                slots.append(self._at(base, gb[2] * b.dtype.itemsize))
             elif entry == "C":
-                slots.append(self._place(node))
+                slots.append(self._at(self._place(node), 0))
             else:
-                slots.append(scratch[entry] if isinstance(entry, str) else entry)
+                slots.append(self._at(scratch[entry], 0) if isinstance(entry, str) else entry)
         return [_Job(found.key, found.text, list(found.symbols), slots, list(found.items), [not s for s in found.share], depth, [])]
 
-    def _merge(self, jobs: list[_Job], code: dict[str, dict[str, int]]) -> list[Launch]:
-        """Launches in order; independent neighbours (of one depth) that run the same code are one launch."""
-        out: list[Launch] = []
-        open_: dict[Any, tuple[list[Any], list[list[int]]]] = {}
+    def _merge(self, jobs: list[_Job]) -> list[list[_Job]]:
+        """Jobs in order, as launches; independent neighbours (of one depth) that run the same code are one launch."""
+        out: list[list[_Job]] = []
+        alike: dict[Any, list[_Job]] = {}
         depth = None
         for job in jobs:
             if job.depth != depth or job.depth < 0:
-                open_, depth = {}, job.depth
+                alike, depth = {}, job.depth
             key = (job.key, tuple(job.serial))
-            if key in open_ and job.depth >= 0:
-                argsets, work = open_[key]
-                argsets.append(job.slots)
-                for phase, count in enumerate(job.work):
-                    work[phase].append(count)
-                continue
-            addresses = code[job.key]
-            argsets, work = [job.slots], [[count] for count in job.work]
-            out.append(Launch([addresses[s] for s in job.symbols], argsets, work, job.serial))
-            open_[key] = (argsets, work)
+            if key in alike and job.depth >= 0:
+                alike[key].append(job)
+            else:
+                alike[key] = [job]
+                out.append(alike[key])
         return out
 
     # ---- running
@@ -250,10 +296,10 @@ class Plan:
     def run(self, inputs: list[Buffer], numbers: list[Any]) -> list[Buffer]:
         """Compute the roots. Raises IndexError when a data-dependent index was out of range."""
         memories = [allocate(n) for n in self.root_bytes]
-        arena = allocate(self.arena_bytes + 8 * 8)
+        arena = allocate(_HEADER + self.arena_bytes)
         status = ctypes.c_int64.from_address(arena.address)
         status.value = 0
-        values = [b.address for b in inputs] + [m.address for m in memories] + [arena.address + 8 * 8, arena.address] + numbers + self.constants
+        values = [b.address for b in inputs] + [m.address for m in memories] + [arena.address, arena.address] + numbers + self.constants
         stats.runs += 1
         stats.launches += self.launches
         for part in self.parts:
@@ -280,7 +326,7 @@ class Plan:
         if place.index < len(inputs):
             return inputs[place.index].array(node.dtype.np, node.shape)
         if place.index == self.arena_index:
-            return arena.array(node.dtype.np, node.numel, 8 * 8 + place.offset).reshape(node.shape)
+            return arena.array(node.dtype.np, node.numel, place.offset).reshape(node.shape)
         return memories[place.index - len(inputs)].array(node.dtype.np, node.numel).reshape(node.shape)
 
     def _host(self, node: Node, memories: list[Block], arena: Block, inputs: list[Buffer], values: list[Any]) -> None:
@@ -290,6 +336,13 @@ class Plan:
         outputs = self.schedule.several.get(id(node))
         for out, array in [(node, found)] if outputs is None else [(o, found[o.arg]) for o in outputs]:
             self._array(out, memories, arena, inputs, values)[...] = np.asarray(array).reshape(out.shape)
+
+
+def _launch(jobs: list[_Job], code: dict[str, dict[str, int]]) -> Launch:
+    first = jobs[0]
+    addresses = code[first.key]
+    tables = [[Value(s[0].value.index, s[0].value.offset + s[1]) if isinstance(s, tuple) else s for s in job.slots] for job in jobs]
+    return Launch([addresses[s] for s in first.symbols], tables, [[job.work[p] for job in jobs] for p in range(len(first.work))], first.serial)
 
 
 def as_number(node: Node) -> float | int:

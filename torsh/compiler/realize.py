@@ -71,7 +71,8 @@ class Graph:
                     if key in uses:
                         uses[key] += 1
             arg = node.arg
-            parts.append((node.op.number, tuple(refs), type(arg), arg, node.shape, node.dtype.name, node.outputs and tuple((o[0], o[1].name) for o in node.outputs)))
+            outputs = node.outputs and tuple((o[0], o[1].name) for o in node.outputs)
+            parts.append((node.op.number, tuple(refs), type(arg), arg, node.shape, node.dtype.name, outputs))
         srcs = s = node = None
         asked: dict[int, int] = {}
         for r in wanted:

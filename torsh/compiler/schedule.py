@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from torsh.compiler.canonical import INPUT, SCALAR
-from torsh.compiler.layout import FULL, ROW, SCALAR as POINT, Domain, along, broadcast_strides, compose, domain_of, own_strides, refine, sizes
+from torsh.compiler.layout import FULL, ROW, Domain, along, broadcast_strides, compose, domain_of, own_strides, refine, sizes
+from torsh.compiler.layout import SCALAR as POINT
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
 from torsh.graph.primitives import CONST, EMPTY, GATHER, IOTA, VIEW
@@ -78,7 +79,7 @@ class Schedule:
         base, geometry = self.source(node)
         generated = base.op.kind in ("const", "iota") and id(base) not in self.where
         plain = geometry[2] == 0 and geometry[1] == contiguous_strides(geometry[0]) and numel(geometry[0]) == base.numel
-        if generated or whole and not plain:
+        if generated or (whole and not plain):
             return node, (node.shape, contiguous_strides(node.shape), 0)
         return base, geometry
 
@@ -154,7 +155,7 @@ class Schedule:
                 base = s
             else:
                 base = (self.memory if group.kind == "contract" else self.source)(s)[0]
-            if group.kind != "contract" and (base.op.kind == "const" or base.op is IOTA and group.kind in ("assign", "scatter")):
+            if group.kind != "contract" and (base.op.kind == "const" or (base.op is IOTA and group.kind in ("assign", "scatter"))):
                 continue
             self._store(base)
             self._after(group, base)
@@ -232,7 +233,7 @@ class Schedule:
             if x is None or x is group or x is other:
                 continue
             bit = 1 << x.number
-            if other.before & bit and x.before >> group.number & 1 or group.before & bit and x.before >> other.number & 1:
+            if (other.before & bit and x.before >> group.number & 1) or (group.before & bit and x.before >> other.number & 1):
                 return
         domain = group.domain
         for member in other.nodes:
@@ -295,7 +296,7 @@ def _fit(schedule: Schedule, group: Group, node: Node) -> tuple[int, Domain, boo
     if count == 0:
         return None
     for level in (FULL, ROW, POINT):
-        if level != FULL and not group.folds or count != numel(sizes(group.domain, level)):
+        if (level != FULL and not group.folds) or count != numel(sizes(group.domain, level)):
             continue
         domain = group.domain if level == POINT else refine(group.domain, node.shape, level)
         if domain is not None and _reads_fit(schedule, group, node, level, domain):

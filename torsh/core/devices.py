@@ -15,7 +15,7 @@ class device:
     """
     __slots__ = ("type", "index")
 
-    def __init__(self, type: "str | device | int", index: int | None = None) -> None:
+    def __init__(self, type: str | device | int, index: int | None = None) -> None:
         if isinstance(type, device):
             self.type: str = type.type
             self.index: int | None = type.index
@@ -46,14 +46,14 @@ class device:
     def __hash__(self) -> int:
         return hash((self.type, self.index))
 
-    def __reduce__(self) -> tuple[type["device"], tuple[str, int | None]]:
+    def __reduce__(self) -> tuple[type[device], tuple[str, int | None]]:
         return device, (self.type, self.index)
 
 
 CPU = device("cpu")
 
 
-def require(where: "device | str | int | None") -> device:
+def require(where: device | str | int | None) -> device:
     """The device to make a tensor on; None means the CPU.
 
     Raises RuntimeError for a device that this build has no backend for.

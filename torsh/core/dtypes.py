@@ -29,11 +29,11 @@ class dtype:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return by_name, (self.name,)
 
-    def to_real(self) -> "dtype":
+    def to_real(self) -> dtype:
         """The real type of the same precision (`complex64` -> `float32`); real types give themselves."""
         return {complex64: float32, complex128: float64}.get(self, self)
 
-    def to_complex(self) -> "dtype":
+    def to_complex(self) -> dtype:
         """The complex type of the same precision (`float64` -> `complex128`)."""
         return complex128 if self in (float64, complex128) else complex64
 

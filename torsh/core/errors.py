@@ -1,6 +1,7 @@
 """Pieces of error messages."""
 from __future__ import annotations
 
+
 def shapes_text(*shapes: tuple[int, ...]) -> str:
     """`[2, 3] and [4]`: shapes as error messages show them."""
     parts = [str(list(s)) for s in shapes]

@@ -87,7 +87,7 @@ def wrap_dim(dim: int, ndim: int, what: str = "") -> int:
     return dim + n if dim < 0 else dim
 
 
-def wrap_dims(dims: "int | tuple[int, ...] | list[int] | None", ndim: int, what: str = "") -> Shape:
+def wrap_dims(dims: int | tuple[int, ...] | list[int] | None, ndim: int, what: str = "") -> Shape:
     """Sorted, checked dimension numbers; None or an empty list means all of them.
 
     Raises IndexError out of range and RuntimeError for a dimension named twice.

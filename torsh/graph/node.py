@@ -5,7 +5,8 @@ buffer once it was computed. Views are not nodes of their own until somebody rea
 """
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from torsh.core.dtypes import dtype
 from torsh.core.shapes import Shape, numel
@@ -70,15 +71,15 @@ class Node:
     __slots__ = ("op", "srcs", "arg", "shape", "dtype", "buffer", "outputs", "bounds", "__weakref__")
 
     op: Op
-    srcs: "tuple[Node, ...]"
+    srcs: tuple[Node, ...]
     arg: Any
     shape: Shape
     dtype: dtype
     buffer: Any
-    outputs: "tuple[tuple[Shape, dtype], ...] | None"
-    bounds: "tuple[int, int] | None"
+    outputs: tuple[tuple[Shape, dtype], ...] | None
+    bounds: tuple[int, int] | None
 
-    def __init__(self, op: Op, srcs: "tuple[Node, ...]", arg: Any, shape: Shape, dt: dtype) -> None:
+    def __init__(self, op: Op, srcs: tuple[Node, ...], arg: Any, shape: Shape, dt: dtype) -> None:
         self.op = op
         self.srcs = srcs
         self.arg = arg

@@ -16,7 +16,8 @@ Everything else expands to these. Arguments (`node.arg`):
 """
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 

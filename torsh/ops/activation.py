@@ -6,7 +6,7 @@ numbers, so another value is no other program.
 from __future__ import annotations
 
 import math
-from typing import Callable
+from collections.abc import Callable
 
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import bool_

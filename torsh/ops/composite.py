@@ -1,7 +1,8 @@
 """Help for operations built of others: half types in float32, backward rules as one node, reductions of losses."""
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from torsh.autograd.grad_mode import state
 from torsh.core.dtypes import bfloat16, dtype, float16, float32, int64

@@ -5,7 +5,6 @@ from typing import Any
 
 from torsh.autograd.grad_mode import state
 from torsh.core import devices, dtypes
-from torsh.core.devices import device
 from torsh.core.dtypes import dtype
 from torsh.core.shapes import contiguous_strides, numel
 from torsh.graph.node import Node
@@ -26,7 +25,7 @@ def to(self: Tensor, *args: Any, dtype: dtype | None = None, device: Any = None,
             dtype = a
         elif isinstance(a, Tensor):
             dtype, device = a._dtype, a.device
-        elif isinstance(a, (str, devices.device)) or isinstance(a, int) and not isinstance(a, bool):
+        elif isinstance(a, (str, devices.device)) or (isinstance(a, int) and not isinstance(a, bool)):
             device = a
         elif isinstance(a, bool):
             if args.index(a) == len(args) - 1 and len([b for b in args if isinstance(b, bool)]) == 2:
@@ -90,6 +89,8 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
         src = tensor(src)
     if src._dtype.category > self._dtype.category:
         src = cast_tensor(src, self._dtype)
+    if src._requires_grad:
+        src = src.clone()  # type: ignore[attr-defined]  # a record of its own: hooks on the copy are not hooks on the source
     return copy_into(self, src, "copy_")
 
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import Any, Callable, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import grad_fn, needs_record, record, requires_grad, snapshot
@@ -170,7 +171,7 @@ def check_writable(target: Tensor) -> None:
 
 
 #: Set by `ops.views`: gives `target` (or its base) the history of having been overwritten by `value`.
-rebase: Callable[[Tensor, Tensor, Node], None]
+rebase: Callable[[Tensor, Tensor, Node], None] = None  # type: ignore[assignment]
 
 
 def write_out(out: Tensor, value: Tensor, what: str) -> Tensor:

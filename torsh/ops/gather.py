@@ -12,7 +12,8 @@ from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import bool_, int32, int64
 from torsh.core.shapes import Shape, broadcast, contiguous_strides, numel, wrap_dim
 from torsh.graph.node import Node
-from torsh.graph.primitives import GATHER, IOTA, SCATTER, expand as expand_node
+from torsh.graph.primitives import GATHER, IOTA, SCATTER
+from torsh.graph.primitives import expand as expand_node
 from torsh.ops.dispatch import apply, cast_tensor, public, recorded
 from torsh.ops.pointwise import where
 from torsh.ops.views import zeros_like_shape
@@ -197,8 +198,8 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     """
     d = wrap_dim(dim, len(input._shape), "gather")
     integer_index(index, "gather")
-    if index.numel() == 0:
-        return zeros_like_shape(index._shape, input)
+    if index.numel() == 0:  # of any rank
+        return gather_at(input.reshape(-1), (), (index._shape, (0,) * len(index._shape), 0, (), ()))  # type: ignore[attr-defined,no-any-return]
     check_box("gather", d, index, ("input", input._shape, True))
     size = input._shape[d] if input._shape else 1
     at = checked_index(index, size, f"index {{index}} is out of bounds for dimension {d} with size {{size}}", RuntimeError)
@@ -310,7 +311,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         if not tensor.numel():
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
         tensor._storage.memory()
-    elif num_classes < 1 and tensor.numel() or num_classes < 0:
+    elif (num_classes < 1 and tensor.numel()) or num_classes < 0:
         raise RuntimeError("num_classes should be positive")
     known = index_bounds(tensor)
     if known is not None:

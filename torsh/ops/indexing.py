@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import operator
 import warnings
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -340,7 +341,7 @@ def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = Fa
     for t in indices:
         if t is not None:
             tensors.append((d, t))
-        d += 1 if t is None or t._dtype is not bool_ and t._dtype is not uint8 else len(t._shape)
+        d += 1 if t is None or (t._dtype is not bool_ and t._dtype is not uint8) else len(t._shape)
     if d > len(input._shape):
         raise IndexError(f"too many indices for tensor of dimension {len(input._shape)} (got {d})")
     if not tensors:

@@ -195,7 +195,7 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
         wide = (*s[:d + 1], repeats, *s[d + 1:])
         return input.unsqueeze(d + 1).expand(wide).clone().reshape((*s[:d], s[d] * repeats, *s[d + 1:]))  # type: ignore[attr-defined,no-any-return]
     counts = np.asarray(repeats.tolist() if isinstance(repeats, Tensor) else repeats)
-    if counts.ndim != 1 or counts.dtype.kind not in "iu" and counts.size:
+    if counts.ndim != 1 or (counts.dtype.kind not in "iu" and counts.size):
         raise RuntimeError("repeats must be 0-dim or 1-dim tensor of integers")
     if (counts < 0).any():
         raise RuntimeError("repeats can not be negative")
@@ -278,7 +278,7 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     Raises RuntimeError unless there are as many shifts as dimensions.
     """
     shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
-    if dims is None or isinstance(dims, (tuple, list)) and not dims:
+    if dims is None or (isinstance(dims, (tuple, list)) and not dims):
         if len(shifts) != 1:
             raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:0")
         return roll(input.reshape(-1), shifts, (0,)).reshape(input._shape)  # type: ignore[attr-defined,no-any-return]

@@ -324,7 +324,7 @@ def _rows(what: str, input: Tensor, target: Tensor, same: bool) -> tuple[Tensor,
     s, t = input._shape, target._shape
     batched = len(s) == 2
     expected = s if same else s[:1] if batched else ()
-    if len(s) not in (1, 2) or s[-1] == 0 or t != expected and not (not same and not batched and t == (1,)):
+    if len(s) not in (1, 2) or s[-1] == 0 or (t != expected and not (not same and not batched and t == (1,))):
         raise RuntimeError(f"{what}: inconsistent target size: {list(t)} for an input of size: {list(s)}")
     return (input, target) if batched else (input.unsqueeze(0), target.reshape(1, *target._shape if same else ()))  # type: ignore[attr-defined]
 

@@ -16,7 +16,8 @@ from torsh.ops.gather import iota
 from torsh.ops.join import roll
 from torsh.ops.matmul import contract
 from torsh.ops.pointwise import abs, isfinite, isnan, where
-from torsh.ops.reduce import amax, sum as sum_
+from torsh.ops.reduce import amax
+from torsh.ops.reduce import sum as sum_
 from torsh.ops.views import diagonal, region_assigned, zeros_like_shape
 from torsh.tensor.storage import leaf
 from torsh.tensor.tensor import Tensor, wrap
@@ -156,7 +157,7 @@ def _einsum_labels(equation: str, operands: Sequence[Tensor]) -> tuple[list[list
             if not letter.isascii() or not letter.isalpha():
                 raise RuntimeError(f"einsum(): invalid subscript given in '{term}' of '{equation}', subscripts must be in [a-zA-Z]")
         hidden = (dims if dims is not None else widest) - (len(before) + len(after) if dims is not None else 0)
-        if dims is not None and (hidden < 0 or hidden and not dots):
+        if dims is not None and (hidden < 0 or (hidden and not dots)):
             raise RuntimeError(f"einsum(): the number of subscripts in '{term}' does not match the number of dimensions ({dims}) of its operand")
         labels += [ord(c) for c in before]
         if dots:
@@ -339,7 +340,9 @@ def _distance_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor, Tensor]:
     far, g = ctx.out.unsqueeze(-1), g.unsqueeze(-1)  # type: ignore[attr-defined]
     zero = zeros_like_shape((), g)
     safe = where(far == 0, zero + 1, far)
-    if p == 2:
+    if p == 0:
+        slope = gap * 0
+    elif p == 2:
         slope = gap / safe
     elif p == 1:
         slope = gap.sign()
@@ -405,7 +408,7 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
     close = input == other
     if equal_nan and input._dtype.category >= 2:
         close = close | (isnan(input) & isnan(other))
-    if input._dtype is bool_ or rtol == 0 and atol == 0:
+    if input._dtype is bool_ or (rtol == 0 and atol == 0):
         return close  # type: ignore[no-any-return]
     wide = input._dtype if input._dtype.category >= 2 else None
     a, b = (input, other) if wide else (input.double(), other.double())  # type: ignore[attr-defined]

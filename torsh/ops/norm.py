@@ -1,7 +1,8 @@
 """Normalizations. All that centre and scale by moments are one coarse operation over some axes of some shape."""
 from __future__ import annotations
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from torsh.autograd.grad_mode import no_grad, state
 from torsh.autograd.graph import GradNode

@@ -1,7 +1,7 @@
 """Padding: a tensor inside a larger one, the margin constant, mirrored, repeated or wrapped around."""
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 from torsh.core.shapes import Shape, contiguous_strides
 from torsh.ops.gather import gather_at, iota

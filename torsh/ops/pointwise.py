@@ -5,7 +5,8 @@ Derivatives are in tensor operations, so they can be differentiated again. `g` i
 from __future__ import annotations
 
 import math
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from torsh.autograd.graph import GradNode
 from torsh.core import dtypes
@@ -56,13 +57,13 @@ _differentiable(p.DIV, _div_vjp, (0, 1))
 
 def _no_bool(what: str, *args: Any) -> None:
     for x in args:
-        if isinstance(x, Tensor) and x._dtype is bool_ or isinstance(x, bool):
+        if (isinstance(x, Tensor) and x._dtype is bool_) or isinstance(x, bool):
             raise RuntimeError(f"Subtraction, the `{what}` operator, with a bool tensor is not supported. If you are trying to invert a mask, "
                                "use the `~` or `logical_not()` operator instead.")
 
 
 def _check_alpha(alpha: Any, dt: dtype) -> None:
-    if dt.category < 2 and isinstance(alpha, float) or dt.category < 3 and isinstance(alpha, complex):
+    if (dt.category < 2 and isinstance(alpha, float)) or (dt.category < 3 and isinstance(alpha, complex)):
         raise RuntimeError(f"For {'integral' if dt.category < 2 else 'non-complex'} input tensors, argument alpha must not be "
                            f"a {'floating point' if dt.category < 2 else 'complex'} number.")
 
@@ -331,7 +332,7 @@ def logical_not(input: Tensor) -> Tensor:
 def _bitwise(name: str, op: Op) -> Callable[..., Tensor]:
     def combine(input: Any, other: Any) -> Tensor:
         dt = result_type_of(input, other)
-        if dt.category > 1 or dt is bool_ and "shift" in name:
+        if dt.category > 1 or (dt is bool_ and "shift" in name):
             raise RuntimeError(f"\"{name}_cpu\" not implemented for '{dt.title}'")
         return pointwise(op, (input, other), dt, dt, name)
     combine.__name__ = name
@@ -625,7 +626,7 @@ builtin_abs = __builtins__["abs"] if isinstance(__builtins__, dict) else __built
 
 def _or_not_implemented(f: Callable[..., Any]) -> Callable[..., Any]:
     def operator(self: Tensor, other: Any) -> Any:
-        if isinstance(other, (Tensor, int, float, complex, bool)) or hasattr(other, "dtype") and getattr(other, "ndim", 1) == 0:
+        if isinstance(other, (Tensor, int, float, complex, bool)) or (hasattr(other, "dtype") and getattr(other, "ndim", 1) == 0):
             return f(self, other)
         return NotImplemented
     return operator

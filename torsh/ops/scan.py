@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -180,10 +181,10 @@ def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")
     d = wrap_dim(dim, len(input._shape), "diff")
+    if n == 0:
+        return input.clone()  # type: ignore[attr-defined,no-any-return]
     parts = [t for t in (prepend, input, append) if t is not None]
     out = cat(parts, d) if len(parts) > 1 else input
-    if n == 0:
-        return out.clone() if out is input else out  # type: ignore[attr-defined,no-any-return]
     for _ in range(n):
         m = out._shape[d]
         if m == 0:

@@ -14,8 +14,7 @@ from torsh.core.dtypes import dtype
 from torsh.core.shapes import Shape, broadcast, numel, wrap_dim
 from torsh.graph.primitives import const
 from torsh.ops.dispatch import apply, cast_tensor, coarse, public
-from torsh.ops.gather import (Places, along, along_places, box_places, check_box, check_mask, checked_index, gather_at, integer_index,
-                              scatter_at)
+from torsh.ops.gather import Places, along, along_places, box_places, check_box, check_mask, checked_index, gather_at, integer_index, scatter_at
 from torsh.ops.pointwise import where
 from torsh.ops.views import slice_dim, zeros_like_shape
 from torsh.tensor.storage import leaf
@@ -184,9 +183,9 @@ def _slices(what: str, input: Tensor, dim: int, index: Tensor, source: Tensor | 
         source = source if source._shape else source.reshape(1)  # type: ignore[attr-defined]
         want = (*base._shape[:d], count, *base._shape[d + 1:])
         if source._shape != want:
-            error = IndexError if source._shape[d:d + 1] != (count,) else RuntimeError
-            raise error(f"{what}(): source has shape {list(source._shape)}, but {list(want)} is needed for self of shape {list(base._shape)}, "
-                        f"dimension {d} and {count} indices")
+            raise (IndexError if what == "index_copy" and source._shape[d:d + 1] != (count,) else RuntimeError)(
+                f"{what}(): source has shape {list(source._shape)}, but {list(want)} is needed for self of shape {list(base._shape)}, "
+                f"dimension {d} and {count} indices")
     at = checked_index(index if index._shape else index.reshape(1), base._shape[d], "index out of range in self",  # type: ignore[attr-defined]
                        negative=what == "index_fill")
     return base, along(base._shape, d, at), source, along_places(base._shape, d, count)  # type: ignore[return-value]

@@ -6,7 +6,8 @@ NaN counts as larger than every number.
 from __future__ import annotations
 
 from collections import namedtuple
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -217,7 +218,7 @@ def _array(t: Tensor) -> np.ndarray:
 
 
 def _tensor(a: Any, like: Tensor | None = None) -> Tensor:
-    return wrap(leaf(np.ascontiguousarray(a, like._dtype.np if like is not None else np.int64)))
+    return wrap(leaf(np.array(a, like._dtype.np if like is not None else np.int64, order="C")))
 
 
 def _answer(values: Tensor, inverse: Any, counts: Any) -> Any:

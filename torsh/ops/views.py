@@ -5,13 +5,17 @@ one is declared, puts the gradient into that region of a zero tensor.
 """
 from __future__ import annotations
 
-from typing import Any, Callable, Sequence
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from torsh.autograd import graph
 from torsh.autograd.graph import GradNode, snapshot
 from torsh.core.shapes import Shape, contiguous_strides, infer_size, is_contiguous, numel, storage_extent, view_strides, wrap_dim
 from torsh.graph.node import Node, Op
-from torsh.graph.primitives import ASSIGN, SCATTER, const, expand as expand_node, reshape as reshape_node
+from torsh.graph.primitives import ASSIGN, SCATTER, const
+from torsh.graph.primitives import expand as expand_node
+from torsh.graph.primitives import reshape as reshape_node
 from torsh.ops import dispatch
 from torsh.ops.dispatch import apply, public, recorded, wrap
 from torsh.tensor.tensor import Tensor, alias
@@ -54,7 +58,12 @@ def region_assigned(base: Tensor, value: Tensor, shape: Shape, strides: Shape, o
 def _region_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
     shape, strides, offset = ctx.arg
     old = region_assigned(g, zeros_like_shape(shape, g), shape, strides, offset) if ctx.needs[0] else None
-    return old, as_strided(g, shape, strides, offset) if ctx.needs[1] else None
+    return old, as_strided(_dense(g), shape, strides, offset) if ctx.needs[1] else None
+
+
+def _dense(g: Tensor) -> Tensor:
+    """A gradient whose elements lie in its storage in row-major order from the start, so that regions can be cut out of it."""
+    return g if g._strides is None and not g._offset else clone(g)
 
 
 def _region_expand(node: Node, base: Node, value: Node) -> Node:
@@ -78,7 +87,7 @@ def _region_add_expand(node: Node, value: Node) -> Node:
     return Node(SCATTER, (zeros, expand_node(value, region)), (region, strides, offset, (), (), "add"), shape, node.dtype)
 
 
-_REGION_ADD = Op("region_added", "coarse", None, _region_add_expand, lambda ctx, g: as_strided(g, *ctx.arg[1:]))
+_REGION_ADD = Op("region_added", "coarse", None, _region_add_expand, lambda ctx, g: as_strided(_dense(g), *ctx.arg[1:]))
 
 
 def _region_of(ctx: GradNode, g: Tensor) -> Tensor:
@@ -108,7 +117,7 @@ def _write_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
     if ctx.needs[1]:
         whole = g if base[2] == 0 and is_contiguous(base[0], base[1]) and numel(base[0]) == count else \
             region_assigned(zeros_like_shape((count,), g), g, *base)
-        new = as_strided(whole, shape, strides, offset)
+        new = as_strided(_dense(whole), shape, strides, offset)
     return old, new
 
 
@@ -158,6 +167,8 @@ def _regenerated_vjp(ctx: GradNode, g: Tensor) -> Tensor:
 _REGENERATED = Op("as_strided_view", "history", None, None, _regenerated_vjp, grad_name="AsStridedBackward0")
 def _overwritten(target: Tensor, fn: GradNode, nr: int) -> None:
     """`target` was written already, by the call that `fn` records: give it (or its base) that history."""
+    if target._requires_grad and graph.grad_fn(target) is None:
+        raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
     dispatch.check_writable(target)
     value = wrap(target._node())
     value._requires_grad, value._grad_fn, value._output_nr = True, fn, nr
@@ -215,7 +226,7 @@ def view(self: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
 
     Raises RuntimeError when the shape does not fit the element count or would need a copy (use `reshape`).
     """
-    if dtype is not None or len(shape) == 1 and hasattr(shape[0], "itemsize") and not isinstance(shape[0], int):
+    if dtype is not None or (len(shape) == 1 and hasattr(shape[0], "itemsize") and not isinstance(shape[0], int)):
         return _view_dtype(self, dtype if dtype is not None else shape[0])
     new = infer_size(_sizes(shape), self.numel())
     if self._strides is None:
@@ -319,7 +330,7 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
 
 _EXPAND = Op("expand", "history", None, None, lambda ctx, g: sum_to(g, ctx.shapes[0]))
 #: Set by `ops.reduce`: sums a tensor down to a shape that broadcasts to its own.
-sum_to: Callable[[Tensor, Shape], Tensor]
+sum_to: Callable[[Tensor, Shape], Tensor] = None  # type: ignore[assignment]
 
 
 @public(function=False)
@@ -341,7 +352,7 @@ def expand(self: Tensor, *sizes: Any) -> Tensor:
             if i < lead:
                 raise RuntimeError(f"The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {i}")
             new[i] = n
-        if n != new[i] and n != 1 or new[i] < 0:
+        if (n != new[i] and n != 1) or new[i] < 0:
             raise RuntimeError(f"The expanded size of the tensor ({new[i]}) must match the existing size ({n}) at non-singleton dimension {i}."
                                f"  Target sizes: {new}.  Tensor sizes: {list(self._shape)}")
         strides.append(own[i - lead] if i >= lead and n == new[i] else 0)
@@ -529,7 +540,7 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
     n = input._shape[d]
     if isinstance(split_size_or_sections, int):
         size = split_size_or_sections
-        if size < 0 or size == 0 and n:
+        if size < 0 or (size == 0 and n):
             raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
         sizes = [min(size, n - i) for i in range(0, n, size)] if n else [0]
     else:
@@ -567,7 +578,7 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
         cuts = [0]
         for i in range(k):
             cuts.append(cuts[-1] + n // k + (1 if i < n % k else 0))
-        return tuple(slice_dim(input, d, a, b - a) for a, b in zip(cuts, cuts[1:], strict=False))
+        return tuple(slice_dim(input, d, a, b - a) for a, b in itertools.pairwise(cuts))
     points = [int(i) for i in (indices_or_sections.tolist() if isinstance(indices_or_sections, Tensor) else indices_or_sections)]
     ends = [slice(None, p).indices(n)[1] for p in points] + [n]
     starts = [0] + ends[:-1]

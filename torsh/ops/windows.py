@@ -4,7 +4,9 @@ from __future__ import annotations
 from typing import Any
 
 from torsh.core.shapes import Shape, contiguous_strides
-from torsh.graph.primitives import const, expand as expand_node, view as view_node
+from torsh.graph.primitives import const
+from torsh.graph.primitives import expand as expand_node
+from torsh.graph.primitives import view as view_node
 from torsh.ops.views import as_strided, region_assigned
 from torsh.tensor.tensor import Tensor, wrap
 

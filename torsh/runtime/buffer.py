@@ -18,7 +18,7 @@ class Buffer:
         self.owner = owner
 
     @staticmethod
-    def of_array(array: np.ndarray) -> "Buffer":
+    def of_array(array: np.ndarray) -> Buffer:
         """A buffer over the memory of a C-contiguous array, which it keeps alive."""
         assert array.flags.c_contiguous
         return Buffer(array.__array_interface__["data"][0], array.nbytes, array)

@@ -1,7 +1,8 @@
 """Making tensors: from Python data, from NumPy, and filled by a rule."""
 from __future__ import annotations
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 

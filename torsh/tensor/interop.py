@@ -8,7 +8,6 @@ import numpy as np
 
 from torsh.core.dtypes import by_name, dtype
 from torsh.core.shapes import Shape, is_contiguous
-from torsh.tensor.printing import format_tensor
 from torsh.tensor.storage import of_outside
 from torsh.tensor.tensor import Tensor, _strided, alias, method, wrap
 
@@ -177,22 +176,11 @@ def __contains__(self: Tensor, element: Any) -> bool:
     return bool((self == element).any())  # type: ignore[attr-defined]
 
 
-def represent(t: Tensor, tensor_contents: str | None = None) -> str:
-    """`repr` of a tensor, as PyTorch prints."""
-    from torsh.autograd.graph import grad_fn, requires_grad
-    needs = requires_grad(t)
-    fn = grad_fn(t) if needs else None
-    return format_tensor(t._window(), t._dtype, requires_grad=needs and fn is None, grad_fn_name=None if fn is None else fn.name, shape=t._shape)
-
-
-Tensor.__repr__ = represent  # type: ignore[assignment,method-assign]
-Tensor.__str__ = represent  # type: ignore[assignment,method-assign]
-
-
 # ---- copying and pickling
 
 
-def _rebuild(cls: type, data: np.ndarray, dtype_name: str, shape: Shape, strides: Shape | None, offset: int, requires_grad: bool, state: dict[str, Any]) -> Tensor:
+def _rebuild(cls: type, data: np.ndarray, dtype_name: str, shape: Shape, strides: Shape | None, offset: int, requires_grad: bool,
+             state: dict[str, Any]) -> Tensor:
     flat = np.frombuffer(bytearray(data), by_name(dtype_name).np) if isinstance(data, (bytes, bytearray)) else data
     from torsh.tensor.storage import Storage, leaf
     out = cls.__new__(cls)

@@ -128,7 +128,9 @@ class Program:
         words[ir.PROGRAM_POOL] = _pool().address
         words[ir.PROGRAM_NONE] = id(None)
         words[ir.PROGRAM_VALUE_ERROR] = id(ValueError)
+        words[ir.PROGRAM_TYPE_ERROR] = id(TypeError)
         words[ir.PROGRAM_FLOAT] = id(float)
+        words[ir.PROGRAM_LIST] = id(list)
         words[ir.PROGRAM_VALUE_COUNT] = value_count
         address = _Address(words.ctypes.data)
         address.memory = (words, *memory)
@@ -180,7 +182,10 @@ def _sleeping() -> str:
 
 @functools.cache
 def _native() -> _Native:
-    return _Native(_sleeping())
+    native = _Native(_sleeping())
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_after_fork)
+    return native
 
 
 class _Pool:
@@ -208,13 +213,11 @@ _lock = threading.Lock()
 
 @functools.cache
 def _pool() -> _Pool:
-    pool = _Pool(_default_threads())
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_after_fork)
-    return pool
+    return _Pool(_default_threads())
 
 
 def _after_fork() -> None:
+    """The child has neither the parent's workers nor the thread that may have held the lock."""
     global _lock
     _lock = threading.Lock()
     _native().pool_forget(_pool().address)

@@ -17,8 +17,8 @@ from torsh.runtime.cpu import pool_ir
 # A program: indices of its 64-bit words.
 (PROGRAM_BUSY, PROGRAM_SLOTS, PROGRAM_SLOT_COUNT, PROGRAM_PATCHES, PROGRAM_PATCH_COUNT, PROGRAM_STEPS,
  PROGRAM_STEP_COUNT, PROGRAM_SHARES, PROGRAM_RELEASES_GIL, PROGRAM_POOL, PROGRAM_NONE, PROGRAM_VALUE_ERROR,
- PROGRAM_FLOAT, PROGRAM_VALUE_COUNT) = range(14)
-PROGRAM_WORDS = 14
+ PROGRAM_TYPE_ERROR, PROGRAM_FLOAT, PROGRAM_LIST, PROGRAM_VALUE_COUNT) = range(16)
+PROGRAM_WORDS = 16
 # A step: function, serial, number of argument sets, total items, then for each set (byte offset in slots, where its
 # items end in the concatenation).
 STEP_HEAD = 4
@@ -47,6 +47,7 @@ declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare i64 @llvm.smin.i64(i64, i64)
 declare i64 @llvm.smax.i64(i64, i64)
 
+@type_message = private constant [24 x i8] c"run_list: takes a list.\\00"
 @count_message = private constant [54 x i8] c"run_list: the list's length differs from value_count.\\00"
 
 ; Run items [begin, end) of a step, which may span several argument sets.
@@ -251,10 +252,19 @@ define ptr @py_run_list(ptr %self, ptr %list) nounwind {
 entry:
   %program.bits = call i64 @PyLong_AsLongLong(ptr %self)
   %program = inttoptr i64 %program.bits to ptr
-  %count = call i64 @PyList_Size(ptr %list)
-  %is.list = icmp sge i64 %count, 0
-  br i1 %is.list, label %compare, label %bad
+  %list.type.at = getelementptr i8, ptr %list, i64 {TYPE_OFFSET}
+  %list.type = load ptr, ptr %list.type.at
+  %wanted.type.at = getelementptr i64, ptr %program, i64 {PROGRAM_LIST}
+  %wanted.type = load ptr, ptr %wanted.type.at
+  %is.list = icmp eq ptr %list.type, %wanted.type
+  br i1 %is.list, label %compare, label %complain.type
+complain.type:
+  %type.error.at = getelementptr i64, ptr %program, i64 {PROGRAM_TYPE_ERROR}
+  %type.error = load ptr, ptr %type.error.at
+  call void @PyErr_SetString(ptr %type.error, ptr @type_message)
+  ret ptr null
 compare:
+  %count = call i64 @PyList_Size(ptr %list)
   %wanted.at = getelementptr i64, ptr %program, i64 {PROGRAM_VALUE_COUNT}
   %wanted = load i64, ptr %wanted.at
   %fits = icmp eq i64 %count, %wanted

@@ -1,0 +1,8 @@
+"""Neural networks: modules, parameters, functionals and initial values."""
+from torsh.nn import functional as functional
+from torsh.nn import init as init
+from torsh.nn import utils as utils
+from torsh.nn.module import Module as Module
+from torsh.nn.modules import *  # noqa: F403
+from torsh.nn.parameter import Buffer as Buffer
+from torsh.nn.parameter import Parameter as Parameter

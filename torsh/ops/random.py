@@ -1,0 +1,279 @@
+"""Random tensors: PyTorch's numbers for a seed, drawn at the call, in program order, into memory of their own."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from torsh.core import devices
+from torsh.core.dtypes import dtype, get_default_dtype, int64
+from torsh.core.shapes import Shape, broadcast, contiguous_strides
+from torsh.ops.dispatch import check_writable, copy_into, public, write_out
+from torsh.tensor.creation import _check, _sizes, finish, from_array
+from torsh.tensor.tensor import Tensor
+
+
+class Generator:
+    """A stream of random numbers of its own. It begins with PyTorch's default seed.
+
+    Raises RuntimeError for a device other than the CPU.
+
+    >>> import torsh
+    >>> g = torsh.Generator().manual_seed(0)
+    >>> torsh.rand(2, generator=g)
+    tensor([0.4963, 0.7682])
+    """
+    __slots__ = ("engine",)
+
+    def __init__(self, device: Any = "cpu") -> None:
+        devices.require(device)
+        from torsh.core.mt19937 import MT19937Generator
+        self.engine: Any = MT19937Generator()
+
+    @property
+    def device(self) -> devices.device:
+        return devices.CPU
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Restart from a seed in [-2**63, 2**64) and return the generator. Raises RuntimeError or ValueError otherwise."""
+        self.engine.manual_seed(seed)
+        return self
+
+    def seed(self) -> int:
+        """Restart from a seed of the operating system, which is returned."""
+        return self.engine.seed()  # type: ignore[no-any-return]
+
+    def initial_seed(self) -> int:
+        """The seed last set."""
+        return self.engine.initial_seed()  # type: ignore[no-any-return]
+
+    def get_state(self) -> Tensor:
+        """The state as PyTorch saves it: uint8, [5056]."""
+        return from_array(self.engine.get_state())
+
+    def set_state(self, new_state: Tensor) -> None:
+        """Continue from a state of `get_state`. Raises TypeError unless uint8, RuntimeError for an impossible state."""
+        self.engine.set_state(np.array(new_state._window()))
+
+    def __getstate__(self) -> Any:
+        return self.engine.get_state()
+
+    def __setstate__(self, state: Any) -> None:
+        Generator.__init__(self)
+        self.engine.set_state(state)
+
+
+def default_generator() -> Generator:
+    """The generator that functions draw from unless given another."""
+    from torsh.core import generator
+    made = Generator.__new__(Generator)
+    made.engine = generator.default_generator()
+    return made
+
+
+def engine_of(generator: Generator | None) -> Any:
+    """The engine of a generator, of the default one for None."""
+    if generator is not None:
+        return generator.engine
+    from torsh.core.generator import default_generator as default
+    return default()
+
+
+def _made(array: np.ndarray, requires_grad: bool, out: Tensor | None, what: str) -> Tensor:
+    made = from_array(array)
+    return finish(made, requires_grad) if out is None else write_out(out, made, what)
+
+
+def _type(dt: dtype | None, out: Tensor | None, default: dtype | None = None) -> dtype:
+    return dt or (out._dtype if out is not None else default or get_default_dtype())
+
+
+@public(method=False)
+def rand(*size: Any, generator: Generator | None = None, out: Tensor | None = None, dtype: dtype | None = None, layout: Any = None,
+         device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+    """Numbers uniform in [0, 1). Raises RuntimeError for a negative size, NotImplementedError unless floating.
+
+    >>> import torsh
+    >>> _ = torsh.manual_seed(0)
+    >>> torsh.rand(2)
+    tensor([0.4963, 0.7682])
+    """
+    devices.require(device)
+    _check(layout, pin_memory)
+    return _made(engine_of(generator).uniform(_sizes(size, "rand"), _type(dtype, out).np), requires_grad, out, "rand")
+
+
+@public(method=False)
+def randn(*size: Any, generator: Generator | None = None, out: Tensor | None = None, dtype: dtype | None = None, layout: Any = None,
+          device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+    """Standard normal numbers. Raises RuntimeError for a negative size, NotImplementedError unless floating."""
+    devices.require(device)
+    _check(layout, pin_memory)
+    return _made(engine_of(generator).normal(_sizes(size, "randn"), _type(dtype, out).np), requires_grad, out, "randn")
+
+
+@public(method=False)
+def randint(low: int, high: Any = None, size: Any = None, *, generator: Generator | None = None, out: Tensor | None = None,
+            dtype: dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+            pin_memory: bool = False) -> Tensor:
+    """Integers of [low, high): `randint(high, size)` or `randint(low, high, size)`. Raises RuntimeError for an empty interval."""
+    if size is None:
+        if not isinstance(high, (tuple, list)):
+            raise TypeError("randint(): expected (high, size) or (low, high, size), with size a tuple of ints")
+        low, high, size = 0, low, high
+    elif high is None:
+        low, high = 0, low
+    devices.require(device)
+    _check(layout, pin_memory)
+    array = engine_of(generator).random_from_to(_sizes((size,), "randint"), _type(dtype, out, int64).np, low, high)
+    return _made(array, requires_grad, out, "randint")
+
+
+@public(method=False)
+def randperm(n: int, *, generator: Generator | None = None, out: Tensor | None = None, dtype: dtype | None = None, layout: Any = None,
+             device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+    """0 .. n-1 in random order. Raises RuntimeError for a negative n."""
+    devices.require(device)
+    _check(layout, pin_memory)
+    return _made(engine_of(generator).permutation(n, _type(dtype, out, int64).np), requires_grad, out, "randperm")
+
+
+@public(method=False)
+def rand_like(input: Tensor, *, generator: Generator | None = None, dtype: dtype | None = None, layout: Any = None, device: Any = None,
+              requires_grad: bool = False, memory_format: Any = None) -> Tensor:
+    """`rand` with the shape and dtype of `input`."""
+    return rand(input._shape, generator=generator, dtype=dtype or input._dtype, layout=layout, device=device, requires_grad=requires_grad)
+
+
+@public(method=False)
+def randn_like(input: Tensor, *, generator: Generator | None = None, dtype: dtype | None = None, layout: Any = None, device: Any = None,
+               requires_grad: bool = False, memory_format: Any = None) -> Tensor:
+    """`randn` with the shape and dtype of `input`."""
+    return randn(input._shape, generator=generator, dtype=dtype or input._dtype, layout=layout, device=device, requires_grad=requires_grad)
+
+
+@public(method=False)
+def randint_like(input: Tensor, low: int, high: int | None = None, *, generator: Generator | None = None, dtype: dtype | None = None,
+                 layout: Any = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None) -> Tensor:
+    """`randint` with the shape and dtype of `input`."""
+    return randint(low, high, input._shape, generator=generator, dtype=dtype or input._dtype, layout=layout, device=device,
+                   requires_grad=requires_grad)
+
+
+@public(method=False)
+def normal(mean: Any = 0.0, std: Any = 1.0, size: Sequence[int] | None = None, *, generator: Generator | None = None,
+           out: Tensor | None = None, dtype: dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+           pin_memory: bool = False) -> Tensor:
+    """Normal numbers; mean and std are numbers (then with `size`) or tensors that broadcast. Raises RuntimeError for std < 0."""
+    mean_tensor, std_tensor = isinstance(mean, Tensor), isinstance(std, Tensor)
+    if not mean_tensor and not std_tensor:
+        if size is None:
+            raise TypeError("normal(): missing 1 required argument: 'size', as mean and std are numbers")
+        devices.require(device)
+        _check(layout, pin_memory)
+        return _made(engine_of(generator).normal(_sizes((size,), "normal"), _type(dtype, out).np, mean, std), requires_grad, out, "normal")
+    if std_tensor and std.numel() and bool((std._window() < 0).any()):
+        raise RuntimeError("normal expects all elements of std >= 0.0")
+    if mean_tensor and std_tensor:
+        shape: Shape = broadcast(mean._shape, std._shape, "normal")
+    else:
+        shape = mean._shape if mean_tensor else std._shape
+    own = (mean if mean_tensor else std)._dtype
+    made = from_array(engine_of(generator).normal(shape, own.np, 0.0, 1.0 if std_tensor else std))
+    if std_tensor:
+        made = made * std.detach()
+    made = made + (mean.detach() if mean_tensor else mean)  # type: ignore[operator]
+    return made if out is None else write_out(out, made, "normal")
+
+
+@public()
+def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
+    """1 with the probability in `input` (or `p` everywhere), else 0. Raises RuntimeError for one outside [0, 1]."""
+    chance = p if p is not None else np.ascontiguousarray(input._window())
+    return _made(engine_of(generator).bernoulli(input._shape, chance, input._dtype.np), False, out, "bernoulli")
+
+
+@public()
+def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None,
+                out: Tensor | None = None) -> Tensor:
+    """Indices drawn in proportion to the rows of `input` ([k] or [m, k]): int64, [num_samples] or [m, num_samples].
+
+    Raises RuntimeError for weights that are negative, not finite or all zero, and for too many samples.
+    """
+    picks = engine_of(generator).multinomial(np.ascontiguousarray(input._window()), num_samples, replacement)
+    return _made(picks, False, out, "multinomial")
+
+
+# ---- filling in place
+
+
+def _memory_order(t: Tensor) -> list[int]:
+    """The dimensions from the slowest to the fastest in memory: the order in which PyTorch fills one number at a time."""
+    strides = t._strides or contiguous_strides(t._shape)
+    return sorted(range(len(t._shape)), key=lambda d: -strides[d])
+
+
+def _fill(t: Tensor, draw: Any, what: str, logical: bool = False) -> Tensor:
+    check_writable(t)
+    order = list(range(len(t._shape))) if logical or t._strides is None else _memory_order(t)
+    array = draw(tuple([t._shape[d] for d in order]))
+    return copy_into(t, from_array(array.transpose(np.argsort(order)) if order else array), what)
+
+
+@public("uniform_", function=False)
+def uniform_(self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None, **named: float) -> Tensor:
+    """Overwrite with numbers uniform in [from, to). Raises RuntimeError for bounds out of order."""
+    low = named.pop("from", from_) if named else from_
+    return _fill(self, lambda s: engine_of(generator).uniform(s, self._dtype.np, low, to), "uniform_")
+
+
+@public("normal_", function=False)
+def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Overwrite with normal numbers. Raises RuntimeError for std < 0."""
+    return _fill(self, lambda s: engine_of(generator).normal(s, self._dtype.np, mean, std), "normal_", logical=self.numel() >= 16)
+
+
+@public("random_", function=False)
+def random_(self: Tensor, from_: int | None = None, to: int | None = None, *, generator: Generator | None = None) -> Tensor:
+    """Overwrite with integers of [from, to), [0, to), or all that the dtype holds exactly. Raises RuntimeError if empty."""
+    if from_ is None and to is None:
+        return _fill(self, lambda s: engine_of(generator).random(s, self._dtype.np), "random_")
+    low, high = (0, from_) if to is None else (from_ or 0, to)
+    return _fill(self, lambda s: engine_of(generator).random_from_to(s, self._dtype.np, low, high), "random_")
+
+
+@public("bernoulli_", function=False)
+def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
+    """Overwrite with 1 with probability p (a number, or a tensor that broadcasts), else 0. Raises RuntimeError outside [0, 1]."""
+    if isinstance(p, Tensor):
+        chance = np.broadcast_to(p._window(), self._shape).copy()
+        return _fill(self, lambda s: engine_of(generator).bernoulli(s, chance, self._dtype.np), "bernoulli_", logical=True)
+    return _fill(self, lambda s: engine_of(generator).bernoulli(s, p, self._dtype.np), "bernoulli_")
+
+
+@public("exponential_", function=False)
+def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Overwrite with exponential numbers of rate `lambd`. Raises RuntimeError unless lambd > 0."""
+    return _fill(self, lambda s: engine_of(generator).exponential(s, self._dtype.np, lambd), "exponential_")
+
+
+@public("geometric_", function=False)
+def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
+    """Overwrite with numbers of trials up to the first success of probability p. Raises RuntimeError unless 0 < p < 1."""
+    return _fill(self, lambda s: engine_of(generator).geometric(s, self._dtype.np, p), "geometric_")
+
+
+@public("log_normal_", function=False)
+def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None) -> Tensor:
+    """Overwrite with exp of normal numbers. Raises RuntimeError unless std > 0."""
+    return _fill(self, lambda s: engine_of(generator).log_normal(s, self._dtype.np, mean, std), "log_normal_")
+
+
+@public("cauchy_", function=False)
+def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Overwrite with Cauchy numbers. Raises RuntimeError unless sigma > 0."""
+    return _fill(self, lambda s: engine_of(generator).cauchy(s, self._dtype.np, median, sigma), "cauchy_")
+
+
+__all__ = ["Generator", "default_generator", "engine_of"]

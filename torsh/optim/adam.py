@@ -1,0 +1,120 @@
+"""Adam (Kingma & Ba, 2015; AMSGrad: Reddi et al., 2018) and AdamW (Loshchilov & Hutter, 2019)."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from torsh.graph.node import Node, several
+from torsh.ops.dispatch import coarse
+from torsh.optim.optimizer import Optimizer, check_options, number, refuse_differentiable, scalars
+from torsh.tensor.creation import zeros_like
+from torsh.tensor.storage import leaf
+from torsh.tensor.tensor import Tensor, wrap
+
+
+def _adam(*operands: Any) -> list[Any]:
+    """p, m, v (and the largest v) of each parameter, in the order and grouping of PyTorch's arithmetic."""
+    *tensors, n, decay, decoupled, amsgrad, maximize, near = operands
+    wd, beta1, rest1, beta2, rest2, eps, step_size, root_correction = tensors[-8:]
+    out = []
+    for i in range(n):
+        p, g, m, v = (tensors[k * n + i] for k in range(4))
+        if maximize:
+            g = -g
+        if decay:
+            if decoupled:
+                p = p * wd
+            else:
+                g = g + wd * p
+        m = m + rest1 * (g - m) if near else g - (g - m) * beta1
+        v = v * beta2 + rest2 * g * g
+        out += [m, v]
+        if amsgrad:
+            v = tensors[4 * n + i].maximum(v)
+            out.append(v)
+        out.append(p - step_size * m / (v.sqrt() / root_correction + eps))
+    return out
+
+
+_ADAM = coarse("adam", _adam, None)
+
+
+class Adam(Optimizer):
+    """p -= lr * m / (sqrt(v) + eps), with m and v the bias-corrected running means of the gradient and of its square.
+
+    With `weight_decay` the gradient gets weight_decay * p added (`decoupled_weight_decay`: p shrinks by lr * weight_decay
+    instead). Raises ValueError for options out of range, TypeError for complex parameters.
+    """
+
+    def __init__(self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+                 weight_decay: float = 0, amsgrad: bool = False, *, foreach: bool | None = None, maximize: bool = False,
+                 capturable: bool = False, differentiable: bool = False, fused: bool | None = None,
+                 decoupled_weight_decay: bool = False) -> None:
+        check_options(lr=lr, eps=eps)
+        for i in (0, 1):
+            if not 0.0 <= betas[i] < 1.0:
+                raise ValueError(f"Invalid beta parameter at index {i}: {betas[i]}")
+        check_options(weight_decay=weight_decay)
+        refuse_differentiable(type(self).__name__, differentiable)
+        self._counter: tuple[Node | None, float] = (None, 0.0)  # the node last written as `step`, and its value
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad, "maximize": maximize,
+                                  "foreach": foreach, "capturable": capturable, "differentiable": differentiable, "fused": fused,
+                                  "decoupled_weight_decay": decoupled_weight_decay})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        super().add_param_group(param_group)
+        for p in self.param_groups[-1]["params"]:
+            if p._dtype.is_complex:
+                raise TypeError(f"{type(self).__name__}: complex parameters are not supported, got {p._dtype}; optimize view_as_real of them")
+
+    def _update(self, group: dict[str, Any], params: list[Tensor], written: list[Tensor]) -> None:
+        batches: dict[tuple[Any, float], list[Tensor]] = {}
+        known, value = self._counter
+        for p in params:
+            state = self.state[p]
+            if not state:
+                state["step"] = wrap(leaf(np.zeros((), np.float32)))
+                state["exp_avg"], state["exp_avg_sq"] = zeros_like(p), zeros_like(p)
+                if group["amsgrad"]:
+                    state["max_exp_avg_sq"] = zeros_like(p)
+            node = state["step"]._storage.node
+            batches.setdefault((p._dtype, value if node is known else float(state["step"].item())), []).append(p)
+        known = node = None
+        for (dt, step), batch in batches.items():
+            self._update_batch(group, batch, dt, step + 1, written)
+
+    def _update_batch(self, group: dict[str, Any], params: list[Tensor], dt: Any, step: float, written: list[Tensor]) -> None:
+        if self._counter[1] != step or self._counter[0] is None:
+            self._counter = (leaf(np.array(step, np.float32)), step)
+        beta1, beta2 = (float(b) for b in group["betas"])
+        lr, wd = number(group, "lr"), number(group, "weight_decay")
+        states = [self.state[p] for p in params]
+        keys = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if group["amsgrad"] else ("exp_avg", "exp_avg_sq")
+        nodes = [p._node() for p in params]
+        nodes += [p._grad._node() for p in params]  # type: ignore[union-attr]
+        nodes += [s[k]._node() for k in keys for s in states]
+        decoupled = bool(group["decoupled_weight_decay"])
+        nodes += scalars(dt, 1 - lr * wd if decoupled else wd, beta1, 1 - beta1, beta2, 1 - beta2, group["eps"],
+                         lr / (1 - beta1 ** step), (1 - beta2 ** step) ** 0.5)
+        arg = (len(params), wd != 0, decoupled, bool(group["amsgrad"]), bool(group["maximize"]), 1 - beta1 < 0.5)
+        each = len(keys) + 1
+        made = several(_ADAM, tuple(nodes), arg, tuple([(p._shape, dt) for p in params for _ in range(each)]))
+        for i, (p, state) in enumerate(zip(params, states, strict=True)):
+            for j, k in enumerate(keys):
+                state[k]._write(made[each * i + j])
+                written.append(state[k])
+            p._write(made[each * i + each - 1])
+            written.append(p)
+            state["step"]._write(self._counter[0])
+
+
+class AdamW(Adam):
+    """Adam whose weight decay shrinks the parameters directly, by lr * weight_decay, instead of entering the gradient."""
+
+    def __init__(self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+                 weight_decay: float = 1e-2, amsgrad: bool = False, *, maximize: bool = False, foreach: bool | None = None,
+                 capturable: bool = False, differentiable: bool = False, fused: bool | None = None) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, foreach=foreach, maximize=maximize, capturable=capturable,
+                         differentiable=differentiable, fused=fused, decoupled_weight_decay=True)

@@ -1,0 +1,197 @@
+"""The base of optimizers: parameter groups, state, and its dictionary in PyTorch's format."""
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from torsh.autograd.grad_mode import enable_grad, no_grad
+from torsh.autograd.graph import HookHandle, grad_fn
+from torsh.compiler.realize import realize
+from torsh.graph.node import Node
+from torsh.graph.primitives import const
+from torsh.tensor.tensor import Tensor, wrap
+
+
+class _Required:
+    def __repr__(self) -> str:
+        return "<required parameter>"
+
+
+required = _Required()
+
+
+class Optimizer:
+    """Holds parameters in groups with options, and state for each; subclasses say how one group is updated (`_update`).
+
+    Raises TypeError for parameters that are no tensors, ValueError for none, for one twice and for a computed tensor.
+    """
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        if isinstance(params, Tensor):
+            raise TypeError("params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
+                            f"torch.{params._dtype.title}Tensor")
+        self.defaults = defaults
+        self.state: defaultdict[Tensor, Any] = defaultdict(dict)
+        self.param_groups: list[dict[str, Any]] = []
+        self._step_pre_hooks: OrderedDict[int, Any] = OrderedDict()
+        self._step_post_hooks: OrderedDict[int, Any] = OrderedDict()
+        groups = list(params)
+        if not groups:
+            raise ValueError("optimizer got an empty parameter list")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group: `params` (tensors, or (name, tensor) pairs) and options that differ from the defaults."""
+        if not isinstance(param_group, dict):
+            raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
+        params = param_group["params"]
+        if isinstance(params, Tensor):
+            params = [params]
+        elif isinstance(params, set):
+            raise TypeError("optimizer parameters need to be organized in ordered collections, but the ordering of tensors in sets will change "
+                            "between runs. Please use a list instead.")
+        params = list(params)
+        if params and all(isinstance(p, tuple) for p in params):
+            param_group["param_names"] = [name for name, _ in params]
+            params = [p for _, p in params]
+        param_group["params"] = params
+        for p in params:
+            if not isinstance(p, Tensor):
+                raise TypeError("optimizer can only optimize Tensors, but one of the params is " + type(p).__name__)
+            if grad_fn(p) is not None and not p._retains:
+                raise ValueError("can't optimize a non-leaf Tensor")
+        for name, default in self.defaults.items():
+            if default is required and name not in param_group:
+                raise ValueError(f"parameter group didn't specify a value of required optimization parameter {name}")
+            param_group.setdefault(name, default)
+        if len({id(p) for p in params}) != len(params):
+            raise ValueError("optimizer contains a parameter group with duplicate parameters")
+        present = {id(p) for g in self.param_groups for p in g["params"]}
+        if any(id(p) in present for p in params):
+            raise ValueError("some parameters appear in more than one parameter group")
+        self.param_groups.append(param_group)
+
+    # ---- stepping
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients of all parameters, or make them zero."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p._grad is not None:
+                    p._grad = None if set_to_none else p._grad.detach().zero_()
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient; `closure` first computes the loss anew, which is returned.
+
+        The updates of all groups, and whatever they still depend on, are computed here, together.
+        """
+        for hook in self._step_pre_hooks.values():
+            hook(self, (closure,), {})
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        written: list[Tensor] = []
+        with no_grad():
+            for group in self.param_groups:
+                ready = [p for p in group["params"] if p._grad is not None]
+                if ready:
+                    self._update(group, ready, written)
+        # Built in the call: a list held here would make the runtime think that its nodes are still wanted elsewhere.
+        realize([t._storage.node for t in written])
+        for hook in self._step_post_hooks.values():
+            hook(self, (closure,), {})
+        return loss
+
+    def _update(self, group: dict[str, Any], params: list[Tensor], written: list[Tensor]) -> None:
+        """Write the new values of `params` and of their state, lazily, and add what was written to `written`."""
+        raise NotImplementedError
+
+    def register_step_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
+        """Call `hook(optimizer, args, kwargs)` before each step."""
+        return HookHandle(self._step_pre_hooks, hook)
+
+    def register_step_post_hook(self, hook: Callable[..., Any]) -> HookHandle:
+        """Call `hook(optimizer, args, kwargs)` after each step."""
+        return HookHandle(self._step_post_hooks, hook)
+
+    # ---- saving
+
+    def state_dict(self) -> dict[str, Any]:
+        """`{"state": {index: state}, "param_groups": [options with the parameters' indices]}`, as PyTorch's."""
+        index: dict[int, int] = {}
+        groups = []
+        for group in self.param_groups:
+            packed = {k: v for k, v in group.items() if k != "params"}
+            for p in group["params"]:
+                index.setdefault(id(p), len(index))
+            packed["params"] = [index[id(p)] for p in group["params"]]
+            groups.append(packed)
+        state = {index[id(k)] if isinstance(k, Tensor) else k: v for k, v in self.state.items()}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the state and options of a `state_dict`; the state takes its parameter's dtype.
+
+        Raises ValueError for groups of other numbers or sizes.
+        """
+        own, given = self.param_groups, copy.deepcopy(state_dict["param_groups"])
+        if len(own) != len(given):
+            raise ValueError("loaded state dict has a different number of parameter groups")
+        if any(len(a["params"]) != len(b["params"]) for a, b in zip(own, given, strict=True)):
+            raise ValueError("loaded state dict contains a parameter group that doesn't match the size of optimizer's group")
+        param_of = {i: p for g, saved in zip(own, given, strict=True) for i, p in zip(saved["params"], g["params"], strict=True)}
+        state: defaultdict[Tensor, Any] = defaultdict(dict)
+        for key, value in state_dict["state"].items():
+            if key in param_of:
+                p = param_of[key]
+                state[p] = {k: _taken(k, v, p) for k, v in value.items()}
+            else:
+                state[key] = copy.deepcopy(value)
+        for group, saved in zip(own, given, strict=True):
+            for name, value in saved.items():
+                if name != "params":
+                    group[name] = value
+        self.state = state
+
+    def __repr__(self) -> str:
+        text = type(self).__name__ + " ("
+        for i, group in enumerate(self.param_groups):
+            text += f"\nParameter Group {i}\n" + "".join(f"    {k}: {group[k]}\n" for k in sorted(group) if k not in ("params", "param_names"))
+        return text + ")"
+
+
+def _taken(key: str, value: Any, p: Tensor) -> Any:
+    if not isinstance(value, Tensor):
+        return copy.deepcopy(value)
+    copied: Any = wrap(value._node())
+    return copied if key == "step" or p._dtype.category < 2 else copied.to(p._dtype)
+
+
+def number(group: dict[str, Any], name: str) -> float:
+    """An option that may be a number or a tensor of one element."""
+    value = group[name]
+    return float(value.item()) if isinstance(value, Tensor) else value  # type: ignore[no-any-return]
+
+
+def scalars(dt: Any, *values: float) -> tuple[Node, ...]:
+    """Numbers as operands: run-time arguments of the plan, so that another value does not mean another plan."""
+    return tuple([const(v, dt) for v in values])
+
+
+def check_options(**options: float) -> None:
+    """Raises ValueError for a negative option."""
+    for name, value in options.items():
+        shown = {"lr": "learning rate", "eps": "epsilon value", "weight_decay": "weight_decay value", "momentum": "momentum value"}[name]
+        if not isinstance(value, Tensor) and not value >= 0.0:
+            raise ValueError(f"Invalid {shown}: {value}")
+
+
+def refuse_differentiable(name: str, differentiable: bool) -> None:
+    if differentiable:
+        raise RuntimeError(f"{name}: differentiable=True is not supported; write the update in tensor operations to differentiate through it")

@@ -1,0 +1,84 @@
+"""Stochastic gradient descent with momentum."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torsh.graph.node import several
+from torsh.ops.dispatch import coarse
+from torsh.optim.optimizer import Optimizer, check_options, number, refuse_differentiable, scalars
+from torsh.tensor.tensor import Tensor, wrap
+
+
+def _sgd(*operands: Any) -> list[Any]:
+    *tensors, n, decay, momentum, first, nesterov, maximize = operands
+    lr, wd, mu, damped = tensors[-4:]
+    out = []
+    for i in range(n):
+        p, g = tensors[i], tensors[n + i]
+        if maximize:
+            g = -g
+        if decay:
+            g = g + wd * p
+        if momentum:
+            buf = g if first else mu * tensors[2 * n + i] + damped * g
+            out.append(buf)
+            g = g + mu * buf if nesterov else buf
+        out.append(p - lr * g)
+    return out
+
+
+_SGD = coarse("sgd", _sgd, None)
+
+
+class SGD(Optimizer):
+    """p -= lr * v with v = momentum * v + (1 - dampening) * (grad + weight_decay * p); Sutskever et al., 2013, for Nesterov's form.
+
+    Raises ValueError for options out of range, and for Nesterov momentum without momentum or with dampening.
+
+    >>> import torsh
+    >>> p = torsh.tensor([1.0], requires_grad=True)
+    >>> (p * 2).sum().backward()
+    >>> SGD([p], lr=0.1).step()
+    >>> p
+    tensor([0.8000], requires_grad=True)
+    """
+
+    def __init__(self, params: Iterable[Any], lr: float = 1e-3, momentum: float = 0, dampening: float = 0, weight_decay: float = 0,
+                 nesterov: bool = False, *, maximize: bool = False, foreach: bool | None = None, differentiable: bool = False,
+                 fused: bool | None = None) -> None:
+        check_options(lr=lr, momentum=momentum, weight_decay=weight_decay)
+        refuse_differentiable("SGD", differentiable)
+        if nesterov and (momentum <= 0 or dampening != 0):
+            raise ValueError("Nesterov momentum requires a momentum and zero dampening")
+        super().__init__(params, {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay, "nesterov": nesterov,
+                                  "maximize": maximize, "foreach": foreach, "differentiable": differentiable, "fused": fused})
+
+    def _update(self, group: dict[str, Any], params: list[Tensor], written: list[Tensor]) -> None:
+        momentum = number(group, "momentum")
+        batches: dict[tuple[Any, bool], list[Tensor]] = {}
+        for p in params:
+            first = momentum != 0 and self.state[p].get("momentum_buffer") is None
+            batches.setdefault((p._dtype, first), []).append(p)
+        for (dt, first), batch in batches.items():
+            self._update_batch(group, batch, dt, first, written)
+
+    def _update_batch(self, group: dict[str, Any], params: list[Tensor], dt: Any, first: bool, written: list[Tensor]) -> None:
+        mu, wd = number(group, "momentum"), number(group, "weight_decay")
+        nodes = [p._node() for p in params]
+        nodes += [p._grad._node() for p in params]  # type: ignore[union-attr]
+        if mu and not first:
+            nodes += [self.state[p]["momentum_buffer"]._node() for p in params]
+        nodes += scalars(dt, number(group, "lr"), wd, mu, 1 - group["dampening"])
+        arg = (len(params), wd != 0, mu != 0, first, bool(group["nesterov"]), bool(group["maximize"]))
+        each = 2 if mu else 1
+        made = several(_SGD, tuple(nodes), arg, tuple([(p._shape, dt) for p in params for _ in range(each)]))
+        for i, p in enumerate(params):
+            if mu:
+                if first:
+                    self.state[p]["momentum_buffer"] = wrap(made[2 * i])
+                else:
+                    self.state[p]["momentum_buffer"]._write(made[2 * i])
+                written.append(self.state[p]["momentum_buffer"])
+            p._write(made[each * i + each - 1])
+            written.append(p)

@@ -1,0 +1,1 @@
+"""`torsh.utils`: tools around training."""
