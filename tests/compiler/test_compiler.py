@@ -143,3 +143,15 @@ def test_index_out_of_range_is_reported() -> None:
     index = torsh.tensor([0, 1]) + 2
     with pytest.raises(IndexError):
         a[index].numpy()
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (100, 70), (513, 1000), (65, 3, 64)])
+@pytest.mark.parametrize("dtype", ["float32", "int32", "float16", "int64"])
+def test_columns_in_blocks(shape: tuple[int, ...], dtype: str) -> None:
+    """Folding many rows goes through partial rows."""
+    data = np.random.default_rng(0).integers(-9, 9, shape)
+    a = torsh.tensor(data).to(getattr(torsh, dtype))
+    np.testing.assert_array_equal(a.sum(0, dtype=torsh.float32).numpy(), data.sum(0))
+    np.testing.assert_array_equal(a.amax(0).numpy(), data.max(0))
+    np.testing.assert_array_equal((a.amin(0) + 1).numpy(), data.min(0) + 1)
+    np.testing.assert_array_equal((a * 2).sum(0, dtype=torsh.int64).numpy(), 2 * data.sum(0))

@@ -53,7 +53,8 @@ def test_dtypes(dtype: torch.dtype, rng: np.random.Generator) -> None:
     x = torch.from_numpy(rng.permutation(20) % 13).to(dtype).reshape(4, 5)
     ours = to_torsh(x.float()).to(getattr(torsh, repr(dtype).split(".")[1]))
     same(torsh.sort(ours, 0).indices, torch.sort(x, dim=0, stable=True).indices)
-    same(torsh.topk(ours, 3).values.float(), torch.topk(x, 3).values.float())
+    if dtype is not torch.bool:
+        same(torsh.topk(ours, 3).values.float(), torch.topk(x, 3).values.float())
     same(torsh.unique(ours).float(), torch.unique(x).float())
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from torsh.codegen.kernel_ir import (
     Acc,
     Address,
@@ -36,6 +38,7 @@ from torsh.compiler.canonical import SCALAR
 from torsh.compiler.layout import FULL, ROW, Domain, along, broadcast_strides, own_strides, sizes
 from torsh.compiler.layout import SCALAR as POINT
 from torsh.compiler.schedule import Group, Schedule
+from torsh.core.dtypes import by_name
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
 from torsh.graph.primitives import CAST, COMPARISONS, CONST, GATHER, IOTA
@@ -436,11 +439,25 @@ def _rows(nest: _Nest, kept: int, folded: int) -> Lowered:
     return nest.finish(phases, work, [serial] + [True] * (len(phases) - 1))
 
 
+_COMBINE = {"sum": "add", "prod": "mul", "max": "max", "min": "min"}
+
+
+def _identity(acc: Acc) -> Const:
+    """What an accumulator starts from, as a number to store."""
+    if acc.op in ("sum", "prod"):
+        return Const(acc.op == "prod" if acc.dtype == "bool" else int(acc.op == "prod"), acc.dtype)
+    if acc.dtype.startswith("float"):
+        return Const(float("-inf") if acc.op == "max" else float("inf"), acc.dtype)
+    limits = by_name(acc.dtype).np
+    return Const(int(np.iinfo(limits).min if acc.op == "max" else np.iinfo(limits).max), acc.dtype)
+
+
 def _splits(nest: _Nest, inner: list[int], tail: list[Node], kept: int) -> bool:
     """Whether columns are folded in blocks of rows first: so that memory is read nearly in order, and there is work for all threads."""
     domain = nest.domain
     late = any(nest.group.levels[id(m)] == FULL and nest.stages[id(m)] for m in nest.group.nodes)
-    several = any(r.op.kind == "reduce" and (nest.stages[id(r)] or r.op.name in ("reduce_argmax", "reduce_argmin")) for r in nest.group.nodes)
+    several = any(r.op.kind == "reduce" and (nest.stages[id(r)] or r.op.name.removeprefix("reduce_") not in _COMBINE or r.srcs[0].dtype.name == "bool")
+                  for r in nest.group.nodes)
     return not (late or several or tail) and bool(inner) and domain[inner[0]][0] >= 64 and kept >= 64
 
 
@@ -455,27 +472,28 @@ def _column_blocks(nest: _Nest, inner: list[int], outer: list[int], kept: int) -
     nest.args.slots.append(("int", kept))
     row = Slot(len(nest.args.slots) - 1)
     reductions = [r for r in nest.group.nodes if r.op.kind == "reduce"]
-    head: list[Stmt] = [nest.declare(r) for r in reductions]
     body: list[Stmt] = []
     stage: dict[int, Expr] = {}
-    body += [nest.fold(r, stage, body.append) for r in reductions]
+    start: list[Stmt] = []
+    partial = []
+    place = nest.address(own_strides(domain, ROW)).terms
+    fresh = n + 4  # the axis of the loop that sets partial rows to the identity
+    for r in reductions:
+        acc = nest.declare(r).acc
+        value = nest.read(r.srcs[0], r.srcs[0].shape, FULL, stage, body.append)
+        nest.scratch.append(blocks * kept * 8)
+        buffer = nest.args.scratch(len(nest.scratch) - 1, acc.dtype)
+        partial.append((r, acc, buffer))
+        body.append(Store(buffer, Address(0, ((n, row), *place)), value, _COMBINE[acc.op]))
+        start.append(Store(buffer, Address(0, ((n, row), *[(fresh if k == lane else k, step) for k, step in place])), _identity(acc)))
     for m in nest.group.nodes:
         if nest.group.levels[id(m)] == FULL and nest.wants(m):
             value = nest.value(m, stage, body.append)
             body.append(nest.store(m, value))
-    place = nest.address(own_strides(domain, ROW)).terms
-    partial = []
-    after: list[Stmt] = []
-    for r in reductions:
-        acc = nest.accs[id(r)]
-        nest.scratch.append(blocks * kept * 8)
-        buffer = nest.args.scratch(len(nest.scratch) - 1, acc.dtype)
-        partial.append((r, acc, buffer))
-        after.append(Store(buffer, Address(0, ((n, row), *place)), Read(acc, acc.dtype)))
-    loops: tuple[Stmt, ...] = tuple(body)
+    loops: tuple[Stmt, ...] = (Loop(lane, nest.extents[lane], "vector", tuple(body)),)
     for k in reversed(inner):
         loops = (Loop(k, nest.extents[k], "serial", loops, (n, block) if k == inner[0] else None),)
-    first = Phase((*[(k, nest.extents[k]) for k in outer[:-1]], (n, count)), (Loop(lane, nest.extents[lane], "vector", (*head, *loops, *after)),))
+    first = Phase((*[(k, nest.extents[k]) for k in outer[:-1]], (n, count)), (Loop(fresh, nest.extents[lane], "vector", tuple(start)), *loops))
     nest.rows, nest.shared = {}, {}
     combine: list[Stmt] = []
     axis = n + 8
