@@ -1,7 +1,8 @@
 """`torsh.autograd.Function` does what PyTorch's does, call by call."""
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,7 +73,10 @@ def several_outputs(T: Any) -> Any:
             return a * 2 + c * 3
     x = leaf(T, 1.5, 2.5)
     a, b, c = Parts.apply(x)
-    assert a.requires_grad and not b.requires_grad and c.requires_grad and a.grad_fn is c.grad_fn
+    assert a.requires_grad
+    assert not b.requires_grad
+    assert c.requires_grad
+    assert a.grad_fn is c.grad_fn
     c.sum().backward()
     assert seen == [[[0.0, 0.0], [1.0, 1.0]]]
     return a, b, c, x.grad
@@ -108,7 +112,8 @@ def dirty(T: Any) -> Any:
     x = leaf(T, 1, 2, 3)
     y = x * 5
     z = Double.apply(y)
-    assert z is y and type(y.grad_fn).__name__ == "DoubleBackward"
+    assert z is y
+    assert type(y.grad_fn).__name__ == "DoubleBackward"
     (y * y).sum().backward()
     return y, x.grad
 
@@ -156,7 +161,8 @@ def nothing_recorded(T: Any) -> Any:
     a = Same.apply(T.ones(2))
     with T.no_grad():
         b = Same.apply(leaf(T, 1))
-    assert not a.requires_grad and not b.requires_grad
+    assert not a.requires_grad
+    assert not b.requires_grad
     return a, b
 
 
@@ -184,7 +190,8 @@ def test_dirty_view_writes_its_base() -> None:
     base = x * 3
     Double.apply(base[1:3])
     (base * torsh.tensor([1.0, 2.0, 3.0, 4.0])).sum().backward()
-    assert base.tolist() == [3, 6, 6, 3] and x.grad.tolist() == [3, 12, 18, 12]
+    assert base.tolist() == [3, 6, 6, 3]
+    assert x.grad.tolist() == [3, 12, 18, 12]
 
 
 def too_few(T: Any) -> None:
@@ -296,7 +303,8 @@ def once(T: Any) -> None:
     x = leaf(T, 3)
     constant, = T.autograd.grad(F.apply(x), x, create_graph=True)
     g, = T.autograd.grad(F.apply(x), x, leaf(T, 1), create_graph=True)
-    assert g.tolist() == [6.0] and not constant.requires_grad
+    assert g.tolist() == [6.0]
+    assert not constant.requires_grad
     g.backward()
 
 
@@ -313,5 +321,6 @@ def test_misuse(misuse: Callable[[Any], None], message: str) -> None:
         with pytest.raises((RuntimeError, TypeError)) as caught:
             misuse(T)
         errors.append(caught)
-    assert message in str(errors[0].value) and message in str(errors[1].value), f"{errors[0].value}\n{errors[1].value}"
+    assert message in str(errors[0].value)
+    assert message in str(errors[1].value)
     assert errors[1].type is errors[0].type

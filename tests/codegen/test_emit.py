@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.codegen import kernel_samples as samples
 from tests.codegen.kernel_samples import Case, compare, kernel, load, number, op, store
 from tests.codegen.native import compile_kernel, machine, run_native, targets
+from tests.codegen.random_kernels import random_kernels
 from torsh.codegen.check import check, compute_dtype
 from torsh.codegen.interpret import run
 from torsh.codegen.kernel_ir import (
@@ -17,10 +18,11 @@ from torsh.codegen.kernel_ir import (
     STORAGE_DTYPES,
     Acc,
     Cast,
+    Check,
     Const,
-    Declare,
     Expr,
     Index,
+    Kernel,
     Loop,
     Op,
     Phase,
@@ -327,12 +329,30 @@ def test_cheap_reductions_have_several_chains():
 
 def test_a_check_reports_once_and_leaves_success_alone():
     x = load(0, "float32", (0, 1))
-    acc = Acc("any", "bool")
-    from torsh.codegen.kernel_ir import Check, Kernel
-    body = (Declare(acc), Loop(0, Slot(2), "vector", (Check(compare("lt", x, number(5.0)), 1, 3),
+    body = (Loop(0, Slot(2), "vector", (Check(compare("lt", x, number(5.0)), 1, 3),
                                                       Check(compare("gt", x, number(-5.0)), 1, 4))),)
     k = Kernel(((0, "float32", False),), 3, (Phase((), body),))
     for data, wanted in (([1, 2], 11), ([1, 6], 3), ([-6, 1], 4), ([6, -6], 3), ([0] * 40 + [7], 3)):
         case = Case(k, {0: np.array(data, "float32"), 1: np.array([11])}, {2: len(data)})
         for target in targets():
             assert run_native(case, target)[1][0] == wanted
+
+
+@given(random_kernels())
+def test_random_kernels_agree_with_the_interpreter(case):
+    """Loops, accumulators, stores and shared values in any nesting; extents of 0 among them."""
+    check(case.kernel)
+    wanted = expected(case)
+    for target in targets():
+        samples.assert_same(case, run_native(case, target), wanted)
+
+
+def test_a_guarded_load_is_not_used_where_its_loop_is_empty():
+    """The load is first met in a loop that does not run; the value stored after it is loaded anew."""
+    x = load(0, "float32")
+    body = (Loop(0, Slot(3), "vector", (store(1, x, (0, 1)),)), store(2, x))
+    k = kernel([("float32", False), ("float32", True), ("float32", True)], 1, Phase((), body))
+    for n in (0, 3):
+        case = Case(k, {0: np.array([7], "f4"), 1: np.zeros(n, "f4"), 2: np.zeros(1, "f4")}, {3: n})
+        for target in targets():
+            assert run_native(case, target)[2][0] == 7

@@ -68,3 +68,30 @@ def test_another_batch_size_compiles_nothing() -> None:
     step(data(12, 20), w, 0.1)
     assert code.compiles == 0
     assert code.disk_hits == 0
+
+
+def test_one_kernel_for_each_coarse_function() -> None:
+    from torsh.nn import functional as F
+    x, target, weight = data(64, 100), torsh.tensor(np.arange(64)), data(100)
+    assert launches(lambda: F.softmax(x, -1)) == 1
+    assert launches(lambda: F.log_softmax(x, -1)) == 1
+    assert launches(lambda: F.layer_norm(x, (100,), data(100), data(100))) == 1
+    assert launches(lambda: F.cross_entropy(x, target)) == 1
+    assert launches(lambda: F.cross_entropy(x, target, weight=weight)) == 1
+    assert launches(lambda: F.gelu(x)) == 1
+
+
+def test_one_kernel_for_an_adam_update_of_twenty() -> None:
+    parameters = [torsh.nn.Parameter(data(3 + i, 7)) for i in range(20)]
+    optimizer = torsh.optim.Adam(parameters, 1e-3)
+    for p in parameters:
+        p.grad = data(*p.shape)
+    optimizer.step()
+    stats.reset()
+    optimizer.step()
+    assert stats.launches == 1
+    stats.reset()
+    code.reset()
+    optimizer.param_groups[0]["lr"] = 0.5
+    optimizer.step()
+    assert (stats.plans, stats.launches, code.compiles) == (0, 1, 0)

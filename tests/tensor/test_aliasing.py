@@ -1,7 +1,8 @@
 """Who sees a write: the same program on PyTorch and ToRSh, for tensors, views and arrays that share memory."""
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -242,7 +243,8 @@ def test_aliasing(program: Callable[[Any], Any]) -> None:
 
 def test_a_view_has_the_address_of_its_elements() -> None:
     a = torsh.arange(6.0)
-    assert a[2:].data_ptr() == a.data_ptr() + 8 and a.t().data_ptr() == a.data_ptr()
+    assert a[2:].data_ptr() == a.data_ptr() + 8
+    assert a.t().data_ptr() == a.data_ptr()
 
 
 def test_a_write_counts_a_version_for_all_views() -> None:

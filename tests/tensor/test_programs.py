@@ -8,11 +8,13 @@ left out. TORSH_PROGRAMS is the number of programs.
 from __future__ import annotations
 
 import os
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
-from hypothesis import HealthCheck, event, given, settings, strategies as st
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
 
 import torsh
 import torsh.ops.indexing
@@ -100,9 +102,11 @@ class Machine:
         """`f(library, target, *tensors)` changes the target in place."""
         if overlaps_itself(target[0]):
             return
-        if any(shares(target[0], p[0]) for p in of):
-            text, of = text + " of clones", tuple([(p[0].clone(), p[1].clone()) for p in of])
+        if not target[0].is_floating_point() and any(p[0].requires_grad for p in of):
+            return  # PyTorch then has integers that require grad
         try:
+            if any(shares(target[0], p[0]) for p in of):
+                text, of = text + " of clones", tuple([(p[0].clone(), p[1].clone()) for p in of])
             trial = target[0].detach().clone()
             f(torch, trial, *[p[0].detach() for p in of])
             if not small(trial):
@@ -148,6 +152,9 @@ class Machine:
             event("no leaf")
             return
         live = [p for p in self.pairs if p[0].requires_grad]
+        if not live:
+            event("nothing requires grad")
+            return
         try:
             total = sum([(a.double() * (i + 1)).sum() for i, (a, _) in enumerate(live)])
             total.backward()

@@ -1,7 +1,8 @@
 """Writing in place under autograd: values and gradients as PyTorch's, and the same errors for misuse."""
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,9 +47,9 @@ def view_of_constant_written(T: Any) -> Any:
     base, w = T.zeros(4, dtype=T.float64), leaf(T, 3)
     left, right = base[:2], base[2:]
     left.add_(w)
-    assert base.requires_grad and right.requires_grad
-    right.mul_(2)
-    base.sum().backward()
+    assert base.requires_grad
+    assert right.requires_grad
+    (base.sum() + (right * 2).sum() + (left * 3).sum()).backward()
     return w.grad, base, right
 
 
@@ -155,6 +156,23 @@ def hooks_in_order(T: Any) -> Any:
     return (x.grad, *seen)
 
 
+def filled(T: Any) -> Any:
+    x, w = leaf(T, 1, 2), leaf(T, 3, 4)
+    y, z = x * 2, w * 2
+    y.fill_(5)
+    z.copy_(y * 3)
+    (y + z).sum().backward()
+    return x.grad, w.grad
+
+
+def product_into_constant(T: Any) -> Any:
+    a, w = T.tensor([2.0, 3.0], dtype=T.float64), leaf(T, 5, 7)
+    a.mul_(w)
+    a.div_(w[0])
+    a.sum().backward()
+    return w.grad, a
+
+
 def hook_on_copy(T: Any) -> Any:
     x = leaf(T, 1, 2)
     v = x * 2
@@ -219,7 +237,7 @@ def modes(T: Any) -> Any:
 
 PROGRAMS = [in_place_on_result, write_through_view, base_written_after_view, view_of_constant_written, stale_view_second_operand, transposed_write,
             chain_of_views, overwritten_has_no_gradient, leaf_written_without_grad, accumulates, grad_is_not_shared, second_order,
-            second_order_through_write, retained, hooks_in_order, hook_on_copy, chosen_inputs, unused_input, several_roots, mixed_types,
+            second_order_through_write, retained, hooks_in_order, filled, product_into_constant, hook_on_copy, chosen_inputs, unused_input, several_roots, mixed_types,
             retain_on_leaf_view, modes]
 
 
@@ -401,7 +419,8 @@ def test_misuse(misuse: Callable[[Any], None], message: str) -> None:
         with pytest.raises((RuntimeError, TypeError, ValueError)) as caught:
             misuse(T)
         errors.append(caught)
-    assert message in str(errors[0].value) and message in str(errors[1].value), str(errors[1].value)
+    assert message in str(errors[0].value)
+    assert message in str(errors[1].value)
     assert errors[1].type is errors[0].type
 
 

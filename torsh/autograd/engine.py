@@ -7,6 +7,7 @@ from typing import Any
 
 from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import AccumulateGrad, GradNode, accumulator, edge, requires_grad
+from torsh.compiler.realize import accompany
 from torsh.tensor.tensor import Tensor, wrap
 
 
@@ -212,6 +213,9 @@ def backward(tensors: Sequence[Tensor], grads: Sequence[Tensor | None] | None, r
             raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
     starts = _root_grads(tensors, grads, ones_like)
     roots = [edge(t) for t in tensors]
+    for t in tensors:
+        if t._storage.node.buffer is None:
+            accompany(t._storage)
     keep = create if retain is None else retain
     if inputs is None:
         run(roots, starts, keep, create)

@@ -82,7 +82,7 @@ class _Interpreter:
             elif isinstance(s, Declare):
                 shape = (self.lanes,) if self.lanes else ()
                 start = np.full(shape, identity(s.acc), dtype=s.acc.dtype)
-                self.accs[s.acc] = (start[()], np.asarray(np.full(shape, np.iinfo(np.int64).max))[()])
+                self.accs[s.acc] = (start[()], np.full(shape, np.iinfo(np.int64).max)[()])
             elif isinstance(s, Update):
                 self.update(s.acc, values[id(s.value)], None if s.index is None else values[id(s.index)])
             elif isinstance(s, Store):
@@ -124,12 +124,14 @@ class _Interpreter:
 
     def update(self, acc: Acc, value: Array, index: Array) -> None:
         old, old_index = self.accs[acc]
+        picked: Array
         if acc.op in ("argmax", "argmin"):
             nan, nan_old = value != value, old != old
             better = value > old if acc.op == "argmax" else value < old
             equal = (value == old) | (nan & nan_old)
             take = (~nan_old & (better | nan)) | (equal & (index < old_index))
-            self.accs[acc] = (np.where(take, value, old)[()], np.where(take, index, old_index)[()])
+            picked = np.where(take, value, old), np.where(take, index, old_index)
+            self.accs[acc] = (picked[0][()], picked[1][()])
         else:
             self.accs[acc] = (cast(COMBINE[acc.op](old, value), acc.dtype), old_index)
 

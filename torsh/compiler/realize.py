@@ -6,6 +6,7 @@ left open. What live tensors refer to inside the graph is computed along with wh
 from __future__ import annotations
 
 import sys
+import weakref
 from typing import Any
 
 from torsh.compiler.canonical import INPUT, SCALAR, Canonical
@@ -25,6 +26,15 @@ def _count(order: list[Node], i: int) -> int:
 
 
 _ALONE = _count([Node(CONST, (), 0, (), None)], 0)  # type: ignore[arg-type]
+
+
+_companions: list[Any] = []
+
+
+def accompany(storage: Any) -> None:
+    """Compute this storage's value along with whatever is realized next: a loss is wanted when its gradients are, though they do not
+    need it. Holds the storage weakly."""
+    _companions.append(weakref.ref(storage))
 
 
 class Graph:
@@ -134,6 +144,12 @@ def realize(nodes: list[Node]) -> None:
         todo = [n for n in todo if n.buffer is None]
         if not todo:
             return
+    if _companions:
+        for found in [c() for c in _companions]:
+            if found is not None and found.node.buffer is None and found.node.op is not CONST and all(found.node is not n for n in todo):
+                todo.append(found.node)
+        found = None
+        _companions.clear()
     graph = Graph(todo)
     plan = _plans.get(graph.signature)
     if plan is None:

@@ -17,6 +17,7 @@ from torsh.graph.node import Node
 from torsh.graph.primitives import CONST, EMPTY, GATHER, IOTA, VIEW
 
 Geometry = tuple[Shape, Shape, int]
+_OVER_ROWS = frozenset(("reduce_sum", "reduce_max", "reduce_min", "reduce_prod"))
 _MOST_NODES = 160  # a larger kernel costs LLVM more than a launch saves
 
 
@@ -225,9 +226,10 @@ class Schedule:
 
     def _unite(self, group: Group, other: Group, node: Node) -> None:
         """Bring `other`, another producer of `node`, into the group if it is a loop over the same domain."""
-        if other.folds or other.kind != "loops" or len(group.nodes) + len(other.nodes) > _MOST_NODES:
+        if other.kind != "loops" or len(group.nodes) + len(other.nodes) > _MOST_NODES:
             return
-        if sizes(other.domain, FULL) and numel(sizes(other.domain, FULL)) != numel(sizes(group.domain, FULL)):
+        lift = _lift(group, other)
+        if lift is None:
             return
         for x in self.groups:  # a path from one to the other through a third?
             if x is None or x is group or x is other:
@@ -236,12 +238,17 @@ class Schedule:
             if (other.before & bit and x.before >> group.number & 1) or (group.before & bit and x.before >> other.number & 1):
                 return
         domain = group.domain
+        levels = {key: level + lift for key, level in other.levels.items()}
         for member in other.nodes:
-            new = refine(domain, member.shape, FULL)
-            if new is None:
-                return
-            domain = new
-        trial = Group(group.number, "loops", group.nodes + other.nodes, {**group.levels, **other.levels}, domain, group.folds)
+            shapes = [(member.shape, levels[id(member)])]
+            if member.op.kind == "reduce":
+                shapes.append((member.srcs[0].shape, levels[id(member)] - 1))
+            for shape, level in shapes:
+                new = domain if level == POINT else refine(domain, shape, level)
+                if new is None:
+                    return
+                domain = new
+        trial = Group(group.number, "loops", group.nodes + other.nodes, {**group.levels, **levels}, domain, group.folds)
         moved = {id(m): self.where[id(m)] for m in other.nodes}
         for m in other.nodes:
             self.where[id(m)] = group.number
@@ -287,7 +294,7 @@ def _fit(schedule: Schedule, group: Group, node: Node) -> tuple[int, Domain, boo
             if group.folds:
                 return (ROW, domain, True) if folded == domain else None
             return ROW, folded, True
-        if level == ROW and node.op.name in ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod"):
+        if level == ROW and node.op.name in _OVER_ROWS:
             domain = refine(group.domain, shape, ROW)
             if domain is not None and numel(node.shape) == 1 and numel(sizes(domain, ROW)) > 1 and _read_fits(domain, ROW, ROW, shape, geometry):
                 return POINT, domain, True
@@ -302,6 +309,19 @@ def _fit(schedule: Schedule, group: Group, node: Node) -> tuple[int, Domain, boo
         if domain is not None and _reads_fit(schedule, group, node, level, domain):
             return level, domain, group.folds
     return None
+
+
+def _lift(group: Group, other: Group) -> int | None:
+    """By how many levels the members of `other` rise when they become members of `group`; None if they cannot.
+
+    0: the same domain, nothing folded. 1: what `other` folds completely are the rows of `group`.
+    """
+    whole = numel(sizes(other.domain, FULL))
+    if not other.folds:
+        return 0 if whole == numel(sizes(group.domain, FULL)) else None
+    rows = group.folds and 1 < numel(sizes(group.domain, ROW)) == whole and numel(sizes(other.domain, ROW)) == 1
+    simple = all(m.op.kind != "reduce" or m.op.name in _OVER_ROWS for m in other.nodes)
+    return 1 if rows and simple and POINT not in other.levels.values() else None
 
 
 def _folded(domain: Domain, shape: Shape, axes: Shape) -> Domain | None:

@@ -144,7 +144,7 @@ def _elu(x: Tensor, alpha: Tensor, scale: Tensor, inner: Tensor) -> Tensor:
 
 
 def _elu_slope(g: Tensor, x: Tensor, alpha: Tensor, scale: Tensor, inner: Tensor) -> Tensor:
-    return g * where(x > 0, scale, exp(minimum(x, 0) * inner) * (alpha * scale * inner))
+    return g * where(x > 0, scale, exp(where(x < 0, x, 0.0) * inner) * (alpha * scale * inner))
 
 
 _ELU = _declare("elu", _elu, _elu_slope)

@@ -89,9 +89,7 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
         src = tensor(src)
     if src._dtype.category > self._dtype.category:
         src = cast_tensor(src, self._dtype)
-    if src._requires_grad:
-        src = src.clone()  # type: ignore[attr-defined]  # a record of its own: hooks on the copy are not hooks on the source
-    return copy_into(self, src, "copy_")
+    return copy_into(self, src, "copy_", overwrite=True)
 
 
 @method()
@@ -107,7 +105,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
         value = bool(value)
     elif self._dtype.category == 2 and isinstance(value, complex):
         raise RuntimeError(f"value cannot be converted to type {self._dtype.name} without overflow")
-    return copy_into(self, wrap(const(value, self._dtype)), "fill_")
+    return copy_into(self, wrap(const(value, self._dtype)), "fill_", overwrite=True)
 
 
 @method()

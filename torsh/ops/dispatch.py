@@ -117,7 +117,7 @@ def pointwise(op: Op, args: tuple[Any, ...], compute: dtype, result: dtype, what
         if op.vjp is not None:
             for x in args:
                 if isinstance(x, Tensor) and (x._requires_grad or (x._base is not None and requires_grad(x))):
-                    record(op, arg, tensors_of(*args), (out,))
+                    record(op, arg, tuple([a if isinstance(a, Tensor) else scalar_tensor(a, compute) for a in args]), (out,))
                     break
     elif state.inference:
         out._inference = True
@@ -127,8 +127,11 @@ def pointwise(op: Op, args: tuple[Any, ...], compute: dtype, result: dtype, what
 # ---- in place and out=
 
 
-def copy_into(target: Tensor, value: Tensor, what: str) -> Tensor:
+def copy_into(target: Tensor, value: Tensor, what: str, overwrite: bool = False) -> Tensor:
     """`target` in place becomes `value` (broadcast and cast to it), with autograd's rules for in-place writes.
+
+    With `overwrite` the value is somebody's tensor, from which the target becomes a copy of its own; without, it is the result
+    of an operation made for this write, and its record becomes the target's.
 
     Raises RuntimeError for a leaf that requires grad, a shape that does not broadcast to the target's, a type that
     cannot be cast to the target's, and a target whose elements overlap.
@@ -139,7 +142,7 @@ def copy_into(target: Tensor, value: Tensor, what: str) -> Tensor:
                                f"{list(broadcast(value._shape, target._shape, what))}")
     if value._dtype.category > target._dtype.category:
         raise RuntimeError(f"{what}: result type {value._dtype.title} can't be cast to the desired output type {target._dtype.title}")
-    if target._strides is not None and any(s == 0 and n > 1 for s, n in zip(target._strides, target._shape, strict=True)):
+    if target._strides is not None and target.numel() and any(s == 0 and n > 1 for s, n in zip(target._strides, target._shape, strict=True)):
         raise RuntimeError(f"{what}: unsupported operation: more than one element of the written-to tensor refers to a single memory "
                            "location. Please clone() the tensor before performing the operation.")
     check_writable(target)
@@ -150,7 +153,7 @@ def copy_into(target: Tensor, value: Tensor, what: str) -> Tensor:
             value = value.expand(target._shape)  # type: ignore[attr-defined]
         if value._dtype is not target._dtype:
             value = value.to(target._dtype)  # type: ignore[attr-defined]
-        rebase(target, value, node)
+        rebase(target, value, node, overwrite)
     else:
         target._write(node)
     return target
@@ -171,7 +174,7 @@ def check_writable(target: Tensor) -> None:
 
 
 #: Set by `ops.views`: gives `target` (or its base) the history of having been overwritten by `value`.
-rebase: Callable[[Tensor, Tensor, Node], None] = None  # type: ignore[assignment]
+rebase: Callable[[Tensor, Tensor, Node, bool], None] = None  # type: ignore[assignment]
 
 
 def write_out(out: Tensor, value: Tensor, what: str) -> Tensor:
@@ -226,7 +229,8 @@ def _with_out(f: Callable[..., Any], name: str) -> Callable[..., Any]:
 def _in_place(f: Callable[..., Any], name: str) -> Callable[..., Any]:
     def call(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         check_writable(self)
-        source = snapshot(self) if needs_record((self,)) else self
+        recording = state.enabled and needs_record((self, *[a for a in args if isinstance(a, Tensor)]))
+        source = snapshot(self) if recording else self
         return copy_into(self, f(source, *args, **kwargs), name)
     call.__name__ = name
     call.__doc__ = f"In-place form of `{name[:-1]}`."

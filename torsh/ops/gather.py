@@ -14,6 +14,7 @@ from torsh.core.shapes import Shape, broadcast, contiguous_strides, numel, wrap_
 from torsh.graph.node import Node
 from torsh.graph.primitives import GATHER, IOTA, SCATTER
 from torsh.graph.primitives import expand as expand_node
+from torsh.graph.primitives import reshape as reshape_node
 from torsh.ops.dispatch import apply, cast_tensor, public, recorded
 from torsh.ops.pointwise import where
 from torsh.ops.views import zeros_like_shape
@@ -129,9 +130,14 @@ def integer_index(index: Any, what: str) -> Tensor:
     return index
 
 
+def with_trailing(index: Tensor, count: int) -> Tensor:
+    """An index with so many dimensions of size 1 after its own. Indices have no history, so this is a node and no view."""
+    return wrap(reshape_node(index._node(), index._shape + (1,) * count)) if count else index
+
+
 def along(shape: Shape, dim: int, index: Tensor) -> Tensor:
     """A vector of indices shaped so that it varies along `dim` of a result with this many dimensions."""
-    return index if len(shape) - dim == 1 else index.reshape((-1,) + (1,) * (len(shape) - dim - 1))  # type: ignore[attr-defined,no-any-return]
+    return with_trailing(index, len(shape) - dim - 1)
 
 
 def along_places(shape: Shape, dim: int, count: int) -> Places:
@@ -243,8 +249,8 @@ def embedding_rows(weight: Tensor, index: Tensor) -> Tensor:
     """Rows of a matrix at indices of any shape: [*index, columns]. Raises IndexError out of range, RuntimeError for other dtypes."""
     integer_index(index, "embedding")
     rows, columns = weight._shape
-    at = checked_index(index, rows, "index out of range in self").unsqueeze(-1)  # type: ignore[attr-defined]
-    return gather_at(weight, (at,), ((*index._shape, columns), (0,) * len(index._shape) + (1,), 0, (columns,), (rows,)))
+    at = checked_index(index, rows, "index out of range in self")
+    return gather_at(weight, (with_trailing(at, 1),), ((*index._shape, columns), (0,) * len(index._shape) + (1,), 0, (columns,), (rows,)))
 
 
 # ---- places decided by values

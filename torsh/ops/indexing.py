@@ -17,7 +17,7 @@ from torsh.core.dtypes import bool_, int32, int64, uint8
 from torsh.core.shapes import Shape, broadcast, contiguous_strides
 from torsh.graph.node import Op
 from torsh.ops.dispatch import cast_tensor, check_writable, copy_into, public
-from torsh.ops.gather import MOST_INDICES, Places, checked_index, gather_at, nonzero_array, scatter_at
+from torsh.ops.gather import MOST_INDICES, Places, checked_index, gather_at, nonzero_array, scatter_at, with_trailing
 from torsh.ops.pointwise import where
 from torsh.ops.views import Geometry, _region_of, _view, select, slice_dim, unbind
 from torsh.tensor.storage import leaf
@@ -62,6 +62,9 @@ def _integer(value: Any) -> int:
 
 
 def _slice_part(s: slice, n: int) -> tuple[int, int, int]:
+    if s.step is None and (s.start is None or type(s.start) is int) and (s.stop is None or type(s.stop) is int):
+        start, stop, _ = s.indices(n)
+        return start, stop - start if stop > start else 0, 1
     try:
         step = 1 if s.step is None else _integer(s.step)
         if step <= 0:
@@ -222,8 +225,7 @@ def _places(shape: Shape, dims: list[int], indices: list[Tensor]) -> tuple[tuple
     before, after = rest[:front], rest[front:]
     result = (*[shape[i] for i in before], *common, *[shape[i] for i in after])
     steps = (*[strides[i] for i in before], *[0] * len(common), *[strides[i] for i in after])
-    trailing = (1,) * len(after)
-    shaped = tuple([t.reshape(t._shape + trailing) if trailing else t for t in indices])  # type: ignore[attr-defined]
+    shaped = tuple([with_trailing(t, len(after)) for t in indices])
     return shaped, (result, steps, 0, tuple([strides[i] for i in dims]), tuple([shape[i] for i in dims]))
 
 
@@ -295,6 +297,8 @@ def __setitem__(self: Tensor, key: Any, value: Any) -> None:
             value = _fitted(value, view._shape).expand(view._shape)  # type: ignore[attr-defined]
         view.copy_(value)  # type: ignore[attr-defined]
         return
+    if value._dtype is not self._dtype and value.numel() == 1 and len(tensors) == 1 and tensors[0][1]._dtype is bool_:
+        value = cast_tensor(value, self._dtype)  # one mask and one value: a fill, which casts
     if value._dtype is not self._dtype:
         raise IndexError(f"Index put requires the source and destination dtypes match, got {self._dtype.title} for the destination and "
                          f"{value._dtype.title} for the source.")

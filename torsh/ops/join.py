@@ -216,7 +216,11 @@ def _flipped(x: Tensor, *dims: int) -> Tensor:
                                   tuple([strides[d] for d in dims]), tuple([x._shape[d] for d in dims])))
 
 
-_FLIP = coarse("flip", _flipped, lambda ctx, g: flip(g, ctx.arg))
+def _flip_vjp(ctx: GradNode, g: Tensor) -> Tensor:
+    return flip(g, ctx.arg)
+
+
+_FLIP = coarse("flip", _flipped, _flip_vjp)
 
 
 @public()
@@ -268,7 +272,11 @@ def _rolled(x: Tensor, shifts: Shape, dims: Shape) -> Tensor:
     return x
 
 
-_ROLL = coarse("roll", _rolled, lambda ctx, g: roll(g, tuple([-s for s in ctx.arg[0]]), ctx.arg[1]))
+def _roll_vjp(ctx: GradNode, g: Tensor) -> Tensor:
+    return roll(g, tuple([-s for s in ctx.arg[0]]), ctx.arg[1])
+
+
+_ROLL = coarse("roll", _rolled, _roll_vjp)
 
 
 @public()

@@ -6,9 +6,8 @@ from typing import Any
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import dtype
 from torsh.core.shapes import broadcast, numel
-from torsh.graph.node import Node
 from torsh.graph.primitives import CONTRACT
-from torsh.ops.dispatch import apply, public, wrap
+from torsh.ops.dispatch import apply, coarse, public, wrap
 from torsh.ops.pointwise import conj_if
 from torsh.ops.reduce import sum_to
 from torsh.tensor.tensor import Tensor
@@ -165,20 +164,45 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alph
     return product if beta == 0 else _scaled(input, beta) + product
 
 
+def _linear(x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
+    out = matmul(x, weight.t())
+    return out + bias[0] if bias else out
+
+
+def _linear_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, ...]:
+    """The weight's gradient is made in the weight's own layout, [out, in], so that nothing is transposed."""
+    weight = ctx[1]
+    gx = matmul(g, conj_if(weight)) if ctx.needs[0] else None
+    rows = g.reshape(-1, g._shape[-1]) if len(g._shape) != 2 else g
+    gw = None
+    if ctx.needs[1]:
+        x = conj_if(ctx[0])
+        gw = mm(rows.t(), x if len(x._shape) == 2 else x.reshape(-1, x._shape[-1]))
+    return gx, gw, rows.sum(0) if len(ctx.needs) > 2 and ctx.needs[2] else None
+
+
+_LINEAR = coarse("linear", _linear, _linear_vjp, (0, 1), grad_name="AddmmBackward0")
+
+
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`input @ weight.T + bias`: [..., in] times [out, in] gives [..., out].
 
-    Raises RuntimeError when the last dimension of the input is not the weight's.
+    Raises RuntimeError when the last dimension of the input is not the weight's, and for different dtypes.
     """
     x, w = input._shape, weight._shape
     if not x or x[-1] != w[-1]:
         raise RuntimeError(f"linear: expected last dimension {w[-1]}, got {x[-1] if x else 'a 0-dimensional tensor'} (input {list(x)}, weight {list(w)}): "
-                           f"mat1 and mat2 shapes cannot be multiplied ({numel(x[:-1])}x{x[-1] if x else 1} and {w[-1]}x{w[0]})")
-    out = matmul(input, weight.t())  # type: ignore[attr-defined]
-    return out if bias is None else out + bias
+                           f"mat1 and mat2 shapes cannot be multiplied ({numel(x[:-1])}x{x[-1] if x else 1} and {w[-1]}x{w[0] if len(w) > 1 else 1})")
+    if len(w) != 2:  # a vector of weights: one output, without a dimension
+        out = matmul(input, weight)
+        return out if bias is None else out + bias
+    dt = _same_type("linear", input, weight)
+    tensors = (input, weight) if bias is None else (input, weight, bias)
+    if bias is not None and (bias._dtype is not dt or len(bias._shape) > 1 or len(x) == 1):
+        return _linear(*tensors)  # a bias that broadcasts or promotes: by the general rules
+    return apply(_LINEAR, tensors, (), (*x[:-1], w[0]), dt)
 
 
 Tensor.__matmul__ = matmul  # type: ignore[attr-defined]
 Tensor.__rmatmul__ = lambda self, other: matmul(other, self)  # type: ignore[attr-defined]
 Tensor.__imatmul__ = lambda self, other: self.copy_(matmul(self, other))  # type: ignore[attr-defined]
-__all__ = ["Node", "wrap"]

@@ -31,8 +31,16 @@ def _triangle(x: Tensor, k: int, lower: bool) -> Tensor:
     return where(distance <= k if lower else distance >= k, x, zeros_like_shape((), x))  # type: ignore[no-any-return]
 
 
-_TRIL = coarse("tril", lambda x, k: _triangle(x, k, True), lambda ctx, g: tril(g, *ctx.arg))
-_TRIU = coarse("triu", lambda x, k: _triangle(x, k, False), lambda ctx, g: triu(g, *ctx.arg))
+def _tril_vjp(ctx: GradNode, g: Tensor) -> Tensor:
+    return tril(g, *ctx.arg)
+
+
+def _triu_vjp(ctx: GradNode, g: Tensor) -> Tensor:
+    return triu(g, *ctx.arg)
+
+
+_TRIL = coarse("tril", lambda x, k: _triangle(x, k, True), _tril_vjp)
+_TRIU = coarse("triu", lambda x, k: _triangle(x, k, False), _triu_vjp)
 
 
 def _matrices(what: str, t: Tensor) -> None:

@@ -117,9 +117,14 @@ def _extreme_places(x: Tensor, d: int, largest: bool) -> Tensor:
 _EXTREME = coarse("cumulative_extreme", _extreme_places, None)
 
 
-def _running(name: str, largest: bool) -> Any:
+def _pair(name: str) -> Any:
     result = namedtuple(name, ("values", "indices"))  # type: ignore[misc]
     result.__module__ = "torsh.return_types"
+    return result
+
+
+def _running(name: str, largest: bool) -> Any:
+    result = _pair(name)
 
     def function(input: Tensor, dim: int) -> Any:
         d = wrap_dim(dim, len(input._shape), name)

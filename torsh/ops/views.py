@@ -122,18 +122,18 @@ def _write_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
 
 
 _WRITE = Op("copy_slices", "history", None, None, _write_vjp, grad_name="CopySlices")
-_COPY = Op("copy", "history", None, None, lambda ctx, g: g, grad_name="CopyBackwards")
+_COPY = Op("copy", "history", None, None, lambda ctx, g: (g, zeros_like_shape(ctx.shapes[1], g)), grad_name="CopyBackwards")
 
 
 def _geometry(t: Tensor) -> Geometry:
     return t._shape, t.stride(), t._offset
 
 
-def _rebase(target: Tensor, value: Tensor, node: Node) -> None:
+def _rebase(target: Tensor, value: Tensor, node: Node, overwrite: bool) -> None:
     base = target._base
     if base is None:
-        fresh = value._grad_fn is not None and value._base is None
-        fn = value._grad_fn if fresh else GradNode(_COPY, None, (value,))
+        fresh = not overwrite and value._grad_fn is not None and value._base is None
+        fn = value._grad_fn if fresh else GradNode(_COPY, None, (value, snapshot(target)))
         if not fresh:
             fn.out_meta = ((target._shape, target._dtype),)
         nr = value._output_nr if fresh else 0
@@ -172,7 +172,7 @@ def _overwritten(target: Tensor, fn: GradNode, nr: int) -> None:
     dispatch.check_writable(target)
     value = wrap(target._node())
     value._requires_grad, value._grad_fn, value._output_nr = True, fn, nr
-    _rebase(target, value, value._storage.node)
+    _rebase(target, value, value._storage.node, False)
 
 
 dispatch.rebase = _rebase
@@ -322,6 +322,8 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
         raise RuntimeError(f"movedim: Invalid source or destination dims: source ({src} dims) should contain the same number of unique dims "
                            f"as destination ({dst} dims)")
     order: list[int] = [-1] * n
+    if n == 0:
+        return permute(input, order)
     for s, d in zip(src, dst, strict=True):
         order[d] = s
     rest = iter(d for d in range(n) if d not in src)

@@ -1,1 +1,2 @@
 """`torsh.utils`: tools around training."""
+from torsh.utils import data as data

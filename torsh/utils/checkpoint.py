@@ -1,7 +1,8 @@
 """`torsh.utils.checkpoint`: backward computes a part's intermediate values again instead of keeping them."""
 from __future__ import annotations
 
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from torsh.autograd.grad_mode import enable_grad, state
 from torsh.autograd.graph import saved_tensors_hooks

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from torsh.nn.module import Module, indented, typename
+from torsh.nn.module import Module, indented
 from torsh.nn.parameter import Parameter
 from torsh.tensor.tensor import Tensor
 
@@ -210,11 +210,11 @@ def _as_parameter(value: Any) -> Any:
     return Parameter(value) if isinstance(value, Tensor) and not isinstance(value, Parameter) else value
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, title: bool = False) -> str:
     if not isinstance(value, Tensor):
         return f"Object of type: {type(value).__name__}"
-    kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
-    return f"{kind} containing: [{typename(value) if kind == 'Tensor' else 'torch.' + value._dtype.name} of size {'x'.join(map(str, value._shape))}]"
+    kind = f"torsh.{value._dtype.title}Tensor" if title else f"torsh.{value._dtype.name}"
+    return f"{'Parameter' if isinstance(value, Parameter) else 'Tensor'} containing: [{kind} of size {'x'.join(map(str, value._shape))}]"
 
 
 class ParameterList(Module):
@@ -315,7 +315,7 @@ class ParameterDict(Module):
             self[key] = value
 
     def extra_repr(self) -> str:
-        return "\n".join(f"  ({k}): {_shown(v)}" for k, v in self.items())
+        return "\n".join(f"  ({k}): {_shown(v, title=True)}" for k, v in self.items())
 
 
 __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]

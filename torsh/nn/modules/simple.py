@@ -28,6 +28,9 @@ def _make(name: str, function: str, options: dict[str, Any], shown: Callable[[An
             setattr(self, option, given.arguments[option])
         if name.startswith(("MaxPool", "AvgPool")) and self.stride is None:
             self.stride = self.kernel_size
+        if name == "AvgPool1d":  # the one that shows and keeps its numbers as tuples
+            self.kernel_size, self.stride, self.padding = (
+                tuple(v) if isinstance(v, (tuple, list)) else (v,) for v in (self.kernel_size, self.stride, self.padding))
 
     def forward(self: Any, input: Any) -> Any:
         own = self.__dict__
