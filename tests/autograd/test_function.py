@@ -30,6 +30,9 @@ def product(T: Any) -> Any:
             return g * y * ctx.k, None, g * x * ctx.k
     x, y = leaf(T, 1, 2), leaf(T, 3, 4)
     z = Product.apply(x, 5.0, y)
+    assert z.grad_fn.name() == "ProductBackward"
+    assert (z * 2).grad_fn.name() == "MulBackward0"
+    assert x.view(2).grad_fn.next_functions[0][0].name() == "torch::autograd::AccumulateGrad"
     assert type(z.grad_fn).__name__ == "ProductBackward"
     gx, gy = T.autograd.grad(z.sum(), (x, y), create_graph=True)
     (gx * gy).sum().backward()

@@ -1,7 +1,6 @@
 """Kernels written by hand, each with data to run on, for the tests of everything that executes or translates kernels."""
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -188,13 +187,10 @@ def masked(n: int, rng: np.random.Generator) -> Case:
     at = op("sub", i, number(3, "int64"))
     ok = op("and", compare("ge", at, number(0, "int64")), load(1, "bool", (0, 1)))
     value = load(0, "float32", (0, 1), offset=-3, mask=ok, other=number(5.0))
-    strided_value = load(0, "float32", (0, 2), offset=-6, mask=compare("lt", op("mul", at, number(2, "int64")), Arg(4, "int64")),
-                         other=number(1.0))
     guarded = load(0, "float32", (0, 2), offset=-6,
                    mask=op("and", ok, compare("lt", op("mul", at, number(2, "int64")), Arg(4, "int64"))))
     body = (Loop(0, Slot(3), "vector", (store(2, op("add", value, guarded), (0, 1), mask=compare("ne", op(
         "and", i, number(3, "int64")), number(2, "int64"))),)),)
-    del strided_value
     k = Kernel(((0, "float32", False), (1, "bool", False), (2, "float32", True)), 5, (Phase((), body),))
     return Case(k, {0: random(rng, "float32", n), 1: random(rng, "bool", n), 2: np.full(n, 9, "float32")}, {3: n, 4: n})
 
@@ -433,7 +429,3 @@ def assert_same(case: Case, got: dict[int, np.ndarray], wanted: dict[int, np.nda
             np.testing.assert_allclose(a, b, rtol=case.tolerance, atol=case.tolerance, err_msg=f"slot {slot}")
         else:
             np.testing.assert_array_equal(a, b, err_msg=f"slot {slot}")
-
-
-def all_items(case: Case) -> list[tuple[int, ...]]:
-    return [tuple(p) for phase in case.kernel.phases for p in itertools.product(range(case.items(phase)))]

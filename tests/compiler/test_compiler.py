@@ -155,3 +155,13 @@ def test_columns_in_blocks(shape: tuple[int, ...], dtype: str) -> None:
     np.testing.assert_array_equal(a.amax(0).numpy(), data.max(0))
     np.testing.assert_array_equal((a.amin(0) + 1).numpy(), data.min(0) + 1)
     np.testing.assert_array_equal((a * 2).sum(0, dtype=torsh.int64).numpy(), 2 * data.sum(0))
+
+
+def test_counted_values_that_are_wanted_and_read() -> None:
+    """An arange that is a root and also an index: it is made where it is read, not read before it is written."""
+    for _ in range(20):
+        index = torsh.arange(5)
+        picked = torsh.arange(5.0)[index]
+        realize([picked._storage.node, index._storage.node])
+        assert picked.tolist() == [0, 1, 2, 3, 4]
+        assert index.tolist() == [0, 1, 2, 3, 4]

@@ -55,7 +55,8 @@ def test_options_by_dimension() -> None:
 @pytest.mark.parametrize("call", [
     lambda m, k: k.conv2d(m.zeros(1, 3, 5, 5), m.zeros(4, 2, 3, 3)), lambda m, k: k.conv2d(m.zeros(5, 5), m.zeros(4, 2, 3, 3)),
     lambda m, k: k.conv2d(m.zeros(1, 2, 2, 2), m.zeros(4, 2, 3, 3)), lambda m, k: k.conv2d(m.zeros(1, 2, 5, 5), m.zeros(4, 2, 3, 3), m.zeros(3)),
-    lambda m, k: k.conv2d(m.zeros(1, 2, 5, 5), m.zeros(4, 2, 3, 3), stride=0), lambda m, k: k.conv2d(m.zeros(1, 2, 5, 5), m.zeros(4, 2, 3, 3), stride=2, padding="same"),
+    lambda m, k: k.conv2d(m.zeros(1, 2, 5, 5), m.zeros(4, 2, 3, 3), stride=0),
+    lambda m, k: k.conv2d(m.zeros(1, 2, 5, 5), m.zeros(4, 2, 3, 3), stride=2, padding="same"),
     lambda m, k: k.conv2d(m.zeros(1, 2, 5, 5), m.zeros(4, 2, 3, 3, dtype=m.float64)),
     lambda m, k: k.conv_transpose2d(m.zeros(1, 2, 5, 5), m.zeros(2, 2, 3, 3), output_padding=1),
 ])

@@ -53,7 +53,8 @@ def test_every_call_draws_anew() -> None:
 
 
 @pytest.mark.parametrize("call", [lambda m, k: k.dropout(m.ones(2), 1.5), lambda m, k: k.dropout(m.ones(2), -0.1),
-                                  lambda m, k: k.dropout(m.ones(2, dtype=m.int64)), lambda m, k: k.dropout2d(m.ones(2)) if m is torsh else k.dropout1d(m.ones(2))])
+                                  lambda m, k: k.dropout(m.ones(2, dtype=m.int64)),
+                                  lambda m, k: k.dropout2d(m.ones(2)) if m is torsh else k.dropout1d(m.ones(2))])
 def test_errors(call: Any) -> None:
     ours = outcome(lambda: call(torsh, f))
     assert isinstance(ours, type)

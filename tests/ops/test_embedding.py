@@ -27,7 +27,7 @@ def _in(m: Any, t: Any) -> Any:
 @pytest.mark.parametrize("how", [{}, {"padding_idx": 1}, {"padding_idx": -1}], ids=str)
 @pytest.mark.parametrize("index", [AT, AT.int(), AT[0], torch.tensor(3), torch.zeros(0, 2, dtype=torch.int64)], ids=lambda t: str(list(t.shape)) + str(t.dtype))
 def test_embedding(how: dict[str, Any], index: torch.Tensor) -> None:
-    agree(lambda m, w: _of(m, "embedding")(_in(m, index), w, **how) ** 2, W, rtol=1e-12)
+    agree(lambda m, w: _of(m, "embedding")(_in(m, index), w, **how) ** 2, W, rtol=1e-12, twice=index.numel() > 0)
 
 
 def test_gradient_by_frequency() -> None:

@@ -33,6 +33,7 @@ CASES: list[tuple[str, tuple[torch.Tensor, ...], dict[str, Any]]] = [
     ("multilabel_margin_loss", (X,), {"target": MANY}), ("multilabel_margin_loss", (X[0],), {"target": MANY[0]}),
 ]
 ONCE = {"multi_margin_loss", "multilabel_margin_loss"}  # PyTorch has no second derivatives of them
+FLAT = ({"beta": 0.0}, {"swap": True, "p": 1.0})  # and marks the second derivatives of |x| as zeros that are no arrays
 
 
 @pytest.mark.filterwarnings("ignore:reduction. 'mean'")
@@ -44,7 +45,7 @@ def test_values_and_derivatives(case: int, reduction: str) -> None:
     def loss(m: Any, *ts: Any) -> Any:
         given = {k: to_torsh(v) if m is torsh and isinstance(v, torch.Tensor) else v for k, v in options.items()}
         return getattr(f if m is torsh else tf, name)(*ts, reduction=reduction, **given)
-    agree(loss, *[t.clone() for t in inputs], rtol=1e-8, atol=1e-11, twice=name not in ONCE)
+    agree(loss, *[t.clone() for t in inputs], rtol=1e-8, atol=1e-11, twice=name not in ONCE and name != "l1_loss" and options not in FLAT)
 
 
 def test_batch_mean_of_kl() -> None:
@@ -71,7 +72,8 @@ def test_broadcast_targets_warn() -> None:
     lambda m, k: k.huber_loss(m.ones(2), m.ones(2), delta=0.0), lambda m, k: k.smooth_l1_loss(m.ones(2), m.ones(2), beta=-1.0),
     lambda m, k: k.binary_cross_entropy(m.ones(2), m.ones(3)), lambda m, k: k.binary_cross_entropy(m.ones(2) * 2, m.ones(2)) if m is torch else
     k.binary_cross_entropy(m.tensor([2.0, 2.0]), m.ones(2)), lambda m, k: k.binary_cross_entropy_with_logits(m.ones(2), m.ones(3)),
-    lambda m, k: k.triplet_margin_loss(m.ones(2, 2), m.ones(2, 2), m.ones(2, 2), margin=-1.0), lambda m, k: k.multi_margin_loss(m.ones(2, 3), m.tensor([0, 1]), p=3),
+    lambda m, k: k.triplet_margin_loss(m.ones(2, 2), m.ones(2, 2), m.ones(2, 2), margin=-1.0),
+    lambda m, k: k.multi_margin_loss(m.ones(2, 3), m.tensor([0, 1]), p=3),
     lambda m, k: k.multi_margin_loss(m.ones(2, 3), m.tensor([0])), lambda m, k: k.cosine_embedding_loss(m.ones(2, 3), m.ones(2, 3), m.ones(2, 3)),
     lambda m, k: k.gaussian_nll_loss(m.ones(2), m.ones(2), m.tensor([-1.0, 1.0])),
 ])

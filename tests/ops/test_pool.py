@@ -76,7 +76,8 @@ def test_max_unpool(n: int) -> None:
     agree(lambda m, v: _of(m, f"max_unpool{n}d")(v, to_torsh(at) if m is torsh else at, 2), values, rtol=1e-12, twice=False)
 
 
-@pytest.mark.parametrize("how", [{"kernel_size": 2}, {"kernel_size": (3, 2), "stride": 2, "padding": 1}, {"kernel_size": 2, "dilation": 2, "padding": 1}], ids=str)
+@pytest.mark.parametrize("how", [{"kernel_size": 2}, {"kernel_size": (3, 2), "stride": 2, "padding": 1},
+                                 {"kernel_size": 2, "dilation": 2, "padding": 1}], ids=str)
 def test_unfold_and_fold(how: dict[str, Any]) -> None:
     x = _data(2, 3, 7, 6)
     agree(lambda m, x: _of(m, "unfold")(x, **how) ** 2, x, rtol=1e-9, atol=1e-12)

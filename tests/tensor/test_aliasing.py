@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import torsh
-import torsh.ops.indexing
 
 
 def array(x: Any) -> Any:

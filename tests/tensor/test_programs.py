@@ -17,7 +17,6 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 import torsh
-import torsh.ops.indexing
 
 DTYPES = ["float32", "float64", "int64", "float32", "int32", "float16", "float64", "bfloat16"]
 SHAPES = [(2, 3), (3,), (4,), (), (2, 2), (1, 3), (2, 1, 2), (3, 2), (0,), (2, 0)]
@@ -266,6 +265,12 @@ UNARY: list[tuple[str, Callable[[Any, Any, int], Any]]] = [
     ("t[[..]]", lambda lib, t, k: t[[k % t.shape[0], 0, -1]]),
     ("t[t > 0]", lambda lib, t, k: t[t > 0]),
     ("t[tensor]", lambda lib, t, k: t[..., lib.tensor([[0, k % t.shape[-1]], [-1, 0]])]),
+    ("cumsum", lambda lib, t, k: t.cumsum(k % t.dim())),
+    ("flip", lambda lib, t, k: lib.flip(t, (k % t.dim(),))),
+    ("roll", lambda lib, t, k: lib.roll(t, k % 4, k % t.dim())),
+    ("index_select", lambda lib, t, k: t.index_select(-1, lib.tensor([k % t.shape[-1], 0]))),
+    ("masked_fill", lambda lib, t, k: t.masked_fill(t < 0, k % 5)),
+    ("tril", lambda lib, t, k: t.tril(k % 3 - 1)),
     ("where(t > 1, t, k)", lambda lib, t, k: lib.where(t > 1, t, k % 3)),
 ]
 BINARY: list[tuple[str, Callable[[Any, Any, Any], Any]]] = [
@@ -277,6 +282,9 @@ BINARY: list[tuple[str, Callable[[Any, Any, Any], Any]]] = [
     ("where(a > b, a, b)", lambda lib, a, b: lib.where(a > b, a, b)),
     ("a <= b", lambda lib, a, b: a <= b),
     ("a @ b", lambda lib, a, b: a @ b),
+    ("cat", lambda lib, a, b: lib.cat([a, b])),
+    ("cat(-1)", lambda lib, a, b: lib.cat([a, b, a], -1)),
+    ("stack(1)", lambda lib, a, b: lib.stack([a, b], 1)),
 ]
 WRITES: list[tuple[str, Callable[[Any, Any, int], Any]]] = [
     ("add_(k)", lambda lib, t, k: t.add_(k % 4)),
@@ -289,6 +297,8 @@ WRITES: list[tuple[str, Callable[[Any, Any, int], Any]]] = [
     ("t[..., ::2] = 2", lambda lib, t, k: t.__setitem__((..., slice(k % 2, None, 2)), 2)),
     ("t[t > 0] = -1", lambda lib, t, k: t.__setitem__(t.detach() > 0, -1)),
     ("t[[..]] = 4", lambda lib, t, k: t.__setitem__([k % t.shape[0], 0], 4)),
+    ("masked_fill_", lambda lib, t, k: t.masked_fill_(t.detach() < 1, k % 5)),
+    ("index_fill_", lambda lib, t, k: t.index_fill_(0, lib.tensor([k % t.shape[0]]), k % 3)),
     ("t[:] += 1", lambda lib, t, k: t.__setitem__(slice(None), t[:] + 1)),
 ]
 WRITES_OF: list[tuple[str, Callable[[Any, Any, Any, int], Any]]] = [
@@ -300,6 +310,8 @@ WRITES_OF: list[tuple[str, Callable[[Any, Any, Any, int], Any]]] = [
     ("a[k:] = b", lambda lib, a, b, k: a.__setitem__(slice(k % 2, None), b)),
     ("a[..., 0] = b", lambda lib, a, b, k: a.__setitem__((..., 0), b)),
     ("a[[0, -1]] = b", lambda lib, a, b, k: a.__setitem__([0, -1], b)),
+    ("index_add_", lambda lib, a, b, k: a.index_add_(0, lib.tensor([k % a.shape[0]] * b.shape[0]), b)),
+    ("index_put_", lambda lib, a, b, k: a.index_put_((lib.tensor([0, 0]),), b, accumulate=True)),
     ("a[a > 0] = b", lambda lib, a, b, k: a.__setitem__(a.detach() > 0, b)),
 ]
 

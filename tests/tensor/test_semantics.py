@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import torsh
-import torsh.ops.indexing
 
 # ---- programs that end in gradients: each returns tensors to compare
 
@@ -235,10 +234,10 @@ def modes(T: Any) -> Any:
     return a, b, c
 
 
-PROGRAMS = [in_place_on_result, write_through_view, base_written_after_view, view_of_constant_written, stale_view_second_operand, transposed_write,
-            chain_of_views, overwritten_has_no_gradient, leaf_written_without_grad, accumulates, grad_is_not_shared, second_order,
-            second_order_through_write, retained, hooks_in_order, filled, product_into_constant, hook_on_copy, chosen_inputs, unused_input, several_roots, mixed_types,
-            retain_on_leaf_view, modes]
+PROGRAMS = [in_place_on_result, write_through_view, base_written_after_view, view_of_constant_written, stale_view_second_operand,
+            transposed_write, chain_of_views, overwritten_has_no_gradient, leaf_written_without_grad, accumulates, grad_is_not_shared,
+            second_order, second_order_through_write, retained, hooks_in_order, filled, product_into_constant, hook_on_copy, chosen_inputs,
+            unused_input, several_roots, mixed_types, retain_on_leaf_view, modes]
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.__name__)

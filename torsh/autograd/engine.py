@@ -95,9 +95,9 @@ def run(roots: Sequence[tuple[Any, int]], grads: Sequence[Tensor], retain: bool,
             if arrived is not None:
                 arrived = _before(node, arrived)
                 if wanted is not None:
-                    for nr, g in enumerate(arrived):
-                        if g is not None and (key, nr) in wanted:
-                            captured[key, nr] = g
+                    for nr, came in enumerate(arrived):
+                        if came is not None and (key, nr) in wanted:
+                            captured[key, nr] = came
                 if isinstance(node, AccumulateGrad):
                     if inputs is None or (accumulate and (key, 0) in wanted):  # type: ignore[operator]
                         _accumulate(node, arrived[0], create)

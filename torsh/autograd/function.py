@@ -7,7 +7,7 @@ from typing import Any
 
 from torsh.autograd import graph
 from torsh.autograd.grad_mode import no_grad
-from torsh.autograd.graph import GradNode, Saved, needs_record, requires_grad
+from torsh.autograd.graph import GradNode, Name, Saved, needs_record, requires_grad
 from torsh.core.shapes import broadcast
 from torsh.graph.node import Op
 from torsh.tensor.creation import zeros
@@ -39,8 +39,8 @@ class FunctionCtx(GradNode):
         self._materialize = True
 
     @property
-    def name(self) -> str:
-        return type(self).__name__
+    def name(self) -> Name:
+        return Name(type(self).__name__)
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keep tensors (or None) for `backward`, which finds them in `saved_tensors`. Raises TypeError for anything else."""

@@ -99,6 +99,14 @@ def _without_hooks(call: Callable[[Any], Any], x: Any) -> Any:
         settings.saved_hooks, state.enabled = hooks, enabled
 
 
+class Name(str):
+    """A name that may also be called, as PyTorch's `grad_fn.name()` is."""
+    __slots__ = ()
+
+    def __call__(self) -> str:
+        return str(self)
+
+
 class GradNode:
     """One recorded call: `op.vjp(self, *grads)` gives the gradients of its inputs.
 
@@ -129,8 +137,8 @@ class GradNode:
             settings.on_record(self)
 
     @property
-    def name(self) -> str:
-        return self.op.grad_name
+    def name(self) -> Name:
+        return Name(self.op.grad_name)
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
@@ -178,7 +186,7 @@ class GradNode:
 class AccumulateGrad:
     """The end of a path: adds what arrives to `variable.grad`."""
     __slots__ = ("variable", "order", "hooks", "pre_hooks", "post_hooks", "__weakref__")
-    name = "AccumulateGrad"
+    name = Name("torch::autograd::AccumulateGrad")
     next_functions = ()
     edges = ()
     metadata: Any = None

@@ -16,23 +16,25 @@ from torsh.optim import Adam
 from torsh.serialize import save_file
 
 
-def network() -> nn.Sequential:
+def network() -> nn.Module:
     """[n, 1, 8, 8] images to [n, 10] logits."""
-    return nn.Sequential(  # type: ignore[attr-defined,no-any-return]
-        nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),  # type: ignore[attr-defined]
-        nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2),  # type: ignore[attr-defined]
-        nn.Flatten(), nn.Linear(256, 10))  # type: ignore[attr-defined]
+    made: nn.Module = nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(256, 10))
+    return made
 
 
 def load() -> TensorDataset:
     """1,797 images [1, 8, 8] in [0, 1] with their digits. Raises ImportError without scikit-learn."""
     from sklearn.datasets import load_digits
     images, labels = load_digits(return_X_y=True)
-    return TensorDataset(torsh.tensor((images / 16).astype(np.float32).reshape(-1, 1, 8, 8)), torsh.tensor(labels.astype(np.int64)))
+    return TensorDataset(torsh.tensor((images / 16).astype(np.float32).reshape(-1, 1, 8, 8)),  # type: ignore[operator]
+                         torsh.tensor(labels.astype(np.int64)))  # type: ignore[operator]
 
 
 def _rows(part: Subset[Any]) -> TensorDataset:
-    return TensorDataset(*[torsh.tensor(t.numpy()[part.indices]) for t in part.dataset.tensors])  # type: ignore[attr-defined]
+    return TensorDataset(*[torsh.tensor(t.numpy()[part.indices]) for t in part.dataset.tensors])  # type: ignore[attr-defined,operator]
 
 
 def accuracy(model: nn.Module, data: TensorDataset) -> float:

@@ -227,7 +227,7 @@ class _Nest:
         if id(base) in self.inside:
             return self.value(base, stage, emit)
         strides = self.walk(shape, broadcast_strides(geometry[0], geometry[1], shape), level)
-        if base.op is IOTA and id(base) not in self.schedule.where:
+        if base.op is IOTA:
             return self.flat_index(strides, geometry[2])
         return Load(self.args.buffer(base, geometry[2], False), self.address(strides), compute_type(base.dtype.name))
 
@@ -252,7 +252,7 @@ class _Nest:
             if base.op.kind == "const":
                 return self.scalar(base)
             strides = self.walk(node.shape, geometry[1], level)
-            if base.op is IOTA and id(base) not in self.schedule.where:
+            if base.op is IOTA:
                 return self.flat_index(strides, geometry[2])
             return Load(self.args.buffer(base, geometry[2], False), self.address(strides), compute_type(base.dtype.name))
         if node.op is GATHER:

@@ -78,7 +78,7 @@ class Schedule:
     def memory(self, node: Node, whole: bool = False) -> tuple[Node, Geometry]:
         """As `source`, for readers that need memory: generated values get some, and with `whole` so do views that are not all of theirs."""
         base, geometry = self.source(node)
-        generated = base.op.kind in ("const", "iota") and id(base) not in self.where
+        generated = base.op.kind in ("const", "iota")
         plain = geometry[2] == 0 and geometry[1] == contiguous_strides(geometry[0]) and numel(geometry[0]) == base.numel
         if generated or (whole and not plain):
             return node, (node.shape, contiguous_strides(node.shape), 0)
@@ -104,7 +104,7 @@ class Schedule:
                 base, whole = node.srcs[0], node.arg
             self.copied[id(node)] = base, whole
         group = self._new("loops", node, domain_of(node.shape))
-        if base is not node and base.op.kind != "const" and not (base.op is IOTA and id(base) not in self.where):
+        if base is not node and base.op.kind != "const" and base.op is not IOTA:
             self._store(base)
             self._after(group, base)
 
@@ -156,7 +156,7 @@ class Schedule:
                 base = s
             else:
                 base = (self.memory if group.kind == "contract" else self.source)(s)[0]
-            if group.kind != "contract" and (base.op.kind == "const" or (base.op is IOTA and group.kind in ("assign", "scatter"))):
+            if group.kind != "contract" and (base.op.kind == "const" or (base.op is IOTA and group.kind in ("assign", "scatter", "scan"))):
                 continue
             self._store(base)
             self._after(group, base)
@@ -179,8 +179,8 @@ class Schedule:
         for i, s in enumerate(node.srcs):
             gathered = node.op is GATHER and i == 0
             base = self.memory(s, whole=True)[0] if gathered else self.source(s)[0]
-            if base.op.kind in ("const", "iota") and not gathered and id(base) not in self.where:
-                continue
+            if base.op.kind in ("const", "iota") and not gathered:
+                continue  # made where it is read, even if it has memory too
             if self.where.get(id(base)) != group.number:
                 self._store(base)
                 self._after(group, base)

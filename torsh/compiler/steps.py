@@ -17,7 +17,7 @@ def _value(schedule: Schedule, args: Arguments, source: Node, shape: Shape) -> E
         args.slots.append(("scalar", base))
         return Arg(len(args.slots) - 1, compute_type(base.dtype.name))
     strides = broadcast_strides(geometry[0], geometry[1], shape)
-    if base.op is IOTA and id(base) not in schedule.where:
+    if base.op is IOTA:
         from torsh.codegen.kernel_ir import Index
         total: Expr = Const(geometry[2], "int64")
         for k, s in enumerate(strides):

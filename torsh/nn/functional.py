@@ -83,6 +83,10 @@ from torsh.ops.pool import lp_pool3d as lp_pool3d
 from torsh.ops.pool import max_pool1d as max_pool1d
 from torsh.ops.pool import max_pool2d as max_pool2d
 from torsh.ops.pool import max_pool3d as max_pool3d
+from torsh.ops.resample import channel_shuffle as channel_shuffle
+from torsh.ops.resample import interpolate as interpolate
+from torsh.ops.resample import pixel_shuffle as pixel_shuffle
+from torsh.ops.resample import pixel_unshuffle as pixel_unshuffle
 from torsh.ops.similarity import cosine_similarity as cosine_similarity
 from torsh.ops.similarity import pairwise_distance as pairwise_distance
 from torsh.ops.softmax import functional_log_softmax as log_softmax
@@ -204,6 +208,11 @@ def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Ten
 def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
     """`threshold` in place."""
     return _written(_a.threshold, input, threshold, value)
+
+
+def rrelu_(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False) -> Tensor:
+    """`rrelu` in place."""
+    return _written(_a.rrelu, input, lower, upper, training)
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -232,10 +232,10 @@ class Module(_state.StateMixin):
         marked = isinstance(value, Tensor) and "_is_buffer" in value.__dict__
         if marked or (buffers is not None and name in buffers):
             if value is not None and not isinstance(value, Tensor):
-                raise TypeError(f"cannot assign '{typename(value)}' as buffer '{name}' (torch.Tensor, torch.nn.Buffer or None expected)")
+                raise TypeError(f"cannot assign '{typename(value)}' as buffer '{name}' (torch.nn.Buffer, torch.Tensor or None expected)")
             if marked:
                 self._forget(name, "_parameters", "_modules")
-                self.register_buffer(name, value, value.persistent)
+                self.register_buffer(name, value, value.persistent)  # type: ignore[union-attr]
             else:
                 buffers[name] = value  # type: ignore[index]
             return

@@ -229,7 +229,7 @@ def _with_out(f: Callable[..., Any], name: str) -> Callable[..., Any]:
 def _in_place(f: Callable[..., Any], name: str) -> Callable[..., Any]:
     def call(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         check_writable(self)
-        recording = state.enabled and needs_record((self, *[a for a in args if isinstance(a, Tensor)]))
+        recording = state.enabled and needs_record((self, *[a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]))
         source = snapshot(self) if recording else self
         return copy_into(self, f(source, *args, **kwargs), name)
     call.__name__ = name

@@ -250,6 +250,11 @@ def __getitem__(self: Tensor, key: Any) -> Tensor:
         raise IndexError(f"index {key} is out of bounds for dimension 0 with size {shape[0]}")
     if type(key) is slice and self._shape:
         return slice_dim(self, 0, *_slice_part(key, self._shape[0]))
+    if isinstance(key, Tensor) and key._shape and self._shape and (key._dtype is int64 or key._dtype is int32):
+        shape, strides = self._shape, contiguous_strides(self._shape)
+        at = checked_index(key, shape[0], "index {index} is out of bounds for dimension 0 with size {size}", negative=True)
+        return gather_at(self, (with_trailing(at, len(shape) - 1),),
+                         (key._shape + shape[1:], (0,) * len(key._shape) + strides[1:], 0, strides[:1], shape[:1]))
     parts, tensors = _parse(self, key)
     # A whole-tensor index alone needs no view of its own in between.
     view = self if tensors and all(p is ALL for p in parts) else _basic(self, parts)

@@ -70,6 +70,9 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None, out
     parts = tuple([t for t in tensors if t._shape != (0,)]) or tensors[:1]
     first = parts[0]._shape
     d = wrap_dim(dim if axis is None else axis, len(first), "cat")
+    # A vector that is left out still takes part in recording: it gets a gradient without elements.
+    parts += tuple([t.reshape((*first[:d], 0, *first[d + 1:])) for t in tensors  # type: ignore[attr-defined]
+                    if t._shape == (0,) and t is not parts[0] and t.requires_grad])  # type: ignore[attr-defined]
     total = 0
     for t in parts:
         s = t._shape

@@ -331,7 +331,7 @@ def _rows(what: str, input: Tensor, target: Tensor, same: bool) -> tuple[Tensor,
 
 def _at(x: Tensor, index: Tensor) -> Tensor:
     """x[i, index[i, j]] for x [n, c] and index [n, m]."""
-    n, c = x._shape
+    c = x._shape[1]
     return gather_at(x, (index,), (index._shape, (c, 0), 0, (1,), (c,)))
 
 

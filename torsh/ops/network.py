@@ -1,7 +1,7 @@
 """The operations of neural networks that PyTorch also has as `torch.<name>`, with the same arguments there."""
 from __future__ import annotations
 
-from torsh.ops import activation, attention, cross_entropy, embedding, loss, softmax
+from torsh.ops import activation, attention, cross_entropy, embedding, loss, resample, softmax
 from torsh.ops.adaptive_pool import adaptive_avg_pool1d
 from torsh.ops.conv import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from torsh.ops.dispatch import FUNCTIONS
@@ -13,4 +13,5 @@ from torsh.ops.similarity import cosine_similarity, pairwise_distance
 for _f in (adaptive_avg_pool1d, alpha_dropout, avg_pool1d, conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d, dropout,
            feature_alpha_dropout, group_norm, instance_norm, layer_norm, max_pool1d, max_pool2d, max_pool3d, rms_norm):
     FUNCTIONS[_f.__name__] = _f
-__all__ = ["activation", "attention", "cosine_similarity", "cross_entropy", "embedding", "loss", "pairwise_distance", "softmax"]
+__all__ = ["activation", "attention", "cosine_similarity", "cross_entropy", "embedding", "loss", "pairwise_distance", "resample",
+           "softmax"]

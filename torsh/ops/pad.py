@@ -1,7 +1,7 @@
 """Padding: a tensor inside a larger one, the margin constant, mirrored, repeated or wrapped around."""
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 from torsh.ops.join import constant_pad_nd, pad_amounts, padded_by_index
 from torsh.tensor.tensor import Tensor
@@ -26,8 +26,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     """Margins around a tensor: (before, after) of the last dimension first, then of the one before it, and so on.
 
     Modes: "constant" (negative margins cut), "reflect" (mirrored without the edge), "replicate" (the edge), "circular".
-    Raises RuntimeError for an odd number of margins or margins that do not fit, NotImplementedError for an unknown mode
-    or dimensions a mode does not pad, ValueError for a value that the mode does not take.
+    Raises RuntimeError for an odd number of margins, margins that do not fit and a value that the mode does not take,
+    NotImplementedError for an unknown mode or dimensions a mode does not pad.
     """
     margins = tuple(int(v) for v in pad)
     if mode == "constant":
@@ -35,7 +35,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     if mode not in ("reflect", "replicate", "circular"):
         raise NotImplementedError(f"Unrecognised padding mode {mode}")
     if value is not None and value != 0:
-        raise ValueError(f'Padding mode "{mode}" doesn\'t take in value argument')
+        raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
     amounts = pad_amounts(len(input._shape), margins)
     _check_repeat(input, amounts, len(margins) // 2, mode)
     return padded_by_index(input, amounts, mode)

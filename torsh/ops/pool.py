@@ -46,7 +46,7 @@ def _max_index(x: Tensor, kernel: Shape, stride: Shape, padding: Shape, dilation
     for d in range(n - 1, -1, -1):
         inside = at % kernel[d]
         at = at.div(kernel[d], rounding_mode="trunc") if d else at  # type: ignore[attr-defined]
-        origin = along(positions(out[d]) * stride[d] - padding[d], head + d, ndim)
+        origin = along(positions(out[d]), head + d, ndim) * stride[d] - padding[d]
         coordinates.insert(0, origin + inside * dilation[d])
     return plane_index(x._shape[head:], head, ndim, coordinates)
 
@@ -63,11 +63,11 @@ def _from_windows(g: Tensor, at: Tensor, size: Shape, kernel: Shape, stride: Sha
     """Each window's gradient at the position it chose, summed: [..., *size]."""
     n = len(kernel)
     reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
-    grads, blocks, count = spread(g, size, reach, stride, padding)
+    grads, blocks, _ = spread(g, size, reach, stride, padding)
     chosen, _, _ = spread(at, size, reach, stride, padding)
     ndim = len(grads._shape)
     head = ndim - 3 * n
-    own = [along(positions(blocks[d]) * stride[d] - padding[d], head + d, ndim) + along(positions(stride[d]), head + n + d, ndim) for d in range(n)]
+    own = [along(positions(blocks[d]), head + d, ndim) * stride[d] - padding[d] + along(positions(stride[d]), head + n + d, ndim) for d in range(n)]
     inside: Tensor | None = None
     for d in range(n):
         if blocks[d] * stride[d] != size[d] or padding[d]:
@@ -85,11 +85,26 @@ def _max_pool_gradient(g: Tensor, at: Tensor, size: Shape, *how: Any) -> Tensor:
     return cast_tensor(_from_windows(wide(g), at, size, *how), g._dtype)
 
 
+def _max_block_gradient(g: Tensor, x: Tensor, kernel: Shape, out: Shape) -> Tensor:
+    """The same for windows that tile the input: each element looks whether its window chose it."""
+    n, head = len(kernel), x._shape[:-len(kernel)]
+    seen = windows(x, out, kernel, kernel, (0,) * n, (1,) * n)
+    at = argmax(seen.reshape(*head, *out, numel(kernel)), -1)  # type: ignore[attr-defined]
+    wide_shape = head + out + (1,) * n
+    here = at.reshape(wide_shape) == positions(numel(kernel)).reshape(kernel)  # type: ignore[attr-defined]
+    return gathered_in(where(here, g.reshape(wide_shape), zeros_like_shape((), g)), x._shape[-n:], out, kernel, (0,) * n)  # type: ignore[attr-defined]
+
+
 _max_rule = rule("max_pool_backward", _max_pool_gradient)
+_max_block_rule = rule("max_pool_backward_blocks", _max_block_gradient)
 
 
 def _max_pool_vjp(ctx: GradNode, g: Tensor) -> Tensor:
     x, n = ctx[0], len(ctx.arg[0])
+    kernel, stride, padding, dilation, out = ctx.arg
+    tiles = stride == kernel and not any(padding) and all(d == 1 for d in dilation)
+    if tiles and all(k * o == i for k, o, i in zip(kernel, out, x._shape[-n:], strict=True)):
+        return _max_block_rule((g, x), (kernel, out), x._shape, g._dtype)
     at = apply(_MAX_INDEX, (x,), ctx.arg, g._shape, int64)
     return _max_rule((g, at), (x._shape[-n:], *ctx.arg[:4]), x._shape, g._dtype)
 

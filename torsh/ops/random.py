@@ -215,6 +215,7 @@ def _memory_order(t: Tensor) -> list[int]:
 
 
 def _fill(t: Tensor, draw: Any, what: str, logical: bool = False) -> Tensor:
+    """`draw(shape)` gives the numbers; `logical`: in row-major order whatever the strides."""
     check_writable(t)
     order = list(range(len(t._shape))) if logical or t._strides is None else _memory_order(t)
     array = draw(tuple([t._shape[d] for d in order]))
@@ -231,7 +232,16 @@ def uniform_(self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Ge
 @public("normal_", function=False)
 def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Overwrite with normal numbers. Raises RuntimeError for std < 0."""
-    return _fill(self, lambda s: engine_of(generator).normal(s, self._dtype.np, mean, std), "normal_", logical=self.numel() >= 16)
+    engine, kind = engine_of(generator), self._dtype.np
+
+    def draw(shape: Shape) -> np.ndarray:
+        count = self.numel()
+        if count < 16 or self.is_contiguous():
+            return engine.normal(shape, kind, mean, std)  # type: ignore[no-any-return]
+        # PyTorch makes the numbers of a strided tensor one pair at a time, as the engine does for few.
+        parts = [engine.normal(min(14, count - i), kind, mean, std) for i in range(0, count, 14)]
+        return np.concatenate(parts).reshape(shape)  # type: ignore[no-any-return]
+    return _fill(self, draw, "normal_")
 
 
 @public("random_", function=False)

@@ -98,7 +98,7 @@ _MODULES = {name: _make(name, *row) for name, row in _TABLE.items() if hasattr(F
 def _loss(name: str, function: str, options: dict[str, Any], doc: str, tensors: tuple[str, ...] = ("weight", "pos_weight")) -> type[Module]:
     """A loss module: `forward(input, target, ...)` with its options by name; tensors among them are buffers."""
     old = {"size_average": None, "reduce": None}
-    order = {"weight": None} if "weight" in options else {}
+    order: dict[str, Any] = {"weight": None} if "weight" in options else {}
     if function in ("cross_entropy", "nll_loss"):
         order |= {"size_average": None, "ignore_index": -100, "reduce": None, "reduction": "mean"}
     elif name in ("HuberLoss", "GaussianNLLLoss"):

@@ -1,0 +1,121 @@
+"""Images at other sizes: interpolation to the nearest or between neighbours, and channels exchanged for pixels."""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from torsh.core.shapes import Shape, numel
+from torsh.ops.adaptive_pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
+from torsh.ops.composite import wide
+from torsh.ops.dispatch import cast_tensor, public
+from torsh.ops.gather import selected
+from torsh.tensor.creation import from_array
+from torsh.tensor.tensor import Tensor
+
+_DIMENSIONS = {"linear": 3, "bilinear": 4, "trilinear": 5}
+
+
+def _nearest(x: Tensor, d: int, out: int, factor: float | None, exact: bool) -> Tensor:
+    i = np.arange(out, dtype=np.float32)  # float32, as PyTorch: its rounding decides between neighbours
+    step = np.float32(1.0 / factor) if factor is not None else np.float32(x._shape[d]) / np.float32(out)
+    at = np.floor((i + np.float32(0.5) if exact else i) * step).astype(np.int64)
+    return selected(x, d, from_array(np.minimum(at, x._shape[d] - 1)))
+
+
+def _linear(x: Tensor, d: int, out: int, factor: float | None, align: bool) -> Tensor:
+    n = x._shape[d]
+    real = np.float32 if x._dtype.itemsize < 8 else np.float64
+    i = np.arange(out, dtype=real)
+    if align:
+        at = i * real((n - 1) / (out - 1) if out > 1 else 0)
+    else:
+        at = np.maximum((i + real(0.5)) * real(1.0 / factor if factor is not None else n / out) - real(0.5), real(0))
+    low = np.minimum(at.astype(np.int64), n - 1)
+    share = from_array((at - low).astype(x._dtype.np)).reshape(-1, *[1] * (len(x._shape) - d - 1))  # type: ignore[attr-defined]
+    return selected(x, d, from_array(low)) * (1 - share) + selected(x, d, from_array(np.minimum(low + 1, n - 1))) * share
+
+
+def _target(x: Tensor, size: Any, scale_factor: Any) -> tuple[Shape, list[float | None]]:
+    n = len(x._shape) - 2
+    if (size is None) == (scale_factor is None):
+        raise ValueError("either size or scale_factor should be defined" if size is None else "only one of size or scale_factor should be defined")
+    given = size if size is not None else scale_factor
+    values = list(given) if isinstance(given, (tuple, list)) else [given] * n
+    if len(values) != n:
+        raise ValueError(f"Input and {'output' if size is not None else 'scale_factor'} must have the same number of spatial dimensions, but got input "
+                         f"with spatial dimensions of {list(x._shape[2:])} and {list(values)}. Please provide input tensor in (N, C, d1, d2, ...,dK) format.")
+    if size is not None:
+        return tuple(int(v) for v in values), [None] * n
+    return tuple(math.floor(float(s) * v) for s, v in zip(x._shape[2:], values, strict=True)), [float(v) for v in values]
+
+
+def interpolate(input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None,
+                recompute_scale_factor: bool | None = None, antialias: bool = False) -> Tensor:
+    """[n, c, *spatial] at another size: modes "nearest", "nearest-exact", "linear" (3-D), "bilinear" (4-D), "trilinear" (5-D), "area".
+
+    Raises ValueError for sizes that do not fit and options that a mode does not take, NotImplementedError for another mode.
+    """
+    s = input._shape
+    if antialias:
+        raise ValueError("interpolate: antialias=True is not supported; average first, or use mode='area'")
+    if align_corners is not None and mode in ("nearest", "area", "nearest-exact"):
+        raise ValueError("align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | trilinear")
+    if len(s) not in (3, 4, 5):
+        raise NotImplementedError(f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {len(s)}D) for the modes: nearest | linear | bilinear | "
+                                  f"trilinear | area | nearest-exact (got {mode})")
+    out, factors = _target(input, size, scale_factor)
+    if recompute_scale_factor:
+        if size is not None:
+            raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
+        factors = [None] * len(out)
+    if any(o <= 0 for o in out) or not numel(s[1:]):
+        raise RuntimeError(f"Input and output sizes should be greater than 0, but got input {list(s)} and output {list(out)}")
+    if mode == "area":
+        return {3: adaptive_avg_pool1d, 4: adaptive_avg_pool2d, 5: adaptive_avg_pool3d}[len(s)](input, out)  # type: ignore[no-any-return]
+    if mode in ("nearest", "nearest-exact"):
+        for d, (o, factor) in enumerate(zip(out, factors, strict=True)):
+            input = _nearest(input, d + 2, o, factor, mode == "nearest-exact")
+        return input
+    if _DIMENSIONS.get(mode) != len(s):
+        raise NotImplementedError(f"interpolate: mode {mode!r} is not supported for {len(s)}D input (shape {list(s)})")
+    dt, x = input._dtype, wide(input)
+    for d in range(len(out) - 1, -1, -1):
+        x = _linear(x, d + 2, out[d], factors[d], bool(align_corners))
+    return cast_tensor(x, dt)
+
+
+@public(method=False)
+def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
+    """[..., c * r * r, h, w] as [..., c, h * r, w * r]. Shi et al., 2016. Raises RuntimeError for channels that do not divide."""
+    s, r = input._shape, upscale_factor
+    if len(s) < 3 or r <= 0 or s[-3] % (r * r):
+        raise RuntimeError(f"pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, but got input "
+                           f"{list(s)} and upscale_factor {r}")
+    c, h, w = s[-3] // (r * r), s[-2], s[-1]
+    n = len(s) - 3
+    split = input.reshape(*s[:-3], c, r, r, h, w).permute(*range(n), n, n + 3, n + 1, n + 4, n + 2)  # type: ignore[attr-defined]
+    return split.reshape(*s[:-3], c, h * r, w * r)  # type: ignore[no-any-return]
+
+
+@public(method=False)
+def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
+    """[..., c, h * r, w * r] as [..., c * r * r, h, w]. Raises RuntimeError for sizes that do not divide."""
+    s, r = input._shape, downscale_factor
+    if len(s) < 3 or r <= 0 or s[-1] % r or s[-2] % r:
+        raise RuntimeError(f"pixel_unshuffle expects height and width to be divisible by downscale_factor, but got input {list(s)} and "
+                           f"downscale_factor {r}")
+    c, h, w = s[-3], s[-2] // r, s[-1] // r
+    n = len(s) - 3
+    split = input.reshape(*s[:-3], c, h, r, w, r).permute(*range(n), n, n + 2, n + 4, n + 1, n + 3)  # type: ignore[attr-defined]
+    return split.reshape(*s[:-3], c * r * r, h, w)  # type: ignore[no-any-return]
+
+
+@public(method=False)
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """[n, groups * c, ...] with the channels of the groups interleaved. Raises RuntimeError for channels that do not divide."""
+    s = input._shape
+    if len(s) < 3 or groups <= 0 or s[1] % groups:
+        raise RuntimeError(f"channel_shuffle expects at least 3 dimensions and channels divisible by groups, but got input {list(s)} and groups {groups}")
+    return input.reshape(s[0], groups, s[1] // groups, *s[2:]).transpose(1, 2).reshape(s)  # type: ignore[attr-defined,no-any-return]
