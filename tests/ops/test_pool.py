@@ -40,6 +40,7 @@ def test_max_and_avg(n: int, kernel: int, stride: int | None, padding: int, ceil
 
 
 def test_max_pool_twice() -> None:
+    agree(lambda m, x: _of(m, "max_pool2d")(x, 2) ** 2, _data(2, 3, 8, 6), rtol=1e-9, atol=1e-12)
     agree(lambda m, x: _of(m, "max_pool2d")(x, 3, 2, 1) ** 2, _data(2, 3, 9, 7), rtol=1e-9, atol=1e-12)
 
 
@@ -51,6 +52,8 @@ def test_kernels_by_dimension_and_other_divisor() -> None:
 def test_maximum_of_nan_ties_and_integers() -> None:
     x = torch.tensor([[[1.0, float("nan"), 2.0, 2.0]]])
     same(f.max_pool1d(to_torsh(x), 2, return_indices=True), tuple(tf.max_pool1d(x, 2, return_indices=True)))
+    nothing = torch.full((1, 3, 3), float("-inf"))
+    same(f.max_pool2d(to_torsh(nothing), 2, 1, 1, return_indices=True), tuple(tf.max_pool2d(nothing, 2, 1, 1, return_indices=True)))
     k = torch.arange(-8, 8, dtype=torch.int32).reshape(1, 4, 4)
     same(f.max_pool2d(to_torsh(k), 2, padding=1), tf.max_pool2d(k, 2, padding=1))
 

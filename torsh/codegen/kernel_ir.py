@@ -18,7 +18,6 @@ value of each lane. Vector loops do not nest in vector loops.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Union
 
 STORAGE_DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64")
 #: float16 and bfloat16 live in memory only: a Load gives float32, a Store or Cast rounds to them.
@@ -49,7 +48,7 @@ class Slot:
     index: int
 
 
-Int = Union[int, Slot]
+Int = int | Slot
 
 
 class Expr:

@@ -11,7 +11,7 @@ from torsh.ops.dispatch import apply, cast_tensor, coarse
 from torsh.ops.gather import checked_index, gather_at, scatter_at
 from torsh.ops.matmul import matmul
 from torsh.ops.pointwise import minimum, where
-from torsh.ops.pool import avg_pool, check_planes, lowest, max_pool1d, max_pool2d, max_pool3d, plane_index
+from torsh.ops.pool import avg_pool, check_planes, lowest, max_pool1d, max_pool2d, max_pool3d, plane_index, planes_added
 from torsh.ops.reduce import amax, argmax
 from torsh.ops.views import zeros_like_shape
 from torsh.ops.windows import numbers, windows
@@ -95,28 +95,13 @@ def _adaptive_index(x: Tensor, out: Shape) -> Tensor:
     for d in range(n - 1, -1, -1):
         coordinates.insert(0, along(_starts(x._shape[ndim - n + d], out[d])[0], ndim - n + d, ndim) + inside % longest[d])
         inside = inside.div(longest[d], rounding_mode="trunc") if d else inside
-    return plane_index(x._shape[-n:], ndim - n, ndim, coordinates)
+    return plane_index(x._shape[-n:], coordinates)
 
 
 _ADAPTIVE_INDEX = coarse("adaptive_max_pool_index", _adaptive_index, None)
 _ADAPTIVE_MAX = coarse("adaptive_max_pool", _adaptive_max,
                        lambda ctx, g: planes_added(g, apply(_ADAPTIVE_INDEX, (ctx[0],), ctx.arg, g._shape, int64), ctx.shapes[0][-len(ctx.arg[0]):]),
                        (0,), grad_name="AdaptiveMaxPool2DBackward0")
-
-
-def _plane_places(head: Shape, size: Shape, inner: Shape) -> Any:
-    """Addresses of index[..., *inner] within planes of `size`: everything flattened to [planes, positions]."""
-    planes, area = numel(head), numel(size)
-    return (planes, numel(inner)), (area, 0), 0, (1,), (area,)
-
-
-def planes_added(g: Tensor, index: Tensor, size: Shape, mode: str = "add") -> Tensor:
-    """[..., *size]: zeros with g [..., *inner] added (or set) at flat positions of each plane."""
-    n = len(size)
-    head, inner = g._shape[:-n], g._shape[-n:]
-    flat, at = g.reshape(numel(head), numel(inner)), index.reshape(numel(head), numel(inner))  # type: ignore[attr-defined]
-    base = zeros_like_shape((numel(head), numel(size)), g)
-    return scatter_at(base, flat, (at,), _plane_places(head, size, inner), mode).reshape(head + size)  # type: ignore[attr-defined,no-any-return]
 
 
 def _adaptive_max_call(n: int, what: str, x: Tensor, output_size: Any, return_indices: bool) -> Any:

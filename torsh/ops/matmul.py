@@ -7,7 +7,7 @@ from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import dtype
 from torsh.core.shapes import broadcast, numel
 from torsh.graph.primitives import CONTRACT
-from torsh.ops.dispatch import apply, coarse, public, wrap
+from torsh.ops.dispatch import apply, coarse, public
 from torsh.ops.pointwise import conj_if
 from torsh.ops.reduce import sum_to
 from torsh.tensor.tensor import Tensor

@@ -1,7 +1,8 @@
 """Pooling over windows of the trailing one to three dimensions: maximum, mean, power mean, and undoing a maximum.
 
-Forward is a reduction over a window view of the padded input. Backward reads, for every input position, the few windows that
-may hold it (`windows.spread`), so nothing is scattered, and gradients are tensor operations that can be differentiated again.
+Forward is a reduction over a window view of the padded input. The gradient of a mean reads, for every input position, the few
+windows that may hold it (`windows.spread`); that of a maximum goes to the position each window chose. Both are tensor
+operations that can be differentiated again.
 """
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from torsh.core.dtypes import int64
 from torsh.core.shapes import Shape, numel
 from torsh.ops.composite import along, positions, rule, wide
 from torsh.ops.dispatch import apply, cast_tensor, coarse
+from torsh.ops.gather import scatter_at
 from torsh.ops.pointwise import maximum, minimum, where
 from torsh.ops.reduce import amax, argmax, sum
 from torsh.ops.views import zeros_like_shape
@@ -26,13 +28,11 @@ def lowest(t: Tensor) -> Any:
     return float("-inf") if t._dtype.category == 2 else 0 if t._dtype.name in ("uint8", "bool") else -(1 << (8 * t._dtype.itemsize - 1))
 
 
-def plane_index(size: Shape, start: int, ndim: int, coordinates: list[Tensor] | None = None) -> Tensor:
-    """Row-major position in a plane of `size`, from coordinates (by default each dimension's own, from dimension `start` of `ndim`)."""
-    at: Tensor | None = None
-    for d, n in enumerate(size):
-        c = along(positions(n), start + d, ndim) if coordinates is None else coordinates[d]
-        at = c if at is None else at * n + c
-    assert at is not None
+def plane_index(size: Shape, coordinates: list[Tensor]) -> Tensor:
+    """Row-major position in a plane of `size`."""
+    at = coordinates[0]
+    for n, c in zip(size[1:], coordinates[1:], strict=True):
+        at = at * n + c
     return at
 
 
@@ -47,8 +47,9 @@ def _max_index(x: Tensor, kernel: Shape, stride: Shape, padding: Shape, dilation
         inside = at % kernel[d]
         at = at.div(kernel[d], rounding_mode="trunc") if d else at  # type: ignore[attr-defined]
         origin = along(positions(out[d]), head + d, ndim) * stride[d] - padding[d]
-        coordinates.insert(0, origin + inside * dilation[d])
-    return plane_index(x._shape[head:], head, ndim, coordinates)
+        found = origin + inside * dilation[d]
+        coordinates.insert(0, maximum(found, 0) if padding[d] else found)  # a window of nothing but -inf may choose its padding
+    return plane_index(x._shape[head:], coordinates)
 
 
 _MAX_INDEX = coarse("max_pool_index", _max_index, None)
@@ -59,34 +60,28 @@ def _max_pool(x: Tensor, kernel: Shape, stride: Shape, padding: Shape, dilation:
     return amax(seen, tuple(range(len(x._shape), len(seen._shape))))
 
 
-def _from_windows(g: Tensor, at: Tensor, size: Shape, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape) -> Tensor:
+def _plane_places(head: Shape, size: Shape, inner: Shape) -> Any:
+    """Addresses of index[..., *inner] within planes of `size`: everything flattened to [planes, positions]."""
+    planes, area = numel(head), numel(size)
+    return (planes, numel(inner)), (area, 0), 0, (1,), (area,)
+
+
+def planes_added(g: Tensor, index: Tensor, size: Shape, mode: str = "add") -> Tensor:
+    """[..., *size]: zeros with g [..., *inner] added (or set) at flat positions of each plane."""
+    n = len(size)
+    head, inner = g._shape[:-n], g._shape[-n:]
+    flat, at = g.reshape(numel(head), numel(inner)), index.reshape(numel(head), numel(inner))  # type: ignore[attr-defined]
+    base = zeros_like_shape((numel(head), numel(size)), g)
+    return scatter_at(base, flat, (at,), _plane_places(head, size, inner), mode).reshape(head + size)  # type: ignore[attr-defined,no-any-return]
+
+
+def _max_pool_gradient(g: Tensor, at: Tensor, size: Shape) -> Tensor:
     """Each window's gradient at the position it chose, summed: [..., *size]."""
-    n = len(kernel)
-    reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
-    grads, blocks, _ = spread(g, size, reach, stride, padding)
-    chosen, _, _ = spread(at, size, reach, stride, padding)
-    ndim = len(grads._shape)
-    head = ndim - 3 * n
-    own = [along(positions(blocks[d]), head + d, ndim) * stride[d] - padding[d] + along(positions(stride[d]), head + n + d, ndim) for d in range(n)]
-    inside: Tensor | None = None
-    for d in range(n):
-        if blocks[d] * stride[d] != size[d] or padding[d]:
-            here = (own[d] >= 0) & (own[d] < size[d])
-            inside = here if inside is None else inside & here
-    # A block before the first or after the last window holds zeros for gradient and position 0: adding 0 there is harmless.
-    mine = chosen == plane_index(size, 0, 0, own)
-    if inside is not None:
-        mine = mine & inside
-    found = sum(where(mine, grads, zeros_like_shape((), g)), tuple(range(ndim - n, ndim)))
-    return gathered_in(found, size, blocks, stride, padding)
-
-
-def _max_pool_gradient(g: Tensor, at: Tensor, size: Shape, *how: Any) -> Tensor:
-    return cast_tensor(_from_windows(wide(g), at, size, *how), g._dtype)
+    return cast_tensor(planes_added(wide(g), at, size), g._dtype)
 
 
 def _max_block_gradient(g: Tensor, x: Tensor, kernel: Shape, out: Shape) -> Tensor:
-    """The same for windows that tile the input: each element looks whether its window chose it."""
+    """The same for windows that tile the input, without a scatter: each element looks whether its window chose it."""
     n, head = len(kernel), x._shape[:-len(kernel)]
     seen = windows(x, out, kernel, kernel, (0,) * n, (1,) * n)
     at = argmax(seen.reshape(*head, *out, numel(kernel)), -1)  # type: ignore[attr-defined]
@@ -106,7 +101,7 @@ def _max_pool_vjp(ctx: GradNode, g: Tensor) -> Tensor:
     if tiles and all(k * o == i for k, o, i in zip(kernel, out, x._shape[-n:], strict=True)):
         return _max_block_rule((g, x), (kernel, out), x._shape, g._dtype)
     at = apply(_MAX_INDEX, (x,), ctx.arg, g._shape, int64)
-    return _max_rule((g, at), (x._shape[-n:], *ctx.arg[:4]), x._shape, g._dtype)
+    return _max_rule((g, at), (x._shape[-n:],), x._shape, g._dtype)
 
 
 _MAX_POOL = coarse("max_pool", _max_pool, _max_pool_vjp, (0,), grad_name="MaxPool2DWithIndicesBackward0")
