@@ -23,13 +23,13 @@ def train(m: Any, make: Callable[[Any], Any], shape: tuple[int, ...], optimizer:
     m.manual_seed(0)
     model = make(m.nn)
     initial = [p.detach().numpy().copy() for p in model.parameters()]
-    step = m.optim.Adam(model.parameters(), 1e-3) if optimizer == "adam" else m.optim.SGD(model.parameters(), 0.05, momentum=0.9)
+    step = m.optim.Adam(model.parameters(), 1e-3) if optimizer == "adam" else m.optim.SGD(model.parameters(), 0.01, momentum=0.9)
     rng = np.random.default_rng(0)
-    data = rng.standard_normal((64, *shape)).astype(np.float32)
-    labels = rng.integers(0, 5, 64)
+    data = rng.standard_normal((320, *shape)).astype(np.float32)
+    labels = rng.integers(0, 5, 320)  # random, and so many that they are not learnt by heart: a loss near 0 is all rounding
     losses = []
     for i in range(steps):
-        rows = slice(i % 4 * 16, i % 4 * 16 + 16)
+        rows = slice(i % 20 * 16, i % 20 * 16 + 16)
         loss = m.nn.functional.cross_entropy(model(m.tensor(data[rows])), m.tensor(labels[rows]))
         step.zero_grad()
         loss.backward()
@@ -44,5 +44,5 @@ def test_same_script_same_losses(make: Callable[[Any], Any], shape: tuple[int, .
     ours, theirs = (train(m, make, shape, optimizer, 200) for m in (torsh, torch))
     for a, b in zip(ours[0], theirs[0], strict=True):
         np.testing.assert_array_equal(a, b)
-    assert theirs[1][-1] < theirs[1][0] / 2
+    assert np.mean(theirs[1][-20:]) < np.mean(theirs[1][:20])
     np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-4)
