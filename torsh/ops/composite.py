@@ -1,15 +1,15 @@
-"""Help for operations built of others: half types in float32, backward rules as one node, reductions of losses."""
+"""Help for operations built of others: half types in float32, backward rules as one node, names of reductions."""
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
 from torsh.autograd.grad_mode import state
-from torsh.core.dtypes import bfloat16, dtype, float16, float32, int64
-from torsh.core.shapes import Shape, numel
-from torsh.graph.node import Node
-from torsh.graph.primitives import IOTA, reshape
+from torsh.core.dtypes import bfloat16, dtype, float16, float32
+from torsh.core.shapes import Shape
+from torsh.graph.primitives import reshape
 from torsh.ops.dispatch import apply, cast_tensor, coarse
+from torsh.ops.gather import iota as positions
 from torsh.tensor.tensor import Tensor, wrap
 
 HALF = (float16, bfloat16)
@@ -43,11 +43,6 @@ def rule(name: str, function: Callable[..., Tensor]) -> Callable[[tuple[Tensor, 
     return call
 
 
-def positions(n: int) -> Tensor:
-    """0, 1, ..., n - 1 in int64, computed where it is read."""
-    return wrap(Node(IOTA, (), None, (n,), int64))
-
-
 def along(t: Tensor, d: int, ndim: int) -> Tensor:
     """A vector as dimension `d` of `ndim` dimensions, the others of size 1."""
     return wrap(reshape(t._node(), (1,) * d + t._shape + (1,) * (ndim - d - 1)))
@@ -68,9 +63,4 @@ def reduction_of(reduction: str, size_average: bool | None, reduce: bool | None)
     return reduction
 
 
-def fold_loss(t: Tensor, reduction: str) -> Tensor:
-    """The losses of the elements reduced: their mean, their sum, or as they are."""
-    if reduction == "none":
-        return t
-    total = t.sum()  # type: ignore[attr-defined]
-    return total if reduction == "sum" else total / numel(t._shape) if numel(t._shape) else total / 0.0  # type: ignore[no-any-return]
+__all__ = ["HALF", "along", "check_reduction", "in_float32", "positions", "reduction_of", "rule", "wide"]

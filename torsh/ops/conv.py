@@ -53,8 +53,8 @@ def _weight_gradient(x: Tensor, y: Tensor, stride: Shape, before: Shape, dilatio
     n, out, k = x._shape[0], y._shape[2:], len(kernel)
     c, o = x._shape[1] // groups, y._shape[1] // groups
     seen = windows(x, out, kernel, stride, before, dilation).reshape(n, groups, c, *out, *kernel)  # type: ignore[attr-defined]
-    order = [1, 0, *range(3, 3 + k), 2, *range(3 + k, 3 + 2 * k)]
-    columns = seen.permute(order).reshape(groups, n * numel(out), c * numel(kernel))
+    order = [1, 2, *range(3 + k, 3 + 2 * k), 0, *range(3, 3 + k)]
+    columns = seen.permute(order).reshape(groups, c * numel(kernel), n * numel(out)).transpose(1, 2)
     rows = y.reshape(n, groups, o, numel(out)).permute(1, 2, 0, 3).reshape(groups, o, n * numel(out))  # type: ignore[attr-defined]
     return contract(rows, columns).reshape(groups * o, c, *kernel)  # type: ignore[attr-defined,no-any-return]
 

@@ -6,7 +6,7 @@ from typing import Any
 from torsh.autograd.grad_mode import no_grad
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int64
-from torsh.ops.composite import wide
+from torsh.ops.composite import positions, wide
 from torsh.ops.dispatch import apply, cast_tensor, coarse
 from torsh.ops.gather import checked_index, gather_at, integer_index, scatter_at
 from torsh.ops.pointwise import where
@@ -111,7 +111,6 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max
 def _bag_numbers(input: Tensor, offsets: Tensor, include_last: bool) -> tuple[Tensor, int]:
     """(the bag of each index, how many bags) for bags that begin at `offsets`."""
     n, count = input._shape[0], offsets._shape[0] - (1 if include_last else 0)
-    from torsh.ops.composite import positions
     starts = cast_tensor(offsets if not include_last else offsets.narrow(0, 0, count), int64)  # type: ignore[attr-defined]
     return sum(starts.unsqueeze(0) <= positions(n).unsqueeze(1), (1,)) - 1, count  # type: ignore[attr-defined]
 
@@ -162,7 +161,6 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None, 
 
 
 def _column(n: int) -> Tensor:
-    from torsh.ops.composite import positions
     return positions(n).unsqueeze(1)  # type: ignore[attr-defined,no-any-return]
 
 
