@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from torsh.codegen.kernel_ir import (
+    MATH,
     Acc,
     Address,
     Arg,
@@ -378,20 +379,61 @@ def _loops(nest: _Nest, axes: list[int], vector: int | None, body: list[Stmt], t
     return inner[0]
 
 
+def _carried(nest: _Nest) -> dict[int, tuple[Node, Node]]:
+    """Costly values that a reduction computes and a later pass needs again: they wait in the memory of the output that needs them.
+
+    id -> (value, output): a softmax's exponentials are written to the result once, then read, divided and written again.
+    """
+    out: dict[int, tuple[Node, Node]] = {}
+    taken: set[int] = set()
+    for o in nest.group.nodes:
+        if nest.group.levels[id(o)] != FULL or not nest.wants(o) or not nest.stages[id(o)]:
+            continue
+        stack, seen = [o], set()
+        while stack:
+            m = stack.pop()
+            if id(m) in seen:
+                continue
+            seen.add(id(m))
+            if m.op.name in MATH and m is not o and nest.stages[id(m)] < nest.stages[id(o)] and m.dtype is o.dtype and not nest.wants(m):
+                if id(o) not in taken and id(m) not in out and _folded_at_once(nest, m):
+                    out[id(m)] = m, o
+                    taken.add(id(o))
+                continue
+            for s in m.srcs:
+                base, _ = nest.schedule.source(s)
+                if id(base) in nest.inside and nest.group.levels[id(base)] == FULL:
+                    stack.append(base)
+    return out
+
+
+def _folded_at_once(nest: _Nest, m: Node) -> bool:
+    """Whether a reduction of the pass in which `m` can be computed reads it: then it is computed there anyway."""
+    return any(r.op.kind == "reduce" and nest.schedule.source(r.srcs[0])[0] is m for r in nest.group.nodes)
+
+
 def _passes(nest: _Nest, around: Callable[[list[Stmt]], Stmt], out: list[Stmt], level_of_reduce: int = ROW) -> None:
     """The passes over the folded axes of one work item, and what is computed between them."""
     last = max(nest.stages.values())
+    carried = _carried(nest)
     for number in range(last + 2):
         reductions = [r for r in nest.group.nodes if r.op.kind == "reduce" and nest.stages[id(r)] == number and nest.group.levels[id(r)] == level_of_reduce]
         stores = [m for m in nest.group.nodes if nest.group.levels[id(m)] == FULL and nest.wants(m) and nest.stages[id(m)] == number]
         if reductions or stores:
             body: list[Stmt] = []
             stage: dict[int, Expr] = {}
+            for m, o in carried.values():
+                if nest.stages[id(m)] < number <= nest.stages[id(o)]:
+                    place = nest.address(own_strides(nest.domain, FULL))
+                    stage[id(m)] = Load(nest.args.buffer(o, 0, True), place, compute_type(m.dtype.name))
             for r in reductions:
                 out.append(nest.declare(r))
             for r in reductions:
                 update = nest.fold(r, stage, body.append)
                 body.append(update)
+            for m, o in carried.values():
+                if nest.stages[id(m)] == number:
+                    body.append(nest.store(o, nest.value(m, stage, body.append)))
             for m in stores:
                 value = nest.value(m, stage, body.append)
                 body.append(nest.store(m, value))

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from torsh.codegen import compile as codegen
-from torsh.codegen import gemm
-from torsh.codegen.llvm_emit import emit_cpu
+from torsh.codegen.kernel_ir import Kernel
 from torsh.codegen.target import host
 from torsh.codegen.text import text
 from torsh.compiler import steps
@@ -235,14 +234,13 @@ class Plan:
             else:
                 slots.append(Value(self.status_index, 0))
         self.checked += lowered.checks
-        target = host()
-        return _Job(key, lambda: emit_cpu(kernel, "k", target), [f"k_p{i}" for i in range(len(kernel.phases))], slots, lowered.work,
+        return _Job(key, lambda: _emit(kernel), [f"k_p{i}" for i in range(len(kernel.phases))], slots, lowered.work,
                     lowered.serial, depth, lowered.scratch)
 
     def _number(self, node: Node) -> Value:
         if id(node) in self.number_index:
             return Value(self.number_index[id(node)], 0)
-        value = as_number(node)
+        value = float(node.arg) if node.dtype.category == 2 else int(node.arg)
         key = (type(value), value if value == value else "nan", str(value))
         if key not in self.constant_at:
             self.constant_at[key] = self.constant_base + len(self.constants)
@@ -251,6 +249,7 @@ class Plan:
 
     def _product(self, node: Node, depth: int) -> list[_Job]:
         (a, ga), (b, gb) = self.schedule.memory(node.srcs[0]), self.schedule.memory(node.srcs[1])
+        from torsh.codegen import gemm
         batch, m, n = node.shape
         k = node.srcs[0].shape[2]
         if batch * m * n == 0:
@@ -345,10 +344,9 @@ def _launch(jobs: list[_Job], code: dict[str, dict[str, int]]) -> Launch:
     return Launch([addresses[s] for s in first.symbols], tables, [[job.work[p] for job in jobs] for p in range(len(first.work))], first.serial)
 
 
-def as_number(node: Node) -> float | int:
-    """A constant's value as a slot takes it: a float for floating types, else an int."""
-    value = node.arg
-    return float(value) if node.dtype.category == 2 else int(value)
+def _emit(kernel: Kernel) -> str:
+    from torsh.codegen.llvm_emit import emit_cpu  # not needed while all code is in the cache
+    return emit_cpu(kernel, "k", host())
 
 
 def _reader_counts(schedule: Schedule) -> dict[int, int]:

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import sys
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torsh.compiler.canonical import INPUT, SCALAR, Canonical
-from torsh.compiler.plan import Plan, as_number
 from torsh.core import config
 from torsh.graph.node import Node
 from torsh.graph.primitives import CONST, EMPTY, IOTA, LEAF, VIEW
 from torsh.runtime import reference
 
-_plans: dict[Any, Plan | None] = {}
+if TYPE_CHECKING:
+    from torsh.compiler.plan import Plan
+
+_plans: dict[Any, Plan] = {}
 _MOST_PLANS = 1024
 _UNSTORED = frozenset((CONST, EMPTY, IOTA))
 
@@ -101,7 +102,14 @@ class Graph:
         self.signature = (tuple(parts), tuple((n.shape, n.dtype.name) for n in leaves), tuple(roots))
 
 
+def _as_number(node: Node) -> float | int:
+    """A constant's value as an argument slot takes it: a float for floating types, else an int."""
+    return float(node.arg) if node.dtype.category == 2 else int(node.arg)
+
+
 def _build(graph: Graph) -> Plan:
+    from torsh.compiler.canonical import INPUT, SCALAR, Canonical  # the compiler is loaded when something is first computed
+    from torsh.compiler.plan import Plan
     canonical = Canonical()
     inputs = []
     for leaf in graph.leaves:
@@ -158,7 +166,7 @@ def realize(nodes: list[Node]) -> None:
         plan = _plans[graph.signature] = _build(graph)
     if config.RUNTIME == "null":
         return
-    buffers = plan.run([n.buffer for n in graph.leaves], [as_number(n) for n in graph.numbers])
+    buffers = plan.run([n.buffer for n in graph.leaves], [_as_number(n) for n in graph.numbers])
     done = [graph.order[i] for i in graph.roots]
     for node, buffer in zip(done, buffers, strict=True):
         node.buffer = buffer
