@@ -1,12 +1,15 @@
-"""Side by side with PyTorch in one process, alternating: `python -m benchmarks` prints a table and writes it, dated, to benchmarks/results.
+"""Side by side with PyTorch: `python -m benchmarks` prints a table and writes it, dated, to benchmarks/results.
 
-Each timed call ends with its result in memory. The figures are medians of alternating rounds; the ratio is PyTorch's time
-over ours (above 1: ours is faster).
+Each side runs in fresh processes of its own, in turns: in one process the threads of one that still spin would slow the
+other. Each timed call ends with its result in memory. Figures are medians over the rounds of medians; the ratio is
+PyTorch's time over ours (above 1: ours is faster).
 """
 from __future__ import annotations
 
 import argparse
 import datetime
+import importlib
+import importlib.metadata
 import pathlib
 import statistics
 import subprocess
@@ -16,9 +19,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
-
-import torsh
 
 RNG = np.random.default_rng(0)
 
@@ -42,32 +42,31 @@ WORKLOADS: dict[str, tuple[Callable[..., Any], Callable[[], tuple[np.ndarray, ..
 }
 
 
-def once(call: Callable[[], Any]) -> float:
-    begin = time.perf_counter()
-    call()
-    return time.perf_counter() - begin
-
-
-def compare(name: str, seconds: float) -> tuple[float, float]:
-    """Median seconds of PyTorch and of ToRSh."""
+def measure(module: Any, name: str, seconds: float) -> float:
+    """Median seconds of a call in this process."""
     function, make = WORKLOADS[name]
-    arrays = make()
-    calls = []
-    for module in (torch, torsh):
-        tensors = [module.tensor(a) for a in arrays]
-
-        def call(module: Any = module, tensors: Any = tensors) -> Any:
-            with module.no_grad():
-                return function(module, *tensors).detach().numpy()
+    tensors = [module.tensor(a) for a in make()]
+    times: list[float] = []
+    with module.no_grad():
         for _ in range(3):
-            call()
-        calls.append(call)
-    times: tuple[list[float], list[float]] = ([], [])
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[0]) < 5:
-        for call, into in zip(calls, times, strict=True):
-            into.append(once(call))
-    return statistics.median(times[0]), statistics.median(times[1])
+            function(module, *tensors).numpy()
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end or len(times) < 5:
+            begin = time.perf_counter()
+            function(module, *tensors).numpy()
+            times.append(time.perf_counter() - begin)
+    return statistics.median(times)
+
+
+def compare(name: str, options: argparse.Namespace) -> tuple[float, float]:
+    """Median seconds of PyTorch and of ToRSh, in turns."""
+    sides: tuple[list[float], list[float]] = ([], [])
+    for _ in range(options.rounds):
+        for module, into in zip(("torch", "torsh"), sides, strict=True):
+            settings = ["--side", module, "--seconds", str(options.seconds), "--threads", str(options.threads)]
+            command = [sys.executable, "-m", "benchmarks", name, *settings]
+            into.append(float(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+    return statistics.median(sides[0]), statistics.median(sides[1])
 
 
 def start_up(module: str) -> tuple[float, float]:
@@ -81,16 +80,21 @@ def start_up(module: str) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", help="workloads (all by default): " + ", ".join(WORKLOADS))
-    parser.add_argument("--seconds", type=float, default=2.0, help="for each workload")
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--side", choices=("torch", "torsh"), help="measure one side, here, and print seconds")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torsh.set_num_threads(options.threads)
-    lines = [f"# CPU, {options.threads} threads, {datetime.date.today()}", "", f"PyTorch {torch.__version__}; made by `python -m benchmarks`.", "",
+    if options.side:
+        module = importlib.import_module(options.side)
+        module.set_num_threads(options.threads)
+        print(measure(module, options.names[0], options.seconds))
+        return
+    lines = [f"# CPU, {options.threads} threads, {datetime.date.today()}", "", f"PyTorch {importlib.metadata.version('torch')}; made by `python -m benchmarks`.", "",
              "| workload | PyTorch us | ToRSh us | ratio |", "|---|---|---|---|"]
     print("\n".join(lines))
     for name in options.names or WORKLOADS:
-        theirs, ours = compare(name, options.seconds)
+        theirs, ours = compare(name, options)
         lines.append(f"| {name} | {theirs * 1e6:.1f} | {ours * 1e6:.1f} | {theirs / ours:.2f} |")
         print(lines[-1], flush=True)
     if not options.names:
