@@ -90,7 +90,8 @@ def main() -> None:
         module.set_num_threads(options.threads)
         print(measure(module, options.names[0], options.seconds))
         return
-    lines = [f"# CPU, {options.threads} threads, {datetime.date.today()}", "", f"PyTorch {importlib.metadata.version('torch')}; made by `python -m benchmarks`.", "",
+    made = f"PyTorch {importlib.metadata.version('torch')}; made by `python -m benchmarks`."
+    lines = [f"# CPU, {options.threads} threads, {datetime.date.today()}", "", made, "",
              "| workload | PyTorch us | ToRSh us | ratio |", "|---|---|---|---|"]
     print("\n".join(lines))
     for name in options.names or WORKLOADS:
