@@ -10,7 +10,7 @@ from torsh.core.dtypes import bool_
 from torsh.core.shapes import contiguous_strides
 from torsh.graph import primitives as p
 from torsh.graph.node import ITEM, Node, Op
-from torsh.graph.primitives import CAST, CONST, CONTRACT, HOST, LEAF, VIEW
+from torsh.graph.primitives import CAST, CONTRACT, LEAF, VIEW
 
 #: A number that is given when the plan runs (`arg` is its place in the run's list), and a leaf (likewise).
 SCALAR = Op("scalar", "const")
@@ -97,6 +97,3 @@ def _product_as_loop(node: Node, a: Node, b: Node) -> Node:
     boolean = node.dtype is bool_
     product = Node(p.AND if boolean else p.MUL, (left, right), None, shape, node.dtype)
     return Node(p.R_ANY if boolean else p.R_SUM, (product,), (3,), node.shape, node.dtype)
-
-
-__all__ = ["CONST", "Canonical", "HOST", "INPUT", "SCALAR"]

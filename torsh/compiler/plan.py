@@ -12,8 +12,9 @@ from torsh.codegen.kernel_ir import Kernel
 from torsh.codegen.target import host
 from torsh.codegen.text import text
 from torsh.compiler import steps
-from torsh.compiler.canonical import INPUT, SCALAR
-from torsh.compiler.lower import Lowered, lower
+from torsh.compiler.canonical import INPUT
+from torsh.compiler.lower import lower
+from torsh.compiler.nest import Lowered
 from torsh.compiler.schedule import Schedule
 from torsh.core.shapes import contiguous_strides, numel
 from torsh.graph.node import Node
@@ -81,12 +82,11 @@ def arrange(memories: list[Memory], arena: int) -> int:
 
 class _Job:
     """One launch before code and addresses are known."""
-    __slots__ = ("key", "make_text", "symbols", "slots", "work", "serial", "depth", "scratch")
+    __slots__ = ("key", "make_text", "symbols", "slots", "work", "serial", "depth")
 
-    def __init__(self, key: str, make_text: Any, symbols: list[str], slots: list[Any], work: list[int], serial: list[bool], depth: int,
-                 scratch: list[int]) -> None:
+    def __init__(self, key: str, make_text: Any, symbols: list[str], slots: list[Any], work: list[int], serial: list[bool], depth: int) -> None:
         self.key, self.make_text, self.symbols, self.slots = key, make_text, symbols, slots
-        self.work, self.serial, self.depth, self.scratch = work, serial, depth, scratch
+        self.work, self.serial, self.depth = work, serial, depth
 
 
 class Plan:
@@ -235,7 +235,7 @@ class Plan:
                 slots.append(Value(self.status_index, 0))
         self.checked += lowered.checks
         return _Job(key, lambda: _emit(kernel), [f"k_p{i}" for i in range(len(kernel.phases))], slots, lowered.work,
-                    lowered.serial, depth, lowered.scratch)
+                    lowered.serial, depth)
 
     def _number(self, node: Node) -> Value:
         if id(node) in self.number_index:
@@ -272,7 +272,7 @@ class Plan:
                 slots.append(self._at(self._place(node), 0))
             else:
                 slots.append(self._at(scratch[entry], 0) if isinstance(entry, str) else entry)
-        return [_Job(found.key, found.text, list(found.symbols), slots, list(found.items), [not s for s in found.share], depth, [])]
+        return [_Job(found.key, found.text, list(found.symbols), slots, list(found.items), [not s for s in found.share], depth)]
 
     def _merge(self, jobs: list[_Job]) -> list[list[_Job]]:
         """Jobs in order, as launches; independent neighbours (of one depth) that run the same code are one launch."""
@@ -358,6 +358,3 @@ def _reader_counts(schedule: Schedule) -> dict[int, int]:
                 base, _ = schedule.source(s)
                 counts[id(base)] = counts.get(id(base), 0) + 1
     return counts
-
-
-__all__ = ["Plan", "SCALAR", "stats"]

@@ -1,8 +1,8 @@
 """Kernels of the steps that are not fused groups: region writes, scatters, scans, copies of one memory to another."""
 from __future__ import annotations
 
-from torsh.codegen.kernel_ir import Acc, Address, Arg, Check, Const, Declare, Expr, Kernel, Load, Loop, Op, Phase, Read, Slot, Stmt, Store, Update
-from torsh.compiler.lower import Arguments, Lowered, compute_type
+from torsh.codegen.kernel_ir import Acc, Address, Arg, Const, Declare, Expr, Kernel, Load, Loop, Op, Phase, Read, Stmt, Store, Update
+from torsh.compiler.nest import Arguments, Lowered, compute_type
 from torsh.compiler.schedule import Schedule
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
@@ -22,8 +22,7 @@ def _value(schedule: Schedule, args: Arguments, source: Node, shape: Shape) -> E
         total: Expr = Const(geometry[2], "int64")
         for k, s in enumerate(strides):
             if s:
-                args.slots.append(("int", s))
-                total = Op("add", (total, Op("mul", (Index(k), Arg(len(args.slots) - 1, "int64")), "int64")), "int64")
+                total = Op("add", (total, Op("mul", (Index(k), Arg(args.given(s).index, "int64")), "int64")), "int64")
         return total
     terms = tuple((k, args.integer(s)) for k, s in enumerate(strides) if s)
     return Load(args.buffer(base, geometry[2], False), Address(0, terms), compute_type(base.dtype.name))
@@ -80,12 +79,8 @@ def scatter(schedule: Schedule, node: Node) -> Lowered:
     gathers = []
     for s, step, size in zip(node.srcs[2:], index_strides, index_sizes, strict=True):
         index = _value(schedule, args, s, shape)
-        args.slots.append(("int", size - 1))
-        last = Arg(len(args.slots) - 1, "int64")
-        ok = Op("and", (Op("ge", (index, Const(0, "int64")), "bool"), Op("le", (index, last), "bool")), "bool")
         checks.append(size)
-        body.append(Check(ok, args.slot(("status",)), 1))
-        gathers.append((Op("max", (Const(0, "int64"), Op("min", (index, last), "int64")), "int64"), args.integer(step)))
+        gathers.append((args.checked(index, size, body.append), args.integer(step)))
     value = _value(schedule, args, node.srcs[1], shape)
     terms = tuple((k, args.integer(s)) for k, s in enumerate(strides) if s)
     body.append(Store(args.buffer(node, offset, True), Address(0, terms, tuple(gathers)), value, mode))
@@ -112,6 +107,3 @@ def scan(schedule: Schedule, node: Node) -> Lowered:
     phase = Phase(tuple((k, extents[k]) for k in others), run)
     work = numel(tuple(shape[k] for k in others))
     return Lowered(Kernel(tuple(args.buffers), len(args.slots), (phase,)), args, [work], [numel(shape) < 32768], [], [])
-
-
-__all__ = ["Slot", "assign", "fill", "scan", "scatter"]

@@ -3,13 +3,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from torsh.autograd.grad_mode import state
 from torsh.core import devices, dtypes
 from torsh.core.dtypes import dtype
-from torsh.core.shapes import contiguous_strides, numel
+from torsh.core.shapes import numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import ASSIGN, EMPTY, const, expand
-from torsh.ops.dispatch import cast_tensor, check_writable, copy_into, public
+from torsh.graph.primitives import ASSIGN, EMPTY, const
+from torsh.ops.dispatch import cast_tensor, copy_into, public
 from torsh.tensor.tensor import Tensor, alias, method, wrap
 
 
@@ -167,5 +166,3 @@ def _new(name: str) -> None:
 
 for _name in ("tensor", "zeros", "ones", "empty", "full"):
     _new(_name)
-
-__all__ = ["check_writable", "contiguous_strides", "expand", "state"]

@@ -6,8 +6,7 @@ from collections import namedtuple
 from typing import Any
 
 from torsh.autograd.graph import GradNode
-from torsh.core import dtypes
-from torsh.core.dtypes import bool_, dtype, float32, int64
+from torsh.core.dtypes import bool_, dtype, int64
 from torsh.core.shapes import Shape, numel, reduced, wrap_dim, wrap_dims
 from torsh.graph import primitives as p
 from torsh.graph.node import Op
@@ -348,4 +347,3 @@ def norm(input: Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False,
 
 
 builtin_max = __builtins__["max"] if isinstance(__builtins__, dict) else __builtins__.max
-__all__ = ["dtypes", "float32"]
