@@ -43,6 +43,10 @@ class Graph:
     __slots__ = ("order", "leaves", "numbers", "roots", "signature")
 
     def __init__(self, wanted: list[Node]) -> None:
+        node: Node | None
+        srcs: tuple[Node, ...] | None
+        s: Node | None
+        r: Node | None
         order: list[Node] = []
         leaves: list[Node] = []
         position: dict[int, int] = {}
@@ -82,7 +86,7 @@ class Graph:
                     if key in uses:
                         uses[key] += 1
             arg = node.arg
-            outputs = node.outputs and tuple((o[0], o[1].name) for o in node.outputs)
+            outputs = None if node.outputs is None else tuple([(shape, dt.name) for shape, dt in node.outputs])
             parts.append((node.op.number, tuple(refs), type(arg), arg, node.shape, node.dtype.name, outputs))
         srcs = s = node = None
         asked: dict[int, int] = {}
@@ -111,7 +115,7 @@ def _build(graph: Graph) -> Plan:
     from torsh.compiler.canonical import INPUT, SCALAR, Canonical  # the compiler is loaded when something is first computed
     from torsh.compiler.plan import Plan
     canonical = Canonical()
-    inputs = []
+    inputs: list[Node] = []
     for leaf in graph.leaves:
         made = Node(INPUT, (), len(inputs), leaf.shape, leaf.dtype)
         inputs.append(made)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torsh.core.dtypes import dtype
+from torsh.core.dtypes import dtype as DType
 from torsh.core.shapes import Shape, numel
 
 
@@ -74,12 +74,12 @@ class Node:
     srcs: tuple[Node, ...]
     arg: Any
     shape: Shape
-    dtype: dtype
+    dtype: DType
     buffer: Any
-    outputs: tuple[tuple[Shape, dtype], ...] | None
+    outputs: tuple[tuple[Shape, DType], ...] | None
     bounds: tuple[int, int] | None
 
-    def __init__(self, op: Op, srcs: tuple[Node, ...], arg: Any, shape: Shape, dt: dtype) -> None:
+    def __init__(self, op: Op, srcs: tuple[Node, ...], arg: Any, shape: Shape, dt: DType) -> None:
         self.op = op
         self.srcs = srcs
         self.arg = arg
@@ -98,7 +98,7 @@ class Node:
         return f"Node({self.op.name}, shape={list(self.shape)}, dtype={self.dtype.name}, srcs={len(self.srcs)}{state})"
 
 
-def several(op: Op, srcs: tuple[Node, ...], arg: Any, outputs: tuple[tuple[Shape, dtype], ...]) -> tuple[Node, ...]:
+def several(op: Op, srcs: tuple[Node, ...], arg: Any, outputs: tuple[tuple[Shape, DType], ...]) -> tuple[Node, ...]:
     """The outputs of a node with several of them."""
     whole = Node(op, srcs, arg, (), outputs[0][1])
     whole.outputs = outputs
