@@ -215,17 +215,19 @@ class AccumulateGrad:
 
 
 class HookHandle:
-    """Removes a hook; also a context manager."""
+    """Removes a hook, from `hooks` and from the dictionaries of flags in `also`; also a context manager."""
     _ids = itertools.count()
 
-    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
+    def __init__(self, hooks: dict[int, Any], hook: Any, *also: dict[int, Any]) -> None:
         self.hooks = hooks
+        self.also = also
         self.id = next(HookHandle._ids)
         hooks[self.id] = hook
 
     def remove(self) -> None:
         """Remove the hook (again is no error)."""
-        self.hooks.pop(self.id, None)
+        for d in (self.hooks, *self.also):
+            d.pop(self.id, None)
 
     def __enter__(self) -> HookHandle:
         return self
