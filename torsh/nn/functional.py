@@ -73,6 +73,7 @@ from torsh.ops.loss import soft_margin_loss as soft_margin_loss
 from torsh.ops.loss import triplet_margin_loss as triplet_margin_loss
 from torsh.ops.loss import triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
 from torsh.ops.matmul import linear as linear
+from torsh.ops.multihead import multi_head_attention_forward as multi_head_attention_forward
 from torsh.ops.norm import batch_norm as batch_norm
 from torsh.ops.norm import group_norm as group_norm
 from torsh.ops.norm import instance_norm as instance_norm
