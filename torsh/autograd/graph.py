@@ -297,10 +297,7 @@ def record(op: Op, arg: Any, tensors: tuple[Tensor, ...], outs: tuple[Tensor, ..
 
 def snapshot(t: Tensor) -> Tensor:
     """The present value of `t` with its present history, apart from writes to come. Costs no copy: nodes are values."""
-    out = Tensor.__new__(Tensor)
-    out._storage = Storage(t._node())
-    out._shape = t._shape
-    out._dtype = t._dtype
+    out = Tensor(Storage(t._node()), t._shape, t._dtype)
     out._requires_grad = t._requires_grad
     if t._requires_grad:
         fn, nr = edge(t)

@@ -61,8 +61,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
 
 
 def _over(storage: Any, shape: Shape, strides: Shape | None) -> Tensor:
-    out = Tensor.__new__(Tensor)
-    out._storage, out._shape, out._dtype = storage, shape, storage.node.dtype
+    out = Tensor(storage, shape, storage.node.dtype)
     if strides is not None and not is_contiguous(shape, strides):
         out._strides = strides
     return out
