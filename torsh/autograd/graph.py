@@ -7,6 +7,7 @@ from typing import Any
 
 from torsh.autograd.grad_mode import state
 from torsh.core.dtypes import dtype
+from torsh.core.native import mypyc_attr
 from torsh.core.shapes import Shape
 from torsh.graph.node import Op
 from torsh.tensor.storage import Storage
@@ -99,6 +100,7 @@ def _without_hooks(call: Callable[[Any], Any], x: Any) -> Any:
         settings.saved_hooks, state.enabled = hooks, enabled
 
 
+@mypyc_attr(native_class=False)
 class Name(str):
     """A name that may also be called, as PyTorch's `grad_fn.name()` is."""
     __slots__ = ()

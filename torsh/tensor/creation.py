@@ -11,8 +11,8 @@ from torsh.core.dtypes import bool_, dtype, get_default_dtype, int64
 from torsh.core.shapes import Shape
 from torsh.graph.node import Node
 from torsh.graph.primitives import EMPTY, IOTA, POINTWISE, cast, const, expand
-from torsh.tensor.storage import leaf
 from torsh.tensor.size import Size
+from torsh.tensor.storage import leaf
 from torsh.tensor.tensor import Tensor, alias, constructed_by, wrap
 
 
