@@ -15,7 +15,7 @@ help:
 	@echo "make test    run the test suite, with PyTorch as the oracle"
 	@echo "make programs  2,000 random programs on ToRSh and on PyTorch, compared"
 	@echo "make lint    ruff and the import contracts"
-	@echo "make types   mypy (not clean yet: see docs/progress.md)"
+	@echo "make types   mypy"
 	@echo "make bench   side by side with PyTorch"
 	@echo "make clean   remove $(VENV) and the caches of the tools"
 

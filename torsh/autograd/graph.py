@@ -14,6 +14,7 @@ from torsh.tensor.storage import Storage
 from torsh.tensor.tensor import Tensor, alias
 
 _sequence = itertools.count()
+_hook_ids = itertools.count()
 
 
 class _Settings:
@@ -217,17 +218,17 @@ class AccumulateGrad:
 
 
 class HookHandle:
-    """Removes a hook; also a context manager."""
-    _ids = itertools.count()
-
-    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
+    """Removes a hook, from `hooks` and from the dictionaries of flags in `also`; also a context manager."""
+    def __init__(self, hooks: dict[int, Any], hook: Any, *also: dict[int, Any]) -> None:
         self.hooks = hooks
-        self.id = next(HookHandle._ids)
+        self.also = also
+        self.id = next(_hook_ids)
         hooks[self.id] = hook
 
     def remove(self) -> None:
         """Remove the hook (again is no error)."""
-        self.hooks.pop(self.id, None)
+        for d in (self.hooks, *self.also):
+            d.pop(self.id, None)
 
     def __enter__(self) -> HookHandle:
         return self

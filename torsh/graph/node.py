@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, final
 
-from torsh.core import dtypes
+from torsh.core.dtypes import dtype as DType
 from torsh.core.native import i64
 from torsh.core.shapes import Shape, numel
-
-DType = dtypes.dtype
 
 
 @final

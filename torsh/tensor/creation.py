@@ -248,6 +248,7 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: dtype | None = None, de
     start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))  # type: ignore[attr-defined]
     dt = dtype or get_default_dtype()
     wide = np.float64 if dt.category == 2 else dt.np
+    array: np.ndarray
     if dt.category == 3:
         array = np.linspace(start, end, steps, dtype=np.complex128)
     elif dt.category == 1:

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
-from torsh.core import devices, dtypes
+from torsh.core import devices
+from torsh.core.dtypes import dtype as DType
 from torsh.core.native import bindable, mypyc_attr
 from torsh.core.shapes import Shape, contiguous_strides, is_contiguous, numel, wrap_dim
 from torsh.graph.node import Node
@@ -15,8 +16,6 @@ from torsh.graph.primitives import VIEW
 from torsh.tensor.open import Open
 from torsh.tensor.size import Size
 from torsh.tensor.storage import Storage, leaf, reinterpret
-
-DType = dtypes.dtype
 
 F = TypeVar("F", bound=Callable[..., Any])
 
