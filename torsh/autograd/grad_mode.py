@@ -4,17 +4,32 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
+
+from torsh.core.native import mypyc_attr
 
 
+@mypyc_attr(native_class=False)
 class _State(threading.local):
     enabled: bool = True
     inference: bool = False
 
 
-state = _State()
+state: Final = _State()
 
 
+class _Entered:
+    """How many contexts of `inference_mode` are open in all threads: while there are none, nobody needs to look at `state.inference`."""
+    inference: int
+
+    def __init__(self) -> None:
+        self.inference = 0
+
+
+entered: Final = _Entered()
+
+
+@mypyc_attr(native_class=False)
 class _Mode:
     """A context manager that is also a decorator."""
     _previous: Any
@@ -36,6 +51,7 @@ class _Mode:
         return type(self)()
 
 
+@mypyc_attr(native_class=False)
 class no_grad(_Mode):
     """Operations inside are not recorded. Context manager or decorator."""
 
@@ -49,6 +65,7 @@ class no_grad(_Mode):
         return self
 
 
+@mypyc_attr(native_class=False)
 class enable_grad(no_grad):
     """Operations inside are recorded, also within `no_grad`. Context manager or decorator."""
 
@@ -58,6 +75,7 @@ class enable_grad(no_grad):
         return self
 
 
+@mypyc_attr(native_class=False)
 class set_grad_enabled(_Mode):
     """Switch recording on or off, at once; as a context manager the old state comes back at the end."""
 
@@ -78,6 +96,7 @@ class set_grad_enabled(_Mode):
         return set_grad_enabled(self.mode)
 
 
+@mypyc_attr(native_class=False)
 class inference_mode(_Mode):
     """As `no_grad`, and the tensors made inside can never take part in recording."""
 
@@ -97,7 +116,12 @@ class inference_mode(_Mode):
             state.enabled, state.inference = False, True
         else:
             state.enabled, state.inference = True, False
+        entered.inference += 1
         return self
+
+    def __exit__(self, *exc: object) -> None:
+        entered.inference -= 1
+        super().__exit__(*exc)
 
     def clone(self) -> inference_mode:
         return inference_mode(self.mode)

@@ -9,14 +9,14 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from torsh.autograd.grad_mode import state
-from torsh.autograd.graph import grad_fn, needs_record, record, requires_grad, snapshot
+from torsh.autograd.grad_mode import entered, state
+from torsh.autograd.graph import grad_fn, needs_record, record, snapshot
 from torsh.core import dtypes
 from torsh.core.dtypes import PROMOTE, dtype
 from torsh.core.shapes import Shape, broadcast
 from torsh.graph.node import Node, Op, several
 from torsh.graph.primitives import CAST, cast, const, expand
-from torsh.tensor.tensor import Tensor, wrap
+from torsh.tensor.tensor import Tensor, attribute, wrap
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,10 +44,9 @@ def apply_several(op: Op, tensors: tuple[Tensor, ...], arg: Any, outputs: tuple[
 
 
 def _finish(op: Op, arg: Any, tensors: tuple[Tensor, ...], outs: tuple[Tensor, ...]) -> None:
-    if state.enabled:
-        if op.vjp is not None and needs_record(tensors):
-            record(op, arg, tensors, outs)
-    elif state.inference:
+    if op.vjp is not None and needs_record(tensors):
+        record(op, arg, tensors, outs)
+    elif entered.inference and state.inference:
         for o in outs:
             o._inference = True
 
@@ -113,13 +112,25 @@ def pointwise(op: Op, args: tuple[Any, ...], compute: dtype, result: dtype, what
             shape = broadcast(shape, s, what) if shape else s if s else shape
     nodes = tuple([operand(x, compute, what) for x in args])
     out = wrap(Node(op, nodes, arg, shape, result))
-    if state.enabled:
-        if op.vjp is not None:
-            for x in args:
-                if isinstance(x, Tensor) and (x._requires_grad or (x._base is not None and requires_grad(x))):
-                    record(op, arg, tuple([a if isinstance(a, Tensor) else scalar_tensor(a, compute) for a in args]), (out,))
-                    break
-    elif state.inference:
+    if op.vjp is not None:
+        for x in args:
+            if isinstance(x, Tensor) and (x._requires_grad or x._base is not None) and needs_record((x,)):
+                record(op, arg, tuple([a if isinstance(a, Tensor) else scalar_tensor(a, compute) for a in args]), (out,))
+                return out
+    if entered.inference and state.inference:
+        out._inference = True
+    return out
+
+
+def same_type(op: Op, a: Tensor, b: Tensor, what: str) -> Tensor:
+    """As `pointwise`, for two tensors of the type in which the operation computes and that it gives: the shortest way there is."""
+    shape = a._shape
+    if b._shape is not shape and b._shape != shape:
+        shape = broadcast(shape, b._shape, what)
+    out = wrap(Node(op, (a._node(), b._node()), None, shape, a._dtype))
+    if (a._requires_grad or b._requires_grad or a._base is not None or b._base is not None) and op.vjp is not None and needs_record((a, b)):
+        record(op, None, (a, b), (out,))
+    elif entered.inference and state.inference:
         out._inference = True
     return out
 
@@ -201,10 +212,10 @@ def public(*names: str, function: bool = True, method: bool = True, inplace: boo
             if function:
                 FUNCTIONS[name] = shown
             if method:
-                setattr(Tensor, name, shown)
+                attribute(name, shown)
             if inplace:
                 written = _in_place(f, name + "_")
-                setattr(Tensor, name + "_", written)
+                attribute(name + "_", written)
                 if function:
                     FUNCTIONS[name + "_"] = written
         return f
