@@ -50,8 +50,10 @@ def _pool(n: int, what: str, x: Tensor, kernel_size: Any, output_size: Any, outp
     head = x._shape[:2]
     if samples is None:
         samples = rand(*head, n, dtype=x._dtype)
-    elif samples._shape != (*head, n):
+    elif len(samples._shape) != 3 or samples._shape[0] < head[0] or samples._shape[1:] != (head[1], n):
         raise RuntimeError(f"{what}: Expect _random_samples to have shape {[*head, n]}, got {list(samples._shape)}")
+    else:
+        samples = samples[:head[0]]
     picked = (0, 1, 2) if n == 3 else (1, 0)  # PyTorch's order: in two dimensions the number of the width comes first
     places = [_starts(samples[..., picked[d]], size[d], out[d], kernel[d]) for d in range(n)]
     coordinates = []
