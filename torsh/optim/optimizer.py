@@ -22,6 +22,20 @@ class _Required:
 required = _Required()
 
 
+_everywhere_before: OrderedDict[int, Any] = OrderedDict()
+_everywhere_after: OrderedDict[int, Any] = OrderedDict()
+
+
+def register_optimizer_step_pre_hook(hook: Callable[..., Any]) -> HookHandle:
+    """`Optimizer.register_step_pre_hook` for every optimizer."""
+    return HookHandle(_everywhere_before, hook)
+
+
+def register_optimizer_step_post_hook(hook: Callable[..., Any]) -> HookHandle:
+    """`Optimizer.register_step_post_hook` for every optimizer."""
+    return HookHandle(_everywhere_after, hook)
+
+
 class Optimizer:
     """Holds parameters in groups with options, and state for each; subclasses say how one group is updated (`_update`).
 
@@ -90,8 +104,19 @@ class Optimizer:
 
         The updates of all groups, and whatever they still depend on, are computed here, together.
         """
-        for hook in self._step_pre_hooks.values():
-            hook(self, (closure,), {})
+        args: tuple[Any, ...] = (closure,)
+        for hook in (*_everywhere_before.values(), *self._step_pre_hooks.values()):
+            given = hook(self, args, {})
+            if given is not None:
+                if not (isinstance(given, tuple) and len(given) == 2):
+                    raise RuntimeError(f"{type(self).__name__}.step must return None or a tuple of (new_args, new_kwargs), but got {given}.")
+                args = (*given[0], *given[1].values())
+        loss = self._step(*args)
+        for hook in (*self._step_post_hooks.values(), *_everywhere_after.values()):
+            hook(self, args, {})
+        return loss
+
+    def _step(self, closure: Callable[[], Any] | None) -> Any:
         loss = None
         if closure is not None:
             with enable_grad():
@@ -104,8 +129,6 @@ class Optimizer:
                     self._update(group, ready, written)
         # Built in the call: a list held here would make the runtime think that its nodes are still wanted elsewhere.
         realize([t._storage.node for t in written])
-        for hook in self._step_post_hooks.values():
-            hook(self, (closure,), {})
         return loss
 
     def _update(self, group: dict[str, Any], params: list[Tensor], written: list[Tensor]) -> None:
@@ -113,7 +136,7 @@ class Optimizer:
         raise NotImplementedError
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
-        """Call `hook(optimizer, args, kwargs)` before each step."""
+        """Call `hook(optimizer, args, kwargs)` before each step; a tuple (args, kwargs) it returns replaces the arguments."""
         return HookHandle(self._step_pre_hooks, hook)
 
     def register_step_post_hook(self, hook: Callable[..., Any]) -> HookHandle:
@@ -122,8 +145,36 @@ class Optimizer:
 
     # ---- saving
 
+    def _state_hook(self, name: str, hook: Callable[..., Any], prepend: bool) -> HookHandle:
+        hooks: OrderedDict[int, Any] = self.__dict__.setdefault(name, OrderedDict())
+        handle = HookHandle(hooks, hook)
+        if prepend:
+            hooks.move_to_end(handle.id, last=False)
+        return handle
+
+    def _state_hooks(self, name: str) -> list[Any]:
+        return list(self.__dict__.get(name, {}).values())
+
+    def register_state_dict_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
+        """Call `hook(optimizer)` before `state_dict`."""
+        return self._state_hook("_optimizer_state_dict_pre_hooks", hook, prepend)
+
+    def register_state_dict_post_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
+        """Call `hook(optimizer, state_dict)` after `state_dict`; what it returns (if not None) replaces the dictionary."""
+        return self._state_hook("_optimizer_state_dict_post_hooks", hook, prepend)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
+        """Call `hook(optimizer, state_dict)` before loading; what it returns (if not None) is loaded instead."""
+        return self._state_hook("_optimizer_load_state_dict_pre_hooks", hook, prepend)
+
+    def register_load_state_dict_post_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
+        """Call `hook(optimizer)` after loading."""
+        return self._state_hook("_optimizer_load_state_dict_post_hooks", hook, prepend)
+
     def state_dict(self) -> dict[str, Any]:
         """`{"state": {index: state}, "param_groups": [options with the parameters' indices]}`, as PyTorch's."""
+        for hook in self._state_hooks("_optimizer_state_dict_pre_hooks"):
+            hook(self)
         index: dict[int, int] = {}
         groups = []
         for group in self.param_groups:
@@ -132,14 +183,25 @@ class Optimizer:
                 index.setdefault(id(p), len(index))
             packed["params"] = [index[id(p)] for p in group["params"]]
             groups.append(packed)
-        state = {index[id(k)] if isinstance(k, Tensor) else k: v for k, v in self.state.items()}
-        return {"state": state, "param_groups": groups}
+        found: dict[str, Any] = {"state": {index[id(k)] if isinstance(k, Tensor) else k: v for k, v in self.state.items()}, "param_groups": groups}
+        for hook in self._state_hooks("_optimizer_state_dict_post_hooks"):
+            given = hook(self, found)
+            found = found if given is None else given
+        return found
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the state and options of a `state_dict`; the state takes its parameter's dtype.
 
         Raises ValueError for groups of other numbers or sizes.
         """
+        for hook in self._state_hooks("_optimizer_load_state_dict_pre_hooks"):
+            given = hook(self, state_dict)
+            state_dict = state_dict if given is None else given
+        self._load(state_dict)
+        for hook in self._state_hooks("_optimizer_load_state_dict_post_hooks"):
+            hook(self)
+
+    def _load(self, state_dict: dict[str, Any]) -> None:
         own, given = self.param_groups, copy.deepcopy(state_dict["param_groups"])
         if len(own) != len(given):
             raise ValueError("loaded state dict has a different number of parameter groups")
@@ -184,12 +246,24 @@ def scalars(dt: Any, *values: float) -> tuple[Node, ...]:
     return tuple([const(v, dt) for v in values])
 
 
-def check_options(**options: float) -> None:
-    """Raises ValueError for a negative option."""
+_SHOWN = {"lr": "learning rate", "eps": "epsilon value"}
+
+
+def check_options(**options: float | Tensor) -> None:
+    """Raises ValueError for a negative option, and for a tensor of more than one element."""
     for name, value in options.items():
-        shown = {"lr": "learning rate", "eps": "epsilon value", "weight_decay": "weight_decay value", "momentum": "momentum value"}[name]
-        if not isinstance(value, Tensor) and not value >= 0.0:
-            raise ValueError(f"Invalid {shown}: {value}")
+        if isinstance(value, Tensor):
+            if value.numel() != 1:
+                raise ValueError(f"Tensor {name} must be 1-element")
+        elif not value >= 0.0:
+            raise ValueError(f"Invalid {_SHOWN.get(name, name + ' value')}: {value}")
+
+
+def check_betas(betas: tuple[float, float]) -> None:
+    """Raises ValueError for weights of running means outside [0, 1)."""
+    for i in (0, 1):
+        if not 0.0 <= betas[i] < 1.0:
+            raise ValueError(f"Invalid beta parameter at index {i}: {betas[i]}")
 
 
 def refuse_differentiable(name: str, differentiable: bool) -> None:
