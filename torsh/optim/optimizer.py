@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -39,7 +40,7 @@ def register_optimizer_step_post_hook(hook: Callable[..., Any]) -> HookHandle:
 class Optimizer:
     """Holds parameters in groups with options, and state for each; subclasses say how one group is updated (`_update`).
 
-    Raises TypeError for parameters that are no tensors, ValueError for none, for one twice and for a computed tensor.
+    Raises TypeError for parameters that are no tensors, ValueError for none, for one in two groups and for a computed tensor.
     """
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
@@ -70,8 +71,11 @@ class Optimizer:
             raise TypeError("optimizer parameters need to be organized in ordered collections, but the ordering of tensors in sets will change "
                             "between runs. Please use a list instead.")
         params = list(params)
-        if params and all(isinstance(p, tuple) for p in params):
-            param_group["param_names"] = [name for name, _ in params]
+        names = [p[0] for p in params if isinstance(p, tuple)]
+        if names:
+            if len(names) != len(params):
+                raise ValueError("all optimizer params should be with/without names. Some param names are missing")
+            param_group["param_names"] = names
             params = [p for _, p in params]
         param_group["params"] = params
         for p in params:
@@ -84,7 +88,12 @@ class Optimizer:
                 raise ValueError(f"parameter group didn't specify a value of required optimization parameter {name}")
             param_group.setdefault(name, default)
         if len({id(p) for p in params}) != len(params):
-            raise ValueError("optimizer contains a parameter group with duplicate parameters")
+            warnings.warn("optimizer contains a parameter group with duplicate parameters; in future, this will cause an error; see "
+                          "github.com/pytorch/pytorch/issues/40967 for more information", stacklevel=3)
+        named = "param_names" in param_group
+        if any(("param_names" in g) != named for g in self.param_groups):
+            raise ValueError("all optimizer param groups should be with/without names. cannot add param group "
+                             f"{'with' if named else 'without'} names to the optimizer")
         present = {id(p) for g in self.param_groups for p in g["params"]}
         if any(id(p) in present for p in params):
             raise ValueError("some parameters appear in more than one parameter group")
@@ -216,9 +225,12 @@ class Optimizer:
             else:
                 state[key] = copy.deepcopy(value)
         for group, saved in zip(own, given, strict=True):
-            for name, value in saved.items():
-                if name != "params":
-                    group[name] = value
+            names = group.get("param_names")
+            params = group["params"]
+            group.clear()
+            group.update(saved, params=params)
+            if names is not None:
+                group.setdefault("param_names", names)
         self.state = state
 
     def __repr__(self) -> str:
