@@ -48,6 +48,7 @@ class Optimizer:
             raise TypeError("params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
                             f"torch.{params._dtype.title}Tensor")
         self.defaults = defaults
+        self._opt_called = False  # schedules ask whether there was a step before theirs
         self.state: defaultdict[Tensor, Any] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
         self._step_pre_hooks: OrderedDict[int, Any] = OrderedDict()
@@ -113,6 +114,7 @@ class Optimizer:
 
         The updates of all groups, and whatever they still depend on, are computed here, together.
         """
+        self._opt_called = True
         args: tuple[Any, ...] = (closure,)
         for hook in (*_everywhere_before.values(), *self._step_pre_hooks.values()):
             given = hook(self, args, {})
