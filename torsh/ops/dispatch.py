@@ -9,7 +9,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from torsh.autograd.grad_mode import entered, state
+from torsh.autograd.entered import entered
+from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import grad_fn, needs_record, record, snapshot
 from torsh.core import dtypes
 from torsh.core.dtypes import PROMOTE, dtype
