@@ -12,7 +12,7 @@ from torsh.core.devices import device as device_type
 from torsh.core.devices import require
 from torsh.core.dtypes import bfloat16, dtype, float16, float32, float64
 from torsh.nn.hooks import Everywhere, HookMixin, call_with_hooks, registered_as
-from torsh.nn.parameter import Parameter
+from torsh.nn.parameter import Parameter, is_lazy
 from torsh.tensor.creation import empty_like
 from torsh.tensor.tensor import Tensor
 
@@ -341,7 +341,9 @@ class Module(HookMixin):
             for module in self.children():
                 module._apply(fn)
         for p in self._parameters.values():
-            if p is not None:
+            if is_lazy(p):
+                p._dtype = fn(p)._dtype
+            elif p is not None:
                 with no_grad():
                     p.data = fn(p)  # type: ignore[attr-defined]
                     if p._grad is not None:
