@@ -67,10 +67,10 @@ def page(table: Table) -> str:
     """docs/operators.md."""
     lines = ["# Operators", "",
              "What of PyTorch's operators is there and agrees, judged by PyTorch 2.13's own operator database (`op_db`): the same samples",
-             "through both, values, dtypes, shapes, aliasing, gradients, non-contiguous inputs, in-place and `out=` forms, and errors. Written by `make conformance`;",
-             "CI fails when this page and the code differ.", "",
+             "through both, values, dtypes, shapes, aliasing, gradients, non-contiguous inputs, in-place and `out=` forms, and errors.",
+             "Written by `python -m tests.conformance --write`; `make conformance` fails when this page and the code differ.", "",
              "| figure | passed | of |", "|---|---|---|"]
-    lines += [f"| {FORM_TITLES.get(name, name)} | {a} | {b} |" for name, (a, b) in figures(table).items()]
+    lines += [f"| {FORM_TITLES.get(name, name)} | {a} | {b} |" for name, (a, b) in figures(table).items() if b]
     lines += ["",
               "The entries are those of the CPU, without private names, sparse layouts and CUDA's jiterator. A check is passed when every sample of the",
               "database passes it. An entry without float32 counts with the first type it has. Two signs are forward and backward:",
