@@ -16,7 +16,7 @@ help:
 	@echo "make programs  2,000 random programs on ToRSh and on PyTorch, compared"
 	@echo "make conformance  PyTorch's operator database, all of it; fails on any difference from the expected table"
 	@echo "make lint    ruff and the import contracts"
-	@echo "make types   mypy (not clean yet: see docs/progress.md)"
+	@echo "make types   mypy"
 	@echo "make bench   side by side with PyTorch"
 	@echo "make clean   remove $(VENV) and the caches of the tools"
 
