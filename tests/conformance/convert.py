@@ -80,6 +80,7 @@ def to_numpy(t: Any) -> np.ndarray:
     """The elements of a tensor of either framework."""
     if isinstance(t, torch.Tensor):
         t = t.detach().resolve_conj().resolve_neg()
+        t = t.clone() if t._is_zerotensor() else t
         return t.view(torch.int16).numpy().view(ml_dtypes.bfloat16) if t.dtype is torch.bfloat16 and t.numel() else (
             np.empty(tuple(t.shape), ml_dtypes.bfloat16) if t.dtype is torch.bfloat16 else t.numpy())
     return t.detach().numpy()

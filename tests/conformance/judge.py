@@ -385,7 +385,7 @@ def inplace_samples(entry: Any, ours: Any) -> Iterator[tuple[int, Any, Callable[
     theirs = entry.inplace_variant
     name = getattr(theirs, "__name__", "")
     for number, sample in samples_of(entry, dtype, grad):
-        yield number, sample, lambda sample=sample: inplace(entry, theirs, twin(theirs) if name == "<lambda>" else lookup(f"Tensor.{name}"), sample)
+        yield number, sample, lambda sample=sample: inplace(entry, theirs, twin(theirs) if name in ("", "<lambda>") else lookup(f"Tensor.{name}"), sample)
 
 
 def inplace(entry: Any, theirs: Any, ours: Any, sample: Any) -> None:
