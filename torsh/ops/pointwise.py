@@ -423,15 +423,17 @@ def _extremum(name: str, op: Op, better: Callable[..., Tensor]) -> Callable[...,
     _differentiable(op, vjp, (0, 1), name=name.capitalize() + "Backward0")
 
     def combine(input: Any, other: Any) -> Tensor:
-        need_tensors(name, input, other)
         dt = result_type_of(input, other)
         if dt.is_complex:
             raise RuntimeError(f"{name} not implemented for complex tensors.")
         return pointwise((p.OR if op is p.MAX else p.AND) if dt is bool_ else op, (input, other), dt, dt, name)
-    combine.__name__ = name
-    combine.__doc__ = f"Element by element {name}, broadcast; NaN wins. Raises RuntimeError for complex tensors."
-    public(out=True)(combine)
-    return combine
+    def checked(input: Tensor, other: Tensor) -> Tensor:
+        need_tensors(name, input, other)
+        return combine(input, other)
+    checked.__name__ = name
+    checked.__doc__ = f"Element by element {name}, broadcast; NaN wins. Raises RuntimeError for complex tensors, TypeError for numbers."
+    public(out=True)(checked)
+    return combine  # which takes numbers too
 
 
 maximum = _extremum("maximum", p.MAX, gt)
