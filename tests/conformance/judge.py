@@ -501,8 +501,10 @@ def out(entry: Any, ours: Any, sample: Any) -> None:
 
 
 def make_like(expected: Any, make: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    return make(expected) if isinstance(expected, torch.Tensor) else type(expected)(map(make, expected)) if type(expected) in (list, tuple) else tuple(
-        map(make, expected))
+    """Targets for `out=`: what `make` gives for each tensor of a result, in its structure."""
+    if isinstance(expected, torch.Tensor):
+        return make(expected)
+    return [make_like(e, make) for e in expected] if type(expected) is list else tuple([make_like(e, make) for e in expected])
 
 
 def with_gaps(t: torch.Tensor) -> torch.Tensor:
