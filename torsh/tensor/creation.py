@@ -250,6 +250,10 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: dtype | None = 
     start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))  # type: ignore[attr-defined]
     if step == 0:
         raise RuntimeError("step must be nonzero")
+    if dtype is int64 or (dtype is None and out is not None and out._dtype is int64):
+        step = int(step)
+        if step == 0:
+            raise ValueError("step must be nonzero")
     if np.isnan(start) or np.isnan(end):
         raise RuntimeError(f"unsupported range: {start} -> {end}")
     if (end - start) * step < 0:
@@ -322,6 +326,8 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: dty
     _check(layout, pin_memory)
     dt = dtype or (out._dtype if out is not None else _spaced_type(start, end))
     exponents = _evenly("logspace", start, end, steps, dt)
+    if steps == 1:
+        exponents = np.asarray([start.item() if isinstance(start, Tensor) else start], exponents.dtype)  # type: ignore[attr-defined] # not rounded
     with np.errstate(all="ignore"):
         powers = np.power(complex(base) if dt.is_complex else exponents.dtype.type(base), exponents)
         return _into(out, finish(from_array(powers.astype(dt.np)), requires_grad))
