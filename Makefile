@@ -9,7 +9,7 @@ SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(SUITABLE)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: programs help demo test test-interpreted build lint types bench clean
+.PHONY: conformance programs help demo test test-interpreted build lint types bench clean
 
 help:
 	@echo "make demo    train a digit classifier (installs what it needs into $(VENV), no PyTorch)"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-interpreted  the same with the hot modules interpreted"
 	@echo "make build   compile the hot modules again (needs a C compiler)"
 	@echo "make programs  2,000 random programs on ToRSh and on PyTorch, compared"
+	@echo "make conformance  PyTorch's operator database, all of it; fails on any difference from the expected table"
 	@echo "make lint    ruff and the import contracts"
 	@echo "make types   mypy"
 	@echo "make bench   side by side with PyTorch"
@@ -42,6 +43,9 @@ $(VENV)/.built: setup.py pyproject.toml $(shell find torsh -name '*.py') | $(BIN
 
 programs: $(VENV)/.extra-test
 	TORSH_PROGRAMS=2000 $(BIN)/python -m pytest tests/tensor/test_programs.py
+
+conformance: $(VENV)/.extra-test
+	$(BIN)/python -m tests.conformance --check --jobs $(WORKERS)
 
 lint: $(VENV)/.extra-dev
 	$(BIN)/ruff check

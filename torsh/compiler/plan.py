@@ -141,6 +141,9 @@ class Plan:
                 segments.append(node)
                 for out in self.schedule.several.get(id(node), (node,)):
                     self._place(out)
+                for source in node.srcs:
+                    if source.op.kind != "const":
+                        self._place(source)  # one without elements has no step of its own that placed it
             else:
                 raise AssertionError(f"no step for {group.kind}")
         segments.append(pending)

@@ -11,6 +11,7 @@ from typing import Any
 
 from torsh.autograd import graph
 from torsh.autograd.graph import GradNode, snapshot
+from torsh.core.layouts import contiguous_format, order_of, preserve_format, strides_for
 from torsh.core.shapes import Shape, contiguous_strides, infer_size, is_contiguous, numel, storage_extent, view_strides, wrap_dim
 from torsh.graph.node import Node, Op
 from torsh.graph.primitives import ASSIGN, SCATTER, const
@@ -463,6 +464,10 @@ def slice_dim(t: Tensor, d: int, start: int, count: int, step: int = 1) -> Tenso
 @public()
 def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     """A view of `length` elements of a dimension. Raises IndexError or RuntimeError out of range."""
+    if not input._shape:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    if isinstance(start, Tensor) and (start._shape or start._dtype.category != 1):
+        raise RuntimeError("start must be an 0-dim integral Tensor.")
     d = wrap_dim(dim, len(input._shape), "narrow")
     n = input._shape[d]
     start = int(start)
@@ -585,8 +590,17 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 @public()
 def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of a dimension cut into n nearly equal parts, or at the given indices."""
+    if not input._shape:
+        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
     d = wrap_dim(dim, len(input._shape), "tensor_split")
     n = input._shape[d]
+    if isinstance(indices_or_sections, Tensor):
+        if indices_or_sections._dtype.name != "int64":
+            raise RuntimeError(f"tensor_split expected tensor_indices_or_sections to have dtype of long, but got {indices_or_sections._dtype.title}")
+        if len(indices_or_sections._shape) > 1:
+            raise RuntimeError(f"tensor_split expected tensor_indices_or_sections to be a zero-dimensional or one-dimensional tensor, but got a tensor "
+                               f"with {len(indices_or_sections._shape)} dims")
+        indices_or_sections = indices_or_sections.tolist()
     if isinstance(indices_or_sections, int):
         k = indices_or_sections
         if k <= 0:
@@ -595,7 +609,7 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
         for i in range(k):
             cuts.append(cuts[-1] + n // k + (1 if i < n % k else 0))
         return tuple(slice_dim(input, d, a, b - a) for a, b in itertools.pairwise(cuts))
-    points = [int(i) for i in (indices_or_sections.tolist() if isinstance(indices_or_sections, Tensor) else indices_or_sections)]
+    points = [int(i) for i in indices_or_sections]
     ends = [slice(None, p).indices(n)[1] for p in points] + [n]
     starts = [0] + ends[:-1]
     return tuple(slice_dim(input, d, a, max(0, b - a)) for a, b in zip(starts, ends, strict=True))
@@ -608,14 +622,37 @@ _CLONE = Op("clone", "history", None, None, lambda ctx, g: g)
 
 @public()
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
-    """A copy with its own storage, differentiable."""
-    return recorded(_CLONE, None, (input,), wrap(input._node()))
+    """A copy with its own storage, differentiable; contiguous unless a memory format says otherwise."""
+    if memory_format is None or memory_format is contiguous_format:
+        return recorded(_CLONE, None, (input,), wrap(input._node()))
+    return laid_out(input, strides_for(input._shape, input.stride(), memory_format))
+
+
+def laid_out(t: Tensor, strides: Shape) -> Tensor:
+    """A copy with dense strides in any order of dimensions, differentiable."""
+    if is_contiguous(t._shape, strides):
+        return recorded(_CLONE, None, (t,), wrap(t._node()))
+    dense = wrap(permute(t.detach(), order_of(strides))._node())  # type: ignore[attr-defined]
+    return recorded(_CLONE, None, (t,), alias(dense, t._shape, strides, 0))
+
+
+def in_format(t: Tensor, memory_format: Any) -> Tensor:
+    """The tensor itself if it lies in a memory format (None: any), else a copy that does."""
+    if memory_format is None or memory_format is preserve_format:
+        return t
+    strides = strides_for(t._shape, t.stride(), memory_format)
+    same = all(n == 1 or a == b for n, a, b in zip(t._shape, t.stride(), strides, strict=True))
+    return t if same or 0 in t._shape else laid_out(t, strides)
 
 
 @public(function=False)
 def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
-    """The tensor itself if it is contiguous, else a contiguous copy."""
-    return self if self.is_contiguous() else clone(self)
+    """The tensor itself if it is contiguous (or lies in the memory format given), else a copy that is."""
+    if memory_format is None or memory_format is contiguous_format:
+        return self if self.is_contiguous() else clone(self)
+    if memory_format is preserve_format:
+        raise RuntimeError("preserve memory format is unsupported by the contiguous operator")
+    return in_format(self, memory_format)
 
 
 @public()
