@@ -100,6 +100,7 @@ class Plan:
         self.schedule = Schedule(roots)
         self.roots = roots
         self.numbers = numbers
+        self.has_complex = any(n.dtype.is_complex for n in numbers)
         self.places: dict[int, Any] = {}  # node id -> Value
         self.input_nodes = inputs
         for i, node in enumerate(inputs):
@@ -299,11 +300,12 @@ class Plan:
         status = ctypes.c_int64.from_address(arena.address)
         status.value = 0
         values = [b.address for b in inputs] + [m.address for m in memories] + [arena.address, arena.address] + numbers + self.constants
+        native = values if not self.has_complex else [0 if isinstance(v, complex) else v for v in values]
         stats.runs += 1
         stats.launches += self.launches
         for part in self.parts:
             if isinstance(part, Program):
-                part.run_list(values[:part.value_count])
+                part.run_list(native[:part.value_count])
             else:
                 self._host(part, memories, arena, inputs, values)
         if status.value:

@@ -178,7 +178,8 @@ def _pow_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
     if ctx.needs[0]:
         gx = g * conj_if(where(y == 0, zeros_like_shape((), ctx.out), y * x ** (y - 1)))
     if ctx.needs[1]:
-        safe = where((x == 0) & (y >= 0), zeros_like_shape((), ctx.out), ctx.out * log(x)) if not x._dtype.is_complex else ctx.out * log(x)
+        positive_power = (y.real if y._dtype.is_complex else y) >= 0
+        safe = where((x == 0) & positive_power, zeros_like_shape((), ctx.out), ctx.out * log(cast_tensor(x, ctx.out._dtype)))
         gy = g * conj_if(safe)
     return gx, gy
 
@@ -280,7 +281,8 @@ def sgn(input: Tensor) -> Tensor:
     if not input._dtype.is_complex:
         return sign(input)
     size = abs(input)
-    return where(size == 0, zeros_like_shape((), input), input / size)
+    none = size == 0
+    return where(none, zeros_like_shape((), input), input / where(none, zeros_like_shape((), size) + 1, size))
 
 
 # ---- comparison and logic

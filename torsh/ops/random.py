@@ -1,6 +1,7 @@
 """Random tensors: PyTorch's numbers for a seed, drawn at the call, in program order, into memory of their own."""
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -89,6 +90,13 @@ def _type(dt: dtype | None, out: Tensor | None, default: dtype | None = None) ->
     return dt or (out._dtype if out is not None else default or get_default_dtype())
 
 
+def _drawn(draw: Any, shape: Shape, dt: dtype, *numbers: float) -> np.ndarray:
+    """`draw(shape, dtype, *numbers)`; complex numbers as pairs of reals."""
+    if not dt.is_complex:
+        return draw(shape, dt.np, *numbers)  # type: ignore[no-any-return]
+    return draw((*shape, 2), dt.to_real().np, *numbers).view(dt.np).reshape(shape)  # type: ignore[no-any-return]
+
+
 @public(method=False)
 def rand(*size: Any, generator: Generator | None = None, out: Tensor | None = None, dtype: dtype | None = None, layout: Any = None,
          device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
@@ -101,16 +109,18 @@ def rand(*size: Any, generator: Generator | None = None, out: Tensor | None = No
     """
     devices.require(device)
     _check(layout, pin_memory)
-    return _made(engine_of(generator).uniform(_sizes(size, "rand"), _type(dtype, out).np), requires_grad, out, "rand")
+    return _made(_drawn(engine_of(generator).uniform, _sizes(size, "rand"), _type(dtype, out)), requires_grad, out, "rand")
 
 
 @public(method=False)
 def randn(*size: Any, generator: Generator | None = None, out: Tensor | None = None, dtype: dtype | None = None, layout: Any = None,
           device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
-    """Standard normal numbers. Raises RuntimeError for a negative size, NotImplementedError unless floating."""
+    """Standard normal numbers; complex ones have variance 1, half of it in each part. Raises RuntimeError for a negative size,
+    NotImplementedError for integers."""
     devices.require(device)
     _check(layout, pin_memory)
-    return _made(engine_of(generator).normal(_sizes(size, "randn"), _type(dtype, out).np), requires_grad, out, "randn")
+    dt = _type(dtype, out)
+    return _made(_drawn(engine_of(generator).normal, _sizes(size, "randn"), dt, 0.0, math.sqrt(0.5) if dt.is_complex else 1.0), requires_grad, out, "randn")
 
 
 @public(method=False)
