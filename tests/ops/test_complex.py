@@ -26,7 +26,7 @@ def agree(f: Callable[..., Any], *arrays: Any, rtol: float = 1e-12, atol: float 
     theirs, ours = f(torch, *theirs_in), f(torsh, *ours_in)
     same(ours.detach(), theirs.detach().resolve_conj().resolve_neg(), rtol, atol)
     direction = _z(*theirs.shape, seed=9) if theirs.is_complex() else _z(*theirs.shape, seed=9).real.copy()
-    theirs.backward(torch.tensor(direction))
+    theirs.backward(torch.tensor(direction, dtype=theirs.dtype))
     ours.backward(torsh.tensor(direction))
     for a, b in zip(ours_in, theirs_in, strict=True):
         same(a.grad, b.grad.resolve_conj(), 1e-9, 1e-11)
@@ -94,7 +94,8 @@ def test_mixed_real_and_complex() -> None:
 
 def test_complex64_is_kept() -> None:
     z = _z(3, like=np.complex64)
-    for f in (lambda m, t: t * 1.5, lambda m, t: t * 1j, lambda m, t: t.abs(), lambda m, t: t + m.ones(3, dtype=m.float64), lambda m, t: t.real, lambda m, t: t.exp()):
+    for f in (lambda m, t: t * 1.5, lambda m, t: t * 1j, lambda m, t: t.abs(), lambda m, t: t + m.ones(3, dtype=m.float64), lambda m, t: t.real,
+              lambda m, t: t.exp()):
         same(f(torsh, torsh.tensor(z)), f(torch, torch.from_numpy(z)), 1e-6)
 
 
@@ -137,7 +138,8 @@ def test_setting_parts() -> None:
     z.real = torsh.tensor([1.0, 2.0])
     z.imag = 3
     assert z.tolist() == [1 + 3j, 2 + 3j]
-    assert z.conj().tolist() == [1 - 3j, 2 - 3j] and not z.conj().is_conj()
+    assert z.conj().tolist() == [1 - 3j, 2 - 3j]
+    assert not z.conj().is_conj()
     assert torsh.isreal(torsh.tensor([1 + 0j, 1j])).tolist() == [True, False]
 
 

@@ -10,5 +10,5 @@ from torsh.ops.dispatch import FUNCTIONS, cast_tensor
 engine.arithmetic.add = pointwise.add
 engine.arithmetic.sum_to = views.sum_to
 engine.arithmetic.cast = cast_tensor
-__all__ = ["FUNCTIONS", "complex_numbers", "convert", "e", "gather", "indexing", "inf", "join", "matmul", "matrix", "methods", "nan", "network", "pi", "random", "reduce",
-           "scan", "scatter", "sort"]
+__all__ = ["FUNCTIONS", "complex_numbers", "convert", "e", "gather", "indexing", "inf", "join", "matmul", "matrix", "methods", "nan", "network", "pi",
+           "random", "reduce", "scan", "scatter", "sort"]
