@@ -10,7 +10,8 @@ from torsh.core.dtypes import bool_ as bool
 from torsh.core.dtypes import complex64 as cfloat, complex128 as cdouble, float16 as half, float32 as float, float64 as double
 from torsh.core.dtypes import int16 as short, int32 as int, int64 as long
 from torsh.tensor import creation as _creation, interop as _interop
-from torsh.tensor.tensor import Size, Tensor
+from torsh.tensor.size import Size
+from torsh.tensor.tensor import Tensor
 from torsh.tensor.printing import get_printoptions, printoptions, set_printoptions
 from torsh.runtime.cpu.executor import get_num_threads, set_num_threads
 from torsh.ops import names as _names

@@ -99,7 +99,8 @@ class Schedule:
         if node.op is VIEW:
             base, through = self.source(node.srcs[0])
             plain = through[2] == 0 and through[1] == contiguous_strides(through[0])
-            whole = node.arg if plain else compose(*node.arg, through)
+            shape, strides, offset = node.arg
+            whole = node.arg if plain else compose(shape, strides, offset, through)
             if whole is None:
                 self._copy(node.srcs[0])
                 base, whole = node.srcs[0], node.arg

@@ -235,7 +235,6 @@ def with_out(f: Callable[..., Any], name: str) -> Callable[..., Any]:
             return type(value)(*written) if hasattr(value, "_fields") else tuple(written)
         return write_out(out, value, name)
     call.__name__ = name
-    call.__kwdefaults__ = {"out": None}
     return call
 
 

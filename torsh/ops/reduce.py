@@ -165,8 +165,11 @@ def _argument(name: str, op: Op) -> Any:
 argmax, argmin = _argument("argmax", p.R_ARGMAX), _argument("argmin", p.R_ARGMIN)
 
 
+_record: Any = namedtuple  # checkers know namedtuples of literal names only
+
+
 def _with_index(name: str, pick: Any, elementwise_name: str) -> Any:
-    result = namedtuple(name, ("values", "indices"))  # type: ignore[misc]
+    result = _record(name, ("values", "indices"))
     result.__module__ = "torsh.return_types"
 
     def function(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
@@ -193,11 +196,14 @@ max_, max_result = _with_index("max", argmax, "maximum")
 min_, min_result = _with_index("min", argmin, "minimum")
 
 
+aminmax_result = _record("aminmax", ("min", "max"), module="torsh.return_types")
+
+
 @public(out=True)
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """(min, max) over all elements or one dimension."""
     axes = () if dim is None else (dim,)
-    return namedtuple("aminmax", ("min", "max"))(amin(input, axes, keepdim), amax(input, axes, keepdim))
+    return aminmax_result(amin(input, axes, keepdim), amax(input, axes, keepdim))
 
 
 def _truth(name: str, op: Op) -> Any:
@@ -256,10 +262,10 @@ def var(input: Tensor, *args: Any, dim: Dims = None, unbiased: bool | None = Non
     Two passes over the data: the mean first. Raises RuntimeError for integer tensors.
     """
     if len(args) == 3:
-        args, keepdim = args[:2], args[2]
+        keepdim = args[2]
     if input._dtype.category < 2:
         raise RuntimeError("std and var only support floating point and complex dtypes")
-    axes, c = _moment_axes(args, dim, unbiased, correction, len(input._shape), "var")
+    axes, c = _moment_axes(args[:2], dim, unbiased, correction, len(input._shape), "var")
     return apply(_VAR, (input,), (axes, keepdim, c), reduced(input._shape, axes, keepdim), input._dtype.to_real())
 
 

@@ -101,7 +101,11 @@ def _region_add_expand(node: Node, value: Node) -> Node:
     return Node(SCATTER, (zeros, expand_node(value, region)), (region, strides, offset, (), (), "add"), shape, node.dtype)
 
 
-_REGION_ADD = Op("region_added", "coarse", None, _region_add_expand, lambda ctx, g: as_strided(_dense(g), *ctx.arg[1:]))
+def _region_add_vjp(ctx: GradNode, g: Tensor) -> Tensor:
+    return as_strided(_dense(g), *ctx.arg[1:])
+
+
+_REGION_ADD = Op("region_added", "coarse", None, _region_add_expand, _region_add_vjp)
 
 
 def _region_of(ctx: GradNode, g: Tensor) -> Tensor:
@@ -256,7 +260,11 @@ def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storag
     return _view(input, (shape, strides, offset), _STRIDED, (_as_strided_geometry, (shape, strides, offset)))
 
 
-_RESHAPE = Op("view", "history", None, None, lambda ctx, g: reshape(g, ctx.shapes[0]))
+def _reshape_vjp(ctx: GradNode, g: Tensor) -> Tensor:
+    return reshape(g, ctx.shapes[0])
+
+
+_RESHAPE = Op("view", "history", None, None, _reshape_vjp)
 
 
 @public("view", function=False)
@@ -313,8 +321,14 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     return recorded(_RESHAPE_COPY, None, (input,), wrap(reshape_node(input._node(), new)))
 
 
-_RESHAPE_COPY = Op("reshape_copy", "history", None, None, lambda ctx, g: reshape(g, ctx.shapes[0]), grad_name="UnsafeViewBackward0")
-_PERMUTE = Op("permute", "history", None, None, lambda ctx, g: permute(g, [ctx.arg.index(i) for i in range(len(ctx.arg))]))
+_RESHAPE_COPY = Op("reshape_copy", "history", None, None, _reshape_vjp, grad_name="UnsafeViewBackward0")
+
+
+def _permute_vjp(ctx: GradNode, g: Tensor) -> Tensor:
+    return permute(g, [ctx.arg.index(i) for i in range(len(ctx.arg))])
+
+
+_PERMUTE = Op("permute", "history", None, None, _permute_vjp)
 
 
 @public()
