@@ -14,7 +14,7 @@ import numpy as np
 
 from torsh.core.dtypes import dtype, get_default_dtype, int32
 from torsh.core.errors import LinAlgError
-from torsh.core.shapes import Shape, broadcast
+from torsh.core.shapes import Shape, broadcast, numel
 from torsh.graph.node import Op
 from torsh.ops.dispatch import cast_tensor, with_out
 from torsh.ops.matmul import matmul
@@ -63,7 +63,7 @@ def each(function: Callable[..., Any], count: int) -> Callable[..., Any]:
         batch = arrays[0].shape[:arrays[0].ndim - cores[0]]
         if not batch:
             return function(*args)
-        flat = [a.reshape(-1, *a.shape[len(batch):]) for a in arrays]
+        flat = [a.reshape(numel(batch), *a.shape[len(batch):]) for a in arrays]
         found = [function(*[a[i] for a in flat], *static) for i in range(flat[0].shape[0])]
         if not found:
             example = function(*[np.eye(*a.shape[1:], dtype=a.dtype) if a.ndim == 3 else np.ones(a.shape[1:], a.dtype) for a in flat], *static)

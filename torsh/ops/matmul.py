@@ -118,10 +118,11 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     if len(a) == 1:
         return matmul(input.unsqueeze(0), other).squeeze(-2)  # type: ignore[attr-defined,no-any-return]
     if len(b) == 2:  # one matrix for every batch: fold the batch into the rows
-        return mm(input.reshape(-1, a[-1]), other).reshape(*a[:-1], b[-1])  # type: ignore[attr-defined,no-any-return]
+        return mm(input.reshape(numel(a[:-1]), a[-1]), other).reshape(*a[:-1], b[-1])  # type: ignore[attr-defined,no-any-return]
     batch = broadcast(a[:-2], b[:-2], "matmul")
-    x = input.expand(*batch, *a[-2:]).reshape(-1, *a[-2:]) if len(a) > 2 else input.unsqueeze(0)  # type: ignore[attr-defined]
-    y = other.expand(*batch, *b[-2:]).reshape(-1, *b[-2:])  # type: ignore[attr-defined]
+    count = numel(batch)
+    x = input.expand(*batch, *a[-2:]).reshape(count, *a[-2:]) if len(a) > 2 else input.unsqueeze(0)  # type: ignore[attr-defined]
+    y = other.expand(*batch, *b[-2:]).reshape(count, *b[-2:])  # type: ignore[attr-defined]
     return contract(x, y).reshape(*batch, a[-2], b[-1])  # type: ignore[attr-defined,no-any-return]
 
 
