@@ -185,7 +185,7 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
     return _UNPACKED(*_unpacked(LU_data, LU_pivots, unpack_data, unpack_pivots))
 
 
-@public("lu")
+@public("lu", out=True)
 def lu_top(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
     """(LU, pivots) or, with `get_infos`, (LU, pivots, info). Raises LinAlgError for a singular matrix unless the infos are asked for."""
     LU, pivots, info = lu_parts("lu", A, pivot)

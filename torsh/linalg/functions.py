@@ -13,6 +13,7 @@ from torsh.linalg.common import diagonal_of, floating, host_op, identity, linalg
 from torsh.linalg.systems import inv, solve
 from torsh.linalg.triangular import solve_upper
 from torsh.ops import matrix
+from torsh.ops.composite import HALF
 from torsh.ops.dispatch import apply, cast_tensor, public
 from torsh.ops.gather import iota
 from torsh.ops.join import cat
@@ -51,6 +52,8 @@ def matrix_exp(A: Tensor) -> Tensor:
     tensor([[1., 0.],
             [0., 1.]])
     """
+    if isinstance(A, Tensor) and A._dtype in HALF:
+        return cast_tensor(matrix_exp(A.float()), A._dtype)
     square("linalg.matrix_exp", A)
     return _expm(A)
 
@@ -200,6 +203,7 @@ def vander(x: Tensor, N: int | None = None) -> Tensor:
     if columns <= 1 and N is not None:
         raise RuntimeError(f"N must be greater than 1, got N={N}")
     t = x.long() if x._dtype.category < 2 else x
+    t = t if t._shape else t.reshape(1)
     shape = (*t._shape, columns - 1)
     ones = zeros_like_shape((*t._shape, 1), t) + 1
     return cat([ones, cumprod(t.unsqueeze(-1).expand(shape), -1)], -1) if columns > 1 else ones

@@ -225,10 +225,11 @@ def _lstsq(a: Array, b: Array, rcond: float, driver: str) -> tuple[Array, Array,
 
 
 def _expm(a: Array) -> Array:
+    """Single precision is computed in double and rounded once: the squarings lose what single precision has."""
     if a.shape[0] == 0:
         return a.copy()
     from scipy.linalg import expm
-    return expm(a)
+    return expm(a.astype(np.result_type(a.dtype, np.float64))).astype(a.dtype)
 
 
 potrf, getrf, gesv, getri = each(_potrf, 1), each(_getrf, 1), each(_gesv, 2), each(_getri, 1)

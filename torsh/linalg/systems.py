@@ -331,7 +331,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     full = m > n and name != "gelsy" and (name == "gels" or bool((rank == n).all()))
     residuals = square_of(product(A, X) - right).sum(-2) if full else narrow((A.real if A._dtype.is_complex else A).reshape(-1), 0, 0, 0)
     return _LSTSQ_RESULT(X.squeeze(-1) if vector else X, residuals, zeros_like_shape((0,), rank) if name == "gels" else rank,
-                         singular if kept else zeros_like_shape((0,), singular))
+                         singular.detach() if kept else zeros_like_shape((0,), singular))
 
 
 def square_of(t: Tensor) -> Tensor:

@@ -336,7 +336,21 @@ def vector_norm(x: Tensor, order: Any, axes: Shape, keepdim: bool) -> Tensor:
         return sum(size, axes, keepdim)
     if order == 2:
         return apply(_NORM2, (size,), (axes, keepdim), reduced(size._shape, axes, keepdim), size._dtype)
-    return sum(size ** order, axes, keepdim) ** (1.0 / order)
+    return apply(_NORM, (size,), (order, axes, keepdim), reduced(size._shape, axes, keepdim), size._dtype)
+
+
+def _norm_vjp(ctx: GradNode, g: Tensor) -> Tensor:
+    """g (|x| / norm)^(p-1); 0 where x or the norm is 0."""
+    size, (order, axes, _) = ctx[0], ctx.arg
+    out = _unreduce(ctx.out, ctx.shapes[0], axes)
+    none = (size == 0) | (out == 0)
+    one = zeros_like_shape((), size) + 1
+    slope = where(none, one, size / where(none, one, out)) ** (order - 1)
+    return where(none, zeros_like_shape((), size), _unreduce(g, ctx.shapes[0], axes) * slope)  # type: ignore[no-any-return]
+
+
+_NORM = coarse("linalg_vector_norm_p", lambda size, order, axes, keepdim: sum(size ** order, axes, keepdim) ** (1.0 / order), _norm_vjp, (0,), True,
+               "LinalgVectorNormBackward0")
 
 
 def _norm2_vjp(ctx: GradNode, g: Tensor) -> Tensor:
