@@ -6,7 +6,6 @@ PyTorch does; the `_ex` forms return it instead and stay lazy.
 from __future__ import annotations
 
 import functools
-from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
 
@@ -15,8 +14,8 @@ import numpy as np
 from torsh.core.dtypes import dtype, get_default_dtype, int32
 from torsh.core.errors import LinAlgError
 from torsh.core.shapes import Shape, broadcast, numel
-from torsh.graph.node import Op
 from torsh.ops.dispatch import cast_tensor, with_out
+from torsh.ops.host import host_op, result
 from torsh.ops.matmul import matmul
 from torsh.ops.pointwise import where
 from torsh.ops.views import transpose, zeros_like_shape
@@ -33,22 +32,6 @@ def linalg(*names: str, out: bool = True) -> Callable[[Callable[..., Any]], Call
             LINALG[name] = with_out(f, name) if out else f
         return f
     return register
-
-
-def result(name: str, *fields: str) -> Any:
-    """The class of a named tuple of results."""
-    made = namedtuple(name, fields)  # type: ignore[misc]
-    made.__module__ = "torsh.return_types"
-    return made
-
-
-def host_op(name: str, function: Callable[..., Any], vjp: Callable[..., Any] | None = None, save_inputs: tuple[int, ...] = (),
-            save_output: bool = False, grad_name: str | None = None) -> Op:
-    """An operation computed by a host library: `function(*arrays, *arg)` gives an array or a tuple of them."""
-    def reference(node: Any, *arrays: Any) -> Any:
-        with np.errstate(all="ignore"):
-            return function(*arrays, *(node.arg or ()))
-    return Op(name, "host", reference, None, vjp, save_inputs, save_output, grad_name)
 
 
 def each(function: Callable[..., Any], count: int) -> Callable[..., Any]:

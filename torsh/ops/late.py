@@ -17,6 +17,7 @@ _NAMES: dict[str, tuple[str, str, str]] = {
         "triangular_solve",
         "chain_matmul frobenius_norm lobpcg lu_unpack nuclear_norm pca_lowrank svd_lowrank vander lu",
         ""),
+    "torsh.fft": ("istft stft", "", ""),
 }
 
 
