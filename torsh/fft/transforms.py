@@ -273,7 +273,7 @@ def _to_real_several(what: str, input: Tensor, s: Any, dim: Any, norm: str | Non
     return complex_to_real(conj(x) if forward else x, axes[-1], last, scale)
 
 
-_DOCS = {"fft": "The Fourier transform", "ifft": "The inverse Fourier transform", "rfft": "The half spectrum of a real tensor, over the last of several dimensions,",
+_DOCS = {"fft": "The Fourier transform", "ifft": "The inverse Fourier transform", "rfft": "The half spectrum of a real tensor (halved in the last dimension)",
          "irfft": "Real numbers from a half spectrum (the inverse of the `rfft` form)", "hfft": "The real transform of a signal given by its first half",
          "ihfft": "The inverse of the `hfft` form"}
 

@@ -15,7 +15,6 @@ from torsh.core.dtypes import dtype, get_default_dtype, int32
 from torsh.core.errors import LinAlgError
 from torsh.core.shapes import Shape, broadcast, numel
 from torsh.ops.dispatch import cast_tensor, with_out
-from torsh.ops.host import host_op, result
 from torsh.ops.matmul import matmul
 from torsh.ops.pointwise import where
 from torsh.ops.views import transpose, zeros_like_shape
@@ -190,4 +189,4 @@ def real_default(t: Tensor) -> Tensor:
     return cast_tensor(t, get_default_dtype()) if t._dtype.category < 2 else t
 
 
-__all__ = ["LINALG", "LinAlgError", "check", "each", "floating", "host_op", "int32", "linalg", "mH", "matrices", "product", "square", "together"]
+__all__ = ["LINALG", "LinAlgError", "check", "each", "floating", "int32", "linalg", "mH", "matrices", "product", "square", "together"]

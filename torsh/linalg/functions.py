@@ -9,13 +9,14 @@ from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import dtype, int64
 from torsh.core.shapes import broadcast, numel, wrap_dim
 from torsh.linalg import lapack
-from torsh.linalg.common import diagonal_of, floating, host_op, identity, linalg, matrices, mH, on_diagonal, product, same_dtype, square
+from torsh.linalg.common import diagonal_of, floating, identity, linalg, matrices, mH, on_diagonal, product, same_dtype, square
 from torsh.linalg.systems import inv, solve
 from torsh.linalg.triangular import solve_upper
 from torsh.ops import matrix
 from torsh.ops.composite import HALF
 from torsh.ops.dispatch import apply, cast_tensor, public
 from torsh.ops.gather import iota
+from torsh.ops.host import host_op
 from torsh.ops.join import cat
 from torsh.ops.matmul import matmul
 from torsh.ops.matrix import tril, triu

@@ -15,8 +15,9 @@ from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int32, int64
 from torsh.core.shapes import broadcast
 from torsh.linalg import lapack
-from torsh.linalg.common import check, each, host_op, linalg, matrices, mH, product, result, same_dtype, spread, square, together
+from torsh.linalg.common import check, each, linalg, matrices, mH, product, same_dtype, spread, square, together
 from torsh.ops.dispatch import apply, apply_several, public
+from torsh.ops.host import host_op, result
 from torsh.ops.pointwise import log, where
 from torsh.ops.views import narrow, transpose, zeros_like_shape
 from torsh.tensor.tensor import Tensor

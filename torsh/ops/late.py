@@ -17,7 +17,8 @@ _NAMES: dict[str, tuple[str, str, str]] = {
         "triangular_solve",
         "chain_matmul frobenius_norm lobpcg lu_unpack nuclear_norm pca_lowrank svd_lowrank vander lu",
         ""),
-    "torsh.fft": ("istft stft", "", ""),
+    "torsh.fft.short_time": ("istft stft", "", ""),
+    "torsh.signal.windows": ("", "bartlett_window blackman_window hamming_window hann_window kaiser_window", ""),
 }
 
 
