@@ -32,5 +32,5 @@ from torsh.ops.dispatch import FUNCTIONS, cast_tensor
 engine.arithmetic.add = pointwise.add
 engine.arithmetic.sum_to = views.sum_to
 engine.arithmetic.cast = cast_tensor
-__all__ = ["FUNCTIONS", "calculus", "combine", "complex_numbers", "convert", "copies", "e", "floating", "gather", "indexing", "inf", "join", "late", "matmul", "matrix",
-           "methods", "nan", "network", "pi", "random", "reduce", "scan", "scatter", "sort", "statistics"]
+__all__ = ["FUNCTIONS", "calculus", "combine", "complex_numbers", "convert", "copies", "e", "floating", "gather", "indexing", "inf", "join", "late",
+           "matmul", "matrix", "methods", "nan", "network", "pi", "random", "reduce", "scan", "scatter", "sort", "statistics"]
