@@ -3,33 +3,11 @@ from __future__ import annotations
 
 from math import e, inf, nan, pi
 
-from torsh.autograd import engine, methods
-from torsh.ops import (
-    calculus,
-    combine,
-    convert,
-    copies,
-    floating,
-    gather,
-    indexing,
-    inquiry,
-    join,
-    matmul,
-    matrix,
-    network,
-    pointwise,
-    random,
-    reduce,
-    scan,
-    scatter,
-    sort,
-    statistics,
-    views,
-)
+from torsh.autograd import engine
+from torsh.ops import pointwise, views
 from torsh.ops.dispatch import FUNCTIONS, cast_tensor
 
 engine.arithmetic.add = pointwise.add
 engine.arithmetic.sum_to = views.sum_to
 engine.arithmetic.cast = cast_tensor
-__all__ = ["FUNCTIONS", "calculus", "combine", "convert", "copies", "e", "floating", "gather", "indexing", "inf", "inquiry", "join", "matmul",
-           "matrix", "methods", "nan", "network", "pi", "random", "reduce", "scan", "scatter", "sort", "statistics"]
+__all__ = ["FUNCTIONS", "e", "inf", "nan", "pi"]

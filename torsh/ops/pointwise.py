@@ -181,7 +181,8 @@ def _pow_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
     if ctx.needs[0]:
         gx = g * conj_if(where(y == 0, zeros_like_shape((), ctx.out), y * x ** (y - 1)))
     if ctx.needs[1]:
-        safe = where((x == 0) & (y >= 0), zeros_like_shape((), ctx.out), ctx.out * log(x)) if not x._dtype.is_complex else ctx.out * log(x)
+        positive_power = (y.real if y._dtype.is_complex else y) >= 0
+        safe = where((x == 0) & positive_power, zeros_like_shape((), ctx.out), ctx.out * log(cast_tensor(x, ctx.out._dtype)))
         gy = g * conj_if(safe)
     return gx, gy
 
@@ -287,7 +288,8 @@ def sgn(input: Tensor) -> Tensor:
     if not input._dtype.is_complex:
         return sign(input)
     size = abs(input)
-    return where(size == 0, zeros_like_shape((), input), input / size)
+    none = size == 0
+    return where(none, zeros_like_shape((), input), input / where(none, zeros_like_shape((), size) + 1, size))
 
 
 # ---- comparison and logic
@@ -448,8 +450,16 @@ def _first_or_second(first: Callable[..., Tensor]) -> Vjp:
     return vjp
 
 
-_FMAX = coarse("fmax", lambda x, y: where(isnan(x), y, where(isnan(y), x, maximum(x, y))), _first_or_second(lambda x, y: x >= y), (0, 1))
-_FMIN = coarse("fmin", lambda x, y: where(isnan(x), y, where(isnan(y), x, minimum(x, y))), _first_or_second(lambda x, y: x <= y), (0, 1))
+def _larger(x: Tensor, y: Tensor) -> Tensor:
+    return where(isnan(x), y, where(isnan(y), x, maximum(x, y)))  # type: ignore[no-any-return]
+
+
+def _smaller(x: Tensor, y: Tensor) -> Tensor:
+    return where(isnan(x), y, where(isnan(y), x, minimum(x, y)))  # type: ignore[no-any-return]
+
+
+_FMAX = coarse("fmax", _larger, _first_or_second(lambda x, y: x >= y), (0, 1))
+_FMIN = coarse("fmin", _smaller, _first_or_second(lambda x, y: x <= y), (0, 1))
 
 
 def _f_extremum(name: str, op: Op, input: Tensor, other: Tensor) -> Tensor:
