@@ -61,6 +61,14 @@ _HELD_ALONE = _count_held(Foreign(np.zeros(1)))
 _BASE_ALONE = _count_base(Foreign(np.zeros(2)[:1]))
 
 
+class _Watch:
+    """`on_write(storage, node)` sees every write while a function is vmapped (set by `func.vmap`)."""
+    on_write: Any = None
+
+
+watch = _Watch()
+
+
 class Storage:
     """A memory with a present value.
 
@@ -84,6 +92,8 @@ class Storage:
 
     def write(self, node: Node) -> None:
         """Make `node` (as many elements, the same dtype) the present value."""
+        if watch.on_write is not None:
+            watch.on_write(self, node)
         self.version += 1
         if self.outside is None or not self.shared():
             self.node = node
