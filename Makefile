@@ -8,14 +8,15 @@ SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(SUITABLE)' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: programs help demo test lint types bench clean
+.PHONY: conformance programs help demo test lint types bench clean
 
 help:
 	@echo "make demo    train a digit classifier (installs what it needs into $(VENV), no PyTorch)"
 	@echo "make test    run the test suite, with PyTorch as the oracle"
 	@echo "make programs  2,000 random programs on ToRSh and on PyTorch, compared"
+	@echo "make conformance  PyTorch's operator database, all of it; fails on any difference from the expected table"
 	@echo "make lint    ruff and the import contracts"
-	@echo "make types   mypy (not clean yet: see docs/progress.md)"
+	@echo "make types   mypy"
 	@echo "make bench   side by side with PyTorch"
 	@echo "make clean   remove $(VENV) and the caches of the tools"
 
@@ -27,6 +28,9 @@ test: $(VENV)/.extra-test
 
 programs: $(VENV)/.extra-test
 	TORSH_PROGRAMS=2000 $(BIN)/python -m pytest tests/tensor/test_programs.py
+
+conformance: $(VENV)/.extra-test
+	$(BIN)/python -m tests.conformance --check --jobs $(WORKERS)
 
 lint: $(VENV)/.extra-dev
 	$(BIN)/ruff check

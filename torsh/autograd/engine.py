@@ -221,7 +221,7 @@ def backward(tensors: Sequence[Tensor], grads: Sequence[Tensor | None] | None, r
     roots = [edge(t) for t in tensors]
     for t in tensors:
         if t._storage.node.buffer is None:
-            accompany(t._storage)
+            accompany(t._storage.node)
     keep = create if retain is None else retain
     if inputs is None:
         run(roots, starts, keep, create)

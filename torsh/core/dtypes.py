@@ -104,12 +104,17 @@ def promote_types(type1: dtype, type2: dtype) -> dtype:
 
 class _Default:
     """The process-wide default floating type (`set_default_dtype`)."""
-    dtype = float32
+
+    def __init__(self) -> None:
+        self.floating = float32
+
+
+_default = _Default()
 
 
 def get_default_dtype() -> dtype:
     """The floating type that creation functions and Python floats use."""
-    return _Default.dtype
+    return _default.floating
 
 
 def set_default_dtype(d: dtype) -> None:
@@ -119,7 +124,7 @@ def set_default_dtype(d: dtype) -> None:
     """
     if not isinstance(d, dtype) or not d.is_floating_point:
         raise TypeError("only floating-point types are supported as the default type")
-    _Default.dtype = d
+    _default.floating = d
 
 
 def of_scalar(value: object) -> dtype:
@@ -129,7 +134,7 @@ def of_scalar(value: object) -> dtype:
     if isinstance(value, (int, np.integer)):
         return int64
     if isinstance(value, (float, np.floating)):
-        return _Default.dtype
+        return _default.floating
     if isinstance(value, (complex, np.complexfloating)):
-        return _Default.dtype.to_complex()
+        return _default.floating.to_complex()
     raise TypeError(f"expected a number, got {type(value).__name__}")

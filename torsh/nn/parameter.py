@@ -33,6 +33,9 @@ class Parameter(Tensor):
         out._requires_grad = requires_grad
         return out
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Nothing is left to do after `__new__`."""
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         found = memo.get(id(self))
         if found is None:

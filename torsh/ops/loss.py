@@ -226,13 +226,15 @@ def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | float, full: 
 
     Raises ValueError for a variance of another shape or negative known variances.
     """
-    if isinstance(var, float):
+    if not isinstance(var, Tensor):
         if var < 0:
             raise ValueError("var has negative entry/entries")
-        var = input * 0 + var
+        constant: Tensor = input * 0 + var
+        var = constant
     if var._shape != input._shape:
         if input._shape[:-1] == var._shape:
-            var = var.unsqueeze(-1)  # type: ignore[attr-defined]
+            column: Tensor = var.unsqueeze(-1)
+            var = column
         elif not (input._shape[:-1] == var._shape[:-1] and var._shape[-1:] == (1,)):
             raise ValueError(f"gaussian_nll_loss: var is of incorrect size: {list(var._shape)} for input {list(input._shape)}")
     check_reduction(reduction)

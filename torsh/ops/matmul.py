@@ -203,6 +203,6 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return apply(_LINEAR, tensors, (), (*x[:-1], w[0]), dt)
 
 
-Tensor.__matmul__ = matmul  # type: ignore[attr-defined]
+setattr(Tensor, "__matmul__", matmul)  # noqa: B010 - declared in Tensor for checkers, which refuse an assignment
 Tensor.__rmatmul__ = lambda self, other: matmul(other, self)  # type: ignore[attr-defined]
 Tensor.__imatmul__ = lambda self, other: self.copy_(matmul(self, other))  # type: ignore[attr-defined]

@@ -65,16 +65,16 @@ def _normalize_vjp(ctx: GradNode, g: Tensor, *_: Any) -> tuple[Tensor | None, ..
     x, eps = ctx[0], ctx[1]
     axes, weight_shape, bias_shape = ctx.arg
     if state.enabled:  # the moments must be functions of x again
-        _, centre, variance = _moments(wide(x), axes)
+        centre, variance = _moments(wide(x), axes)[1:]
     else:
         centre, variance = ctx.saved_output(1), ctx.saved_output(2)
-    weight = () if weight_shape is None else (ctx[2],)
+    weight: tuple[Tensor, ...] = () if weight_shape is None else (ctx[2],)
     out: list[Tensor | None] = [None, None]
     if ctx.needs[0]:
         out[0] = _input_rule((g, x, centre, variance, eps, *weight), (axes, weight_shape), x._shape, x._dtype)
     if weight:
         gw = _weight_rule((g, x, centre, variance, eps), (weight_shape,), weight_shape, g._dtype) if ctx.needs[2] else None
-        out.append(gw if gw is None else gw.reshape(ctx.shapes[2]))  # type: ignore[attr-defined]
+        out.append(gw if gw is None else gw.reshape(ctx.shapes[2]))
     if bias_shape is not None:
         out.append(sum_to(g, bias_shape).reshape(ctx.shapes[-1]) if ctx.needs[-1] else None)  # type: ignore[attr-defined]
     return tuple(out)

@@ -178,7 +178,8 @@ def _pow_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
     if ctx.needs[0]:
         gx = g * conj_if(where(y == 0, zeros_like_shape((), ctx.out), y * x ** (y - 1)))
     if ctx.needs[1]:
-        safe = where((x == 0) & (y >= 0), zeros_like_shape((), ctx.out), ctx.out * log(x)) if not x._dtype.is_complex else ctx.out * log(x)
+        positive_power = (y.real if y._dtype.is_complex else y) >= 0
+        safe = where((x == 0) & positive_power, zeros_like_shape((), ctx.out), ctx.out * log(cast_tensor(x, ctx.out._dtype)))
         gy = g * conj_if(safe)
     return gx, gy
 
@@ -222,7 +223,7 @@ def _int_pow(x: Tensor, y: Tensor) -> Tensor:
 
 
 _INT_POW = coarse("int_pow", _int_pow, None)
-_CUBE = coarse("cube", lambda x: x * x * x, lambda ctx, g: g * (3 * square(ctx[0])), (0,), grad_name="PowBackward0")
+_CUBE = coarse("cube", lambda x: x * x * x, lambda ctx, g: g * (3 * ctx[0].square()), (0,), grad_name="PowBackward0")
 _SQUARE = coarse("square", lambda x: x * x, lambda ctx, g: g * conj_if(2 * ctx[0]), (0,), grad_name="PowBackward0")
 
 
@@ -249,7 +250,7 @@ def positive(input: Tensor) -> Tensor:
     return input
 
 
-_differentiable(p.ABS, lambda ctx, g: g * sgn(ctx[0]), (0,))
+_differentiable(p.ABS, lambda ctx, g: g * ctx[0].sgn(), (0,))
 
 
 @public("abs", "absolute", inplace=True, out=True)
@@ -270,8 +271,11 @@ def sign(input: Tensor) -> Tensor:
     return pointwise(_SIGN, (input,), dt, dt, "sign", ())
 
 
-_SIGN = coarse("sign", lambda x: x if x._dtype is bool_ else where(x > 0, 1, where(x < 0, -1, 0)).to(x._dtype),  # type: ignore[attr-defined]
-               lambda ctx, g: zeros_like_shape(ctx.shapes[0], g))
+def _sign(x: Tensor) -> Any:
+    return x if x._dtype is bool_ else where(x > 0, 1, where(x < 0, -1, 0)).to(x._dtype)
+
+
+_SIGN = coarse("sign", _sign, lambda ctx, g: zeros_like_shape(ctx.shapes[0], g))
 
 
 @public(inplace=True, out=True)
@@ -280,7 +284,8 @@ def sgn(input: Tensor) -> Tensor:
     if not input._dtype.is_complex:
         return sign(input)
     size = abs(input)
-    return where(size == 0, zeros_like_shape((), input), input / size)
+    none = size == 0
+    return where(none, zeros_like_shape((), input), input / where(none, zeros_like_shape((), size) + 1, size))
 
 
 # ---- comparison and logic
@@ -470,17 +475,17 @@ _UNARY: dict[str, tuple[Vjp, tuple[int, ...], bool]] = {
     "sin": (lambda c, g: g * conj_if(c[0].cos()), (0,), False),
     "cos": (lambda c, g: g * -conj_if(c[0].sin()), (0,), False),
     "tan": (lambda c, g: g * conj_if(1 + square(c.out)), (), True),
-    "asin": (lambda c, g: g * conj_if(rsqrt(1 - square(c[0]))), (0,), False),
-    "acos": (lambda c, g: g * -conj_if(rsqrt(1 - square(c[0]))), (0,), False),
+    "asin": (lambda c, g: g * conj_if((1 - square(c[0])).rsqrt()), (0,), False),
+    "acos": (lambda c, g: g * -conj_if((1 - square(c[0])).rsqrt()), (0,), False),
     "atan": (lambda c, g: g / conj_if(1 + square(c[0])), (0,), False),
     "sinh": (lambda c, g: g * conj_if(c[0].cosh()), (0,), False),
     "cosh": (lambda c, g: g * conj_if(c[0].sinh()), (0,), False),
     "tanh": (lambda c, g: g * conj_if(1 - square(c.out)), (), True),
-    "asinh": (lambda c, g: g * conj_if(rsqrt(square(c[0]) + 1)), (0,), False),
-    "acosh": (lambda c, g: g * conj_if(rsqrt(c[0] - 1) * rsqrt(c[0] + 1)), (0,), False),
+    "asinh": (lambda c, g: g * conj_if((square(c[0]) + 1).rsqrt()), (0,), False),
+    "acosh": (lambda c, g: g * conj_if((c[0] - 1).rsqrt() * (c[0] + 1).rsqrt()), (0,), False),
     "atanh": (lambda c, g: g / conj_if(1 - square(c[0])), (0,), False),
-    "erf": (lambda c, g: g * (_TWO_OVER_SQRT_PI * exp(-square(c[0]))), (0,), False),
-    "erfc": (lambda c, g: g * (-_TWO_OVER_SQRT_PI * exp(-square(c[0]))), (0,), False),
+    "erf": (lambda c, g: g * (_TWO_OVER_SQRT_PI * (-square(c[0])).exp()), (0,), False),
+    "erfc": (lambda c, g: g * (-_TWO_OVER_SQRT_PI * (-square(c[0])).exp()), (0,), False),
     "sigmoid": (lambda c, g: g * conj_if(c.out * (1 - c.out)), (), True),
 }
 _SYNONYMS = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh"}
@@ -646,5 +651,5 @@ for _n, _m in (("add", "add_"), ("sub", "sub_"), ("mul", "mul_"), ("truediv", "d
     setattr(Tensor, f"__i{_n}__", getattr(Tensor, _m))
 for _n, _f in (("eq", eq), ("ne", ne), ("lt", lt), ("le", le), ("gt", gt), ("ge", ge)):
     setattr(Tensor, f"__{_n}__", _or_not_implemented(_f))
-for _n, _f in (("neg", neg), ("pos", positive), ("abs", abs), ("invert", bitwise_not)):
-    setattr(Tensor, f"__{_n}__", lambda self, _f=_f: _f(self))
+for _n, _g in (("neg", neg), ("pos", positive), ("abs", abs), ("invert", bitwise_not)):
+    setattr(Tensor, f"__{_n}__", lambda self, _g=_g: _g(self))

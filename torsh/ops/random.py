@@ -1,6 +1,7 @@
 """Random tensors: PyTorch's numbers for a seed, drawn at the call, in program order, into memory of their own."""
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -101,6 +102,13 @@ def _type(dt: dtype | None, out: Tensor | None, default: dtype | None = None) ->
     return dt or (out._dtype if out is not None else default or get_default_dtype())
 
 
+def _numbers(draw: Any, shape: Shape, dt: dtype, *numbers: float) -> np.ndarray:
+    """`draw(shape, dtype, *numbers)`; complex numbers as pairs of reals."""
+    if not dt.is_complex:
+        return draw(shape, dt.np, *numbers)  # type: ignore[no-any-return]
+    return draw((*shape, 2), dt.to_real().np, *numbers).view(dt.np).reshape(shape)  # type: ignore[no-any-return]
+
+
 @public(method=False)
 def rand(*size: Any, generator: Generator | None = None, out: Tensor | None = None, dtype: dtype | None = None, layout: Any = None,
          device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
@@ -113,18 +121,20 @@ def rand(*size: Any, generator: Generator | None = None, out: Tensor | None = No
     """
     devices.require(device)
     _check(layout, pin_memory)
-    engine, kind = engine_of(generator), _type(dtype, out).np
-    return _made(drawn(_sizes(size, "rand"), lambda s: engine.uniform(s, kind)), requires_grad, out, "rand")
+    draw, dt = engine_of(generator).uniform, _type(dtype, out)
+    return _made(drawn(_sizes(size, "rand"), lambda s: _numbers(draw, s, dt)), requires_grad, out, "rand")
 
 
 @public(method=False)
 def randn(*size: Any, generator: Generator | None = None, out: Tensor | None = None, dtype: dtype | None = None, layout: Any = None,
           device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
-    """Standard normal numbers. Raises RuntimeError for a negative size, NotImplementedError unless floating."""
+    """Standard normal numbers; complex ones have variance 1, half of it in each part. Raises RuntimeError for a negative size,
+    NotImplementedError for integers."""
     devices.require(device)
     _check(layout, pin_memory)
-    engine, kind = engine_of(generator), _type(dtype, out).np
-    return _made(drawn(_sizes(size, "randn"), lambda s: engine.normal(s, kind)), requires_grad, out, "randn")
+    draw, dt = engine_of(generator).normal, _type(dtype, out)
+    std = math.sqrt(0.5) if dt.is_complex else 1.0
+    return _made(drawn(_sizes(size, "randn"), lambda s: _numbers(draw, s, dt, 0.0, std)), requires_grad, out, "randn")
 
 
 @public(method=False)

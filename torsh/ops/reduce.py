@@ -12,7 +12,7 @@ from torsh.graph import primitives as p
 from torsh.graph.node import Op
 from torsh.graph.primitives import cast
 from torsh.ops import views
-from torsh.ops.dispatch import apply, cast_tensor, coarse, public
+from torsh.ops.dispatch import apply, cast_tensor, coarse, late, public
 from torsh.ops.pointwise import abs, conj_if, exp, float_type, log, ne, where
 from torsh.ops.views import zeros_like_shape
 from torsh.tensor.tensor import Tensor
@@ -165,8 +165,11 @@ def _argument(name: str, op: Op) -> Any:
 argmax, argmin = _argument("argmax", p.R_ARGMAX), _argument("argmin", p.R_ARGMIN)
 
 
+_record: Any = namedtuple  # checkers know namedtuples of literal names only
+
+
 def _with_index(name: str, pick: Any, elementwise_name: str) -> Any:
-    result = namedtuple(name, ("values", "indices"))  # type: ignore[misc]
+    result = _record(name, ("values", "indices"))
     result.__module__ = "torsh.return_types"
 
     def function(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
@@ -193,11 +196,14 @@ max_, max_result = _with_index("max", argmax, "maximum")
 min_, min_result = _with_index("min", argmin, "minimum")
 
 
+aminmax_result = _record("aminmax", ("min", "max"), module="torsh.return_types")
+
+
 @public(out=True)
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """(min, max) over all elements or one dimension."""
     axes = () if dim is None else (dim,)
-    return namedtuple("aminmax", ("min", "max"))(amin(input, axes, keepdim), amax(input, axes, keepdim))
+    return aminmax_result(amin(input, axes, keepdim), amax(input, axes, keepdim))
 
 
 def _truth(name: str, op: Op) -> Any:
@@ -256,10 +262,10 @@ def var(input: Tensor, *args: Any, dim: Dims = None, unbiased: bool | None = Non
     Two passes over the data: the mean first. Raises RuntimeError for integer tensors.
     """
     if len(args) == 3:
-        args, keepdim = args[:2], args[2]
+        keepdim = args[2]
     if input._dtype.category < 2:
         raise RuntimeError("std and var only support floating point and complex dtypes")
-    axes, c = _moment_axes(args, dim, unbiased, correction, len(input._shape), "var")
+    axes, c = _moment_axes(args[:2], dim, unbiased, correction, len(input._shape), "var")
     return apply(_VAR, (input,), (axes, keepdim, c), reduced(input._shape, axes, keepdim), input._dtype.to_real())
 
 
@@ -336,13 +342,18 @@ _NORM2 = coarse("linalg_vector_norm", lambda x, axes, keepdim: sum(x * x, axes, 
 
 @public(out=True)
 def norm(input: Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False, *, dtype: dtype | None = None) -> Tensor:
-    """The vector p-norm over dimensions (all by default); "fro" is the 2-norm. Raises RuntimeError for integer tensors."""
+    """The vector p-norm over dimensions (all by default); "fro" is the 2-norm, "nuc" the sum of singular values of two dimensions.
+
+    Raises RuntimeError for integer tensors.
+    """
     x = input if dtype is None else cast_tensor(input, dtype)
     if x._dtype.category < 2:
         raise RuntimeError(f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {x._dtype.title}")
+    if p == "nuc":
+        return late("nuclear_norm")(x, dim, keepdim)  # type: ignore[no-any-return]
     order = 2 if p is None or p == "fro" else p
     if isinstance(order, str):
-        raise RuntimeError(f"norm: order {order!r} is not supported; give a number, inf or 'fro'")
+        raise RuntimeError(f"norm: order {order!r} is not supported; give a number, inf, 'fro' or 'nuc'")
     return vector_norm(x, order, wrap_dims(dim, len(x._shape), "norm"), keepdim)
 
 

@@ -27,7 +27,7 @@ def _nearest(x: Tensor, d: int, out: int, factor: float | None, exact: bool) -> 
 def _linear(x: Tensor, d: int, out: int, factor: float | None, align: bool) -> Tensor:
     n = x._shape[d]
     real = np.float32 if x._dtype.itemsize < 8 else np.float64
-    i = np.arange(out, dtype=real)
+    i: np.ndarray = np.arange(out, dtype=real)
     if align:
         at = i * real((n - 1) / (out - 1) if out > 1 else 0)
     else:

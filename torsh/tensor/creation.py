@@ -11,8 +11,9 @@ from torsh.core.dtypes import bool_, dtype, get_default_dtype, int64
 from torsh.core.shapes import Shape
 from torsh.graph.node import Node
 from torsh.graph.primitives import EMPTY, IOTA, POINTWISE, cast, const, expand
+from torsh.tensor.size import Size
 from torsh.tensor.storage import leaf
-from torsh.tensor.tensor import Tensor, wrap
+from torsh.tensor.tensor import Tensor, alias, constructed_by, wrap
 
 
 def _sizes(size: tuple[Any, ...], what: str) -> Shape:
@@ -62,7 +63,7 @@ def _data_node(data: Any, dt: dtype | None) -> Node:
     if isinstance(data, Tensor):
         node = data._node()
         return node if dt is None else cast(node, dt)
-    if isinstance(data, (bool, int, float, complex)):
+    if isinstance(data, (bool, int, float, complex)) and not isinstance(data, np.generic):
         return const(data, dt) if dt is not None and dt.category >= dtypes.of_scalar(data).category else _leaf_of(np.array(data), dt or dtypes.of_scalar(data))
     if isinstance(data, np.ndarray) or isinstance(data, np.generic):
         return _leaf_of(np.asarray(data), dt or dtypes.from_numpy(data.dtype))
@@ -247,6 +248,7 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: dtype | None = None, de
     start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))  # type: ignore[attr-defined]
     dt = dtype or get_default_dtype()
     wide = np.float64 if dt.category == 2 else dt.np
+    array: np.ndarray
     if dt.category == 3:
         array = np.linspace(start, end, steps, dtype=np.complex128)
     elif dt.category == 1:
@@ -291,6 +293,16 @@ def scalar_tensor(s: Any, *, dtype: dtype | None = None, device: Any = None, req
     return full((), s, dtype=dtype or get_default_dtype(), device=device, requires_grad=requires_grad)
 
 
+def _legacy(*args: Any) -> Tensor:
+    """What `Tensor(...)` makes: sizes give an uninitialized tensor, data a tensor of the default dtype, a tensor an alias of it."""
+    if len(args) == 1 and isinstance(args[0], Tensor):
+        return alias(args[0], args[0]._shape, args[0]._strides, args[0]._offset)
+    if len(args) == 1 and not isinstance(args[0], (int, Size)):
+        return tensor(args[0], dtype=get_default_dtype())
+    return empty(*args) if args else empty(0)
+
+
+constructed_by(_legacy)
 
 FUNCTIONS = {"tensor": tensor, "zeros": zeros, "ones": ones, "full": full, "empty": empty, "empty_strided": empty_strided, "zeros_like": zeros_like,
              "ones_like": ones_like, "empty_like": empty_like, "full_like": full_like, "arange": arange, "range": range_, "linspace": linspace,

@@ -61,8 +61,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
 
 
 def _over(storage: Any, shape: Shape, strides: Shape | None) -> Tensor:
-    out = Tensor.__new__(Tensor)
-    out._storage, out._shape, out._dtype = storage, shape, storage.node.dtype
+    out = Tensor(storage, shape, storage.node.dtype)
     if strides is not None and not is_contiguous(shape, strides):
         out._strides = strides
     return out
@@ -179,7 +178,7 @@ def __contains__(self: Tensor, element: Any) -> bool:
 # ---- copying and pickling
 
 
-def _rebuild(cls: type, data: np.ndarray, dtype_name: str, shape: Shape, strides: Shape | None, offset: int, requires_grad: bool,
+def _rebuild(cls: type[Tensor], data: np.ndarray, dtype_name: str, shape: Shape, strides: Shape | None, offset: int, requires_grad: bool,
              state: dict[str, Any]) -> Tensor:
     flat = np.frombuffer(bytearray(data), by_name(dtype_name).np) if isinstance(data, (bytes, bytearray)) else data
     from torsh.tensor.storage import Storage, leaf

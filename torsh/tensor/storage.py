@@ -13,52 +13,7 @@ from torsh.core.shapes import Shape, contiguous_strides
 from torsh.graph.node import Node
 from torsh.graph.primitives import ASSIGN, BITCAST, LEAF, reshape
 from torsh.runtime.buffer import Buffer
-
-
-class Export:
-    """The owner of one NumPy array handed out: every array derived from it keeps it alive."""
-    __slots__ = ("__array_interface__", "memory", "__weakref__")
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.memory = array
-        self.__array_interface__ = array.__array_interface__
-
-    def array(self, np_dtype: np.dtype, count: int) -> np.ndarray:
-        return self.memory.view(np_dtype)[:count]
-
-
-class Foreign:
-    """The owner of memory that came from somebody's array. Holds the only reference that ToRSh keeps to it."""
-    __slots__ = ("held",)
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.held = array
-
-    def array(self, np_dtype: np.dtype, count: int) -> np.ndarray:
-        return self.held.reshape(-1).view(np_dtype)[:count]
-
-    def alive(self) -> bool:
-        """Whether anybody else can still reach the memory."""
-        if sys.getrefcount(self.held) > _HELD_ALONE:
-            return True
-        base = self.held.base
-        if base is None:
-            return False
-        return not isinstance(base, np.ndarray) or base.base is not None or sys.getrefcount(base) > _BASE_ALONE
-
-
-def _count_held(f: Foreign) -> int:
-    return sys.getrefcount(f.held)
-
-
-def _count_base(f: Foreign) -> int:
-    base = f.held.base
-    return sys.getrefcount(base)
-
-
-# What the counts are when nobody else holds the object; measured, since a compiled core may borrow references.
-_HELD_ALONE = _count_held(Foreign(np.zeros(1)))
-_BASE_ALONE = _count_base(Foreign(np.zeros(2)[:1]))
+from torsh.tensor.outside import Export, Foreign, alive
 
 
 class _Watch:
@@ -76,18 +31,22 @@ class Storage:
     While an outside array shares the memory (`numpy()`, `from_numpy`, DLPack), `outside` tells so: reads then copy
     what they need at once, and writes land in the memory at once.
     """
-    __slots__ = ("node", "version", "outside", "__weakref__")
+    __slots__ = ("node", "version", "outside")
+
+    node: Node
+    version: int
+    outside: list[Any] | None
 
     def __init__(self, node: Node) -> None:
         self.node = node
         self.version = 0
-        self.outside: list[Any] | None = None
+        self.outside = None
 
     def shared(self) -> bool:
         """Whether somebody outside can see or change the memory now."""
         if self.outside is None:
             return False
-        self.outside = [o for o in self.outside if _alive(o)] or None
+        self.outside = [o for o in self.outside if alive(o)] or None
         return self.outside is not None
 
     def write(self, node: Node) -> None:
@@ -130,10 +89,6 @@ class Storage:
         owner = Export(memory)
         self.outside = [*(self.outside or []), weakref.ref(owner)]
         return np.asarray(owner)
-
-
-def _alive(outside: Any) -> bool:
-    return outside() is not None if isinstance(outside, weakref.ref) else outside.alive()
 
 
 def _node_references(storage: Storage) -> int:

@@ -277,7 +277,7 @@ def empty_cache() -> int:
 def stats() -> dict[str, int]:
     """Bytes `allocated` (in live blocks, rounded to classes), `peak` of it, `reserved` from the system, `idle_large`
     (free, and returnable by `empty_cache`), `blocks` alive and `allocations` so far."""
-    return {name: getattr(_counters, name) for name in _Counters.__slots__}
+    return {name: getattr(_counters, name) for name in ("allocated", "allocations", "blocks", "idle_large", "peak", "reserved")}
 
 
 def reset_peak() -> None:
