@@ -110,6 +110,7 @@ class Name(str):
         return str(self)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class GradNode:
     """One recorded call: `op.vjp(self, *grads)` gives the gradients of its inputs.
 
@@ -117,7 +118,7 @@ class GradNode:
     saved output, `ctx.arg` the call's static argument, `ctx.needs[i]`, `ctx.shapes[i]`, `ctx.dtypes[i]` tell of input i.
     """
     __slots__ = ("op", "arg", "edges", "inputs", "outputs", "shapes", "dtypes", "needs", "out_meta", "order", "released", "pre_hooks", "hooks",
-                 "retained", "metadata", "where", "__weakref__")
+                 "retained", "metadata", "where")
 
     def __init__(self, op: Op, arg: Any, tensors: tuple[Tensor, ...]) -> None:
         self.op = op
@@ -188,7 +189,7 @@ class GradNode:
 
 class AccumulateGrad:
     """The end of a path: adds what arrives to `variable.grad`."""
-    __slots__ = ("variable", "order", "hooks", "pre_hooks", "post_hooks", "__weakref__")
+    __slots__ = ("variable", "order", "hooks", "pre_hooks", "post_hooks")
     name = Name("torch::autograd::AccumulateGrad")
     next_functions = ()
     edges = ()

@@ -9,7 +9,7 @@ from torsh.core.shapes import numel
 from torsh.graph.node import Node
 from torsh.graph.primitives import ASSIGN, EMPTY, const
 from torsh.ops.dispatch import cast_tensor, copy_into, public
-from torsh.tensor.tensor import Tensor, alias, method, wrap
+from torsh.tensor.tensor import Tensor, alias, attribute, method, wrap
 
 
 @public(function=False)
@@ -145,7 +145,7 @@ def _set_data(self: Tensor, new: Tensor) -> None:
     self._strides, self._offset = new._strides, new._offset
 
 
-Tensor.data = property(lambda self: alias(self, self._shape, self._strides, self._offset), _set_data)  # type: ignore[attr-defined]
+attribute("data", property(lambda self: alias(self, self._shape, self._strides, self._offset), _set_data))
 
 
 @method()

@@ -17,7 +17,7 @@ from torsh.core.dtypes import PROMOTE, dtype
 from torsh.core.shapes import Shape, broadcast
 from torsh.graph.node import Node, Op, several
 from torsh.graph.primitives import CAST, cast, const, expand
-from torsh.tensor.tensor import Tensor, wrap
+from torsh.tensor.tensor import Tensor, attribute, wrap
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -213,10 +213,10 @@ def public(*names: str, function: bool = True, method: bool = True, inplace: boo
             if function:
                 FUNCTIONS[name] = shown
             if method:
-                setattr(Tensor, name, shown)
+                attribute(name, shown)
             if inplace:
                 written = _in_place(f, name + "_")
-                setattr(Tensor, name + "_", written)
+                attribute(name + "_", written)
                 if function:
                     FUNCTIONS[name + "_"] = written
         return f

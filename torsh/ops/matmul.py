@@ -10,7 +10,7 @@ from torsh.graph.primitives import CONTRACT
 from torsh.ops.dispatch import apply, coarse, public
 from torsh.ops.pointwise import conj_if
 from torsh.ops.reduce import sum_to
-from torsh.tensor.tensor import Tensor
+from torsh.tensor.tensor import Tensor, attribute
 
 
 def _contract_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -203,6 +203,6 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return apply(_LINEAR, tensors, (), (*x[:-1], w[0]), dt)
 
 
-setattr(Tensor, "__matmul__", matmul)  # noqa: B010 - declared in Tensor for checkers, which refuse an assignment
-Tensor.__rmatmul__ = lambda self, other: matmul(other, self)  # type: ignore[attr-defined]
-Tensor.__imatmul__ = lambda self, other: self.copy_(matmul(self, other))  # type: ignore[attr-defined]
+attribute("__matmul__", matmul)
+attribute("__rmatmul__", lambda self, other: matmul(other, self))
+attribute("__imatmul__", lambda self, other: self.copy_(matmul(self, other)))

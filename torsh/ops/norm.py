@@ -73,7 +73,7 @@ def _normalize_vjp(ctx: GradNode, g: Tensor, *_: Any) -> tuple[Tensor | None, ..
     if ctx.needs[0]:
         out[0] = _input_rule((g, x, centre, variance, eps, *weight), (axes, weight_shape), x._shape, x._dtype)
     if weight:
-        gw = _weight_rule((g, x, centre, variance, eps), (weight_shape,), weight_shape, g._dtype) if ctx.needs[2] else None
+        gw: Tensor | None = _weight_rule((g, x, centre, variance, eps), (weight_shape,), weight_shape, g._dtype) if ctx.needs[2] else None
         out.append(gw if gw is None else gw.reshape(ctx.shapes[2]))
     if bias_shape is not None:
         out.append(sum_to(g, bias_shape).reshape(ctx.shapes[-1]) if ctx.needs[-1] else None)  # type: ignore[attr-defined]

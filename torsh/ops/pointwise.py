@@ -15,7 +15,7 @@ from torsh.graph import primitives as p
 from torsh.graph.node import Op
 from torsh.ops.dispatch import cast_tensor, coarse, pointwise, public, result_type_of, shape_of
 from torsh.ops.views import zeros_like_shape
-from torsh.tensor.tensor import Tensor
+from torsh.tensor.tensor import Tensor, attribute
 
 Vjp = Callable[..., Any]
 P = p.POINTWISE
@@ -643,13 +643,13 @@ def _reflected(f: Callable[..., Any]) -> Callable[..., Any]:
 
 for _n, _f in (("add", add), ("sub", sub), ("mul", mul), ("truediv", div), ("floordiv", floor_divide), ("mod", remainder), ("pow", pow),
                ("and", bitwise_and), ("or", bitwise_or), ("xor", bitwise_xor), ("lshift", bitwise_left_shift), ("rshift", bitwise_right_shift)):
-    setattr(Tensor, f"__{_n}__", _or_not_implemented(_f))
-    setattr(Tensor, f"__r{_n}__", _reflected(_f))
+    attribute(f"__{_n}__", _or_not_implemented(_f))
+    attribute(f"__r{_n}__", _reflected(_f))
 for _n, _m in (("add", "add_"), ("sub", "sub_"), ("mul", "mul_"), ("truediv", "div_"), ("floordiv", "floor_divide_"), ("mod", "remainder_"),
                ("pow", "pow_"), ("and", "bitwise_and_"), ("or", "bitwise_or_"), ("xor", "bitwise_xor_"), ("lshift", "bitwise_left_shift_"),
                ("rshift", "bitwise_right_shift_")):
-    setattr(Tensor, f"__i{_n}__", getattr(Tensor, _m))
+    attribute(f"__i{_n}__", getattr(Tensor, _m))
 for _n, _f in (("eq", eq), ("ne", ne), ("lt", lt), ("le", le), ("gt", gt), ("ge", ge)):
-    setattr(Tensor, f"__{_n}__", _or_not_implemented(_f))
+    attribute(f"__{_n}__", _or_not_implemented(_f))
 for _n, _g in (("neg", neg), ("pos", positive), ("abs", abs), ("invert", bitwise_not)):
-    setattr(Tensor, f"__{_n}__", lambda self, _g=_g: _g(self))
+    attribute(f"__{_n}__", lambda self, _g=_g: _g(self))

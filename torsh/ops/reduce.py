@@ -2,11 +2,11 @@
 from __future__ import annotations
 
 import math
-from collections import namedtuple
 from typing import Any
 
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import bool_, dtype, int64
+from torsh.core.results import result_type
 from torsh.core.shapes import Shape, numel, reduced, wrap_dim, wrap_dims
 from torsh.graph import primitives as p
 from torsh.graph.node import Op
@@ -165,12 +165,8 @@ def _argument(name: str, op: Op) -> Any:
 argmax, argmin = _argument("argmax", p.R_ARGMAX), _argument("argmin", p.R_ARGMIN)
 
 
-_record: Any = namedtuple  # checkers know namedtuples of literal names only
-
-
 def _with_index(name: str, pick: Any, elementwise_name: str) -> Any:
-    result = _record(name, ("values", "indices"))
-    result.__module__ = "torsh.return_types"
+    result = result_type(name, "values", "indices")
 
     def function(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
         if isinstance(dim, Tensor):
@@ -196,7 +192,7 @@ max_, max_result = _with_index("max", argmax, "maximum")
 min_, min_result = _with_index("min", argmin, "minimum")
 
 
-aminmax_result = _record("aminmax", ("min", "max"), module="torsh.return_types")
+aminmax_result = result_type("aminmax", "min", "max")
 
 
 @public(out=True)

@@ -5,7 +5,6 @@ NaN counts as larger than every number.
 """
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int32, int64
+from torsh.core.results import result_type
 from torsh.core.shapes import Shape, reduced, wrap_dim
 from torsh.graph.primitives import HOST_BATCHING, axis_first, cast, host
 from torsh.ops.dispatch import apply, cast_tensor, coarse, public, result_type_of
@@ -60,13 +60,7 @@ def _real(what: str, t: Tensor) -> None:
         raise RuntimeError(f"{what}: complex tensors have no order (got dtype {t._dtype.title})")
 
 
-def _pair(name: str) -> Any:
-    result = namedtuple(name, ("values", "indices"))  # type: ignore[misc]
-    result.__module__ = "torsh.return_types"
-    return result
-
-
-_SORT, _TOPK, _KTH, _MEDIAN, _NANMEDIAN, _MODE = (_pair(n) for n in ("sort", "topk", "kthvalue", "median", "nanmedian", "mode"))
+_SORT, _TOPK, _KTH, _MEDIAN, _NANMEDIAN, _MODE = (result_type(n, "values", "indices") for n in ("sort", "topk", "kthvalue", "median", "nanmedian", "mode"))
 
 
 def _alone(result: Any, t: Tensor) -> Any:

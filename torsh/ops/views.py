@@ -18,7 +18,7 @@ from torsh.graph.primitives import expand as expand_node
 from torsh.graph.primitives import reshape as reshape_node
 from torsh.ops import dispatch
 from torsh.ops.dispatch import apply, public, recorded, wrap
-from torsh.tensor.tensor import Tensor, alias
+from torsh.tensor.tensor import Tensor, alias, attribute
 
 Geometry = tuple[Shape, Shape, int]
 
@@ -663,5 +663,5 @@ def detach(input: Tensor) -> Tensor:
     return alias(input, input._shape, input._strides, input._offset)
 
 
-Tensor.T = property(lambda self: permute(self, list(range(self.ndim))[::-1]))  # type: ignore[attr-defined]
-Tensor.mT = property(lambda self: transpose(self, -2, -1))  # type: ignore[attr-defined]
+attribute("T", property(lambda self: permute(self, list(range(self.ndim))[::-1])))
+attribute("mT", property(lambda self: transpose(self, -2, -1)))

@@ -223,10 +223,15 @@ def alias(t: Tensor, shape: Shape, strides: Shape | None, offset: int, dt: DType
     return out
 
 
+def attribute(name: str, value: Any) -> None:
+    """Give Tensor an attribute: a property, a constant, a function as a method."""
+    setattr(Tensor, name, bindable(value) if callable(value) else value)
+
+
 def method(*names: str) -> Callable[[F], F]:
     """Decorator: the function is also a method of Tensor, under its own name or the names given."""
     def attach(function: F) -> F:
         for name in names or (function.__name__,):
-            setattr(Tensor, name, bindable(function))
+            attribute(name, function)
         return function
     return attach

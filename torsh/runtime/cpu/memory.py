@@ -117,9 +117,12 @@ class Block:
         memory.block = self  # the array's base is `memory`
         return np.ndarray((count,), dtype, memory, byte_offset)
 
+    def __del__(self) -> None:
+        self._give_back()
+
     # The globals are bound as defaults because a finalizer may run when the module's names are already gone.
-    def __del__(self, _free: list[list[int]] = _free, _sizes: list[int] = _SIZES, _counters: _Counters = _counters,
-                _first_large: int = _FIRST_LARGE) -> None:
+    def _give_back(self, _free: list[list[int]] = _free, _sizes: list[int] = _SIZES, _counters: _Counters = _counters,
+                   _first_large: int = _FIRST_LARGE) -> None:
         size_class = self._size_class
         _free[size_class].append(self.address)
         size = _sizes[size_class]
