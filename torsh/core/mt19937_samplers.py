@@ -231,8 +231,8 @@ def gamma_derivative(a: np.ndarray, x: np.ndarray) -> np.ndarray:
     return out.reshape(shape)
 
 
-def beta_derivative(a: np.ndarray, b: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """dx/da of a beta number x of parameters a and b.
+def dirichlet_derivative(a: np.ndarray, b: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """dx/da / (1 - x) of a beta number x of parameters a and b: of one part of a Dirichlet number, b being the others' sum.
 
     The series of the incomplete beta function about 0 (x (1 - x) sum of (a+b)_n / (a)_{n+1} x^n) differentiated term by term for x
     up to the geometric mean, and about 1 above it.
@@ -261,8 +261,8 @@ def beta_derivative(a: np.ndarray, b: np.ndarray, x: np.ndarray) -> np.ndarray:
             total = total + step
             if (np.abs(step) <= 1e-17 * np.abs(total)).all():
                 break
-        out[at] = x[at] * (1.0 - x[at]) * total
+        out[at] = x[at] * total
     return out.reshape(shape)
 
 
-__all__ = ["beta_derivative", "binomial", "gamma_derivative", "poisson", "standard_gamma"]
+__all__ = ["binomial", "dirichlet_derivative", "gamma_derivative", "poisson", "standard_gamma"]

@@ -11,14 +11,14 @@ outside; gradients of the latter are summed over the batch.
 from __future__ import annotations
 
 import functools
-import weakref
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from torsh.autograd import engine, graph
 from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import AccumulateGrad, GradNode, edge, requires_grad
-from torsh.core.dtypes import dtype
+from torsh.core.dtypes import dtype, float32
 from torsh.core.shapes import Shape, wrap_dim
 from torsh.func.batching import EXAMPLE, batch_nodes, depend
 from torsh.func.trees import Structure, flatten, spread, unflatten
@@ -43,7 +43,9 @@ class Level:
         self.sources: dict[int, Tensor] = {}  # by id of an example's record: the batch it stands for
         self.examples: list[Any] = []  # keeps those records alive
         self.start = next(graph._sequence)  # calls recorded from here on are of one example
-        self.writes: dict[int, tuple[Any, Node]] = {}  # by id of a storage that was written: (it, weakly; what it held before)
+        self.written: list[storage.Storage] = []
+        self.before: list[Node] = []  # what each of those held
+        self.seen: set[int] = set()  # their ids
         self.saved: set[int] = set()  # ids of storages that records of one example keep
 
     def example(self, batch: Tensor) -> Tensor:
@@ -132,24 +134,39 @@ class Level:
         if exc[0] is not None:
             self.check_writes(set(), True)
 
+    def wrote(self, target: storage.Storage) -> None:
+        """`target` is about to be overwritten."""
+        if id(target) not in self.seen:
+            self.seen.add(id(target))
+            self.written.append(target)
+            self.before.append(target.node)
+
     def check_writes(self, ours: set[int], failed: bool = False) -> None:
         """Put back what tensors from outside held before they were overwritten with values of one example; raises RuntimeError for them.
 
-        `ours` are ids of storages that may hold such values.
+        `ours` are ids of storages that may hold such values. So may those that nobody refers to any more.
         """
-        alive = [(s, old) for s, old in ((ref(), old) for ref, old in self.writes.values()) if s is not None and id(s) not in ours]
-        self.writes = {}
+        written, before = self.written, self.before
+        self.written, self.before, self.seen = [], [], set()
+        alive = [i for i in range(len(written)) if _held(written, i) > _ALONE and id(written[i]) not in ours]
         if not alive:
             return
-        now = depend([s.node for s, _ in alive], self.known)
-        before = depend([old for _, old in alive], self.known)
-        leaked = [pair for pair, new, was in zip(alive, now, before, strict=True) if new and not was]
-        for s, old in leaked:
-            s.write(old)
+        now = depend([written[i].node for i in alive], self.known)
+        was = depend([before[i] for i in alive], self.known)
+        leaked = [i for i, new, old in zip(alive, now, was, strict=True) if new and not old]
+        for i in leaked:
+            written[i].write(before[i])
         if leaked and not failed:
-            raise RuntimeError(f"vmap: in-place arithmetic on a tensor of shape {list(leaked[0][1].shape)} that is not being vmapped over, with values "
-                               "that are: it would have to hold one value for each example. Use an out-of-place operation, or vmap over that tensor too "
-                               "(a batch norm: use running statistics in eval mode, or none).")
+            raise RuntimeError(f"vmap: in-place arithmetic on a tensor of shape {list(before[leaked[0]].shape)} that is not being vmapped over, with "
+                               "values that are: it would have to hold one value for each example. Use an out-of-place operation, or vmap over that "
+                               "tensor too (a batch norm: use running statistics in eval mode, or none).")
+
+
+def _held(storages: list[storage.Storage], i: int) -> int:
+    return sys.getrefcount(storages[i])
+
+
+_ALONE = _held([storage.Storage(Node(EXAMPLE, (), None, (), float32))], 0)  # measured: a compiled core may borrow references
 
 
 #: The vmaps whose functions are running, innermost last.
@@ -158,9 +175,7 @@ _levels: list[Level] = []
 
 def _on_write(target: Any, node: Node) -> None:
     for level in _levels:
-        have = level.writes.get(id(target))
-        if have is None or have[0]() is None:
-            level.writes[id(target)] = (weakref.ref(target), target.node)
+        level.wrote(target)
 
 
 def _draw(shape: Shape, draw: Callable[[Shape], Any]) -> Tensor:
