@@ -7,7 +7,7 @@ from typing import Any
 from torsh.distributions import constraints
 from torsh.distributions.categorical import Categorical
 from torsh.distributions.distribution import Distribution
-from torsh.ops.embedding import one_hot
+from torsh.ops.gather import one_hot
 from torsh.tensor.creation import eye
 from torsh.tensor.tensor import Size, Tensor
 
