@@ -1,6 +1,10 @@
 """ToRSh: PyTorch's API on a lazy, compiling engine."""
 from __future__ import annotations
 
+import os as _os
+
+if _os.environ.get("TORSH_INTERPRETED"):
+    import torsh.interpreted
 from torsh import autograd as autograd
 from torsh.autograd.grad_mode import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled
 from torsh.core.devices import device

@@ -152,8 +152,10 @@ class Executable:
         self._allocate(memories, values)
         arena = allocate(HEADER + self.arena_bytes)
         memories.append(Buffer(arena.address, HEADER + self.arena_bytes, arena))
-        status = ctypes.c_int64.from_address(arena.address)
-        status.value = 0
+        status: Any = None
+        if self.checks:
+            status = ctypes.c_int64.from_address(arena.address)
+            status.value = 0
         values.append(arena.address)
         values.append(arena.address)
         values.extend(numbers)

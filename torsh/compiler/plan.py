@@ -139,9 +139,11 @@ class Plan:
                 segments.append(pending)
                 pending = []
                 segments.append(node)
-                for near in (*self.schedule.several.get(id(node), (node,)), *node.srcs):
-                    if near.op.kind != "const":
-                        self._place(near)  # a source without elements has no step of its own that placed it
+                for out in self.schedule.several.get(id(node), (node,)):
+                    self._place(out)
+                for source in node.srcs:
+                    if source.op.kind != "const":
+                        self._place(source)  # one without elements has no step of its own that placed it
             else:
                 raise AssertionError(f"no step for {group.kind}")
         segments.append(pending)

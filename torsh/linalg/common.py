@@ -6,7 +6,6 @@ PyTorch does; the `_ex` forms return it instead and stay lazy.
 from __future__ import annotations
 
 import functools
-from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +13,7 @@ import numpy as np
 
 from torsh.core.dtypes import dtype, get_default_dtype, int32
 from torsh.core.errors import LinAlgError
-from torsh.core.shapes import Shape, broadcast
-from torsh.graph.node import Op
+from torsh.core.shapes import Shape, broadcast, numel
 from torsh.ops.dispatch import cast_tensor, with_out
 from torsh.ops.matmul import matmul
 from torsh.ops.pointwise import where
@@ -35,22 +33,6 @@ def linalg(*names: str, out: bool = True) -> Callable[[Callable[..., Any]], Call
     return register
 
 
-def result(name: str, *fields: str) -> Any:
-    """The class of a named tuple of results."""
-    made = namedtuple(name, fields)  # type: ignore[misc]
-    made.__module__ = "torsh.return_types"
-    return made
-
-
-def host_op(name: str, function: Callable[..., Any], vjp: Callable[..., Any] | None = None, save_inputs: tuple[int, ...] = (),
-            save_output: bool = False, grad_name: str | None = None) -> Op:
-    """An operation computed by a host library: `function(*arrays, *arg)` gives an array or a tuple of them."""
-    def reference(node: Any, *arrays: Any) -> Any:
-        with np.errstate(all="ignore"):
-            return function(*arrays, *(node.arg or ()))
-    return Op(name, "host", reference, None, vjp, save_inputs, save_output, grad_name)
-
-
 def each(function: Callable[..., Any], count: int) -> Callable[..., Any]:
     """`function` of single matrices as a function of arrays with equal batch dimensions in front: the results stacked.
 
@@ -63,7 +45,7 @@ def each(function: Callable[..., Any], count: int) -> Callable[..., Any]:
         batch = arrays[0].shape[:arrays[0].ndim - cores[0]]
         if not batch:
             return function(*args)
-        flat = [a.reshape(-1, *a.shape[len(batch):]) for a in arrays]
+        flat = [a.reshape(numel(batch), *a.shape[len(batch):]) for a in arrays]
         found = [function(*[a[i] for a in flat], *static) for i in range(flat[0].shape[0])]
         if not found:
             example = function(*[np.eye(*a.shape[1:], dtype=a.dtype) if a.ndim == 3 else np.ones(a.shape[1:], a.dtype) for a in flat], *static)
@@ -207,4 +189,4 @@ def real_default(t: Tensor) -> Tensor:
     return cast_tensor(t, get_default_dtype()) if t._dtype.category < 2 else t
 
 
-__all__ = ["LINALG", "LinAlgError", "check", "each", "floating", "host_op", "int32", "linalg", "mH", "matrices", "product", "square", "together"]
+__all__ = ["LINALG", "LinAlgError", "check", "each", "floating", "int32", "linalg", "mH", "matrices", "product", "square", "together"]

@@ -13,9 +13,10 @@ from torsh.core.dtypes import int32, int64
 from torsh.core.errors import LinAlgError
 from torsh.core.shapes import Shape
 from torsh.linalg import lapack
-from torsh.linalg.common import check, diagonal_of, failing, host_op, identity, linalg, matrices, mH, on_diagonal, product, result, same_dtype, square
+from torsh.linalg.common import check, diagonal_of, failing, identity, linalg, matrices, mH, on_diagonal, product, same_dtype, square
 from torsh.linalg.triangular import solve_lower, solve_upper
 from torsh.ops.dispatch import apply, apply_several, public
+from torsh.ops.host import host_op, result
 from torsh.ops.join import cat
 from torsh.ops.matrix import tril, triu
 from torsh.ops.views import narrow, zeros_like_shape
@@ -185,7 +186,7 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
     return _UNPACKED(*_unpacked(LU_data, LU_pivots, unpack_data, unpack_pivots))
 
 
-@public("lu")
+@public("lu", out=True)
 def lu_top(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
     """(LU, pivots) or, with `get_infos`, (LU, pivots, info). Raises LinAlgError for a singular matrix unless the infos are asked for."""
     LU, pivots, info = lu_parts("lu", A, pivot)

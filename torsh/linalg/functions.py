@@ -9,16 +9,19 @@ from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import dtype, int64
 from torsh.core.shapes import broadcast, numel, wrap_dim
 from torsh.linalg import lapack
-from torsh.linalg.common import diagonal_of, floating, host_op, identity, linalg, matrices, mH, on_diagonal, product, same_dtype, square
+from torsh.linalg.common import diagonal_of, floating, identity, linalg, matrices, mH, on_diagonal, product, same_dtype, square
 from torsh.linalg.systems import inv, solve
 from torsh.linalg.triangular import solve_upper
 from torsh.ops import matrix
+from torsh.ops.composite import HALF
 from torsh.ops.dispatch import apply, cast_tensor, public
 from torsh.ops.gather import iota
+from torsh.ops.host import host_op
 from torsh.ops.join import cat
 from torsh.ops.matmul import matmul
 from torsh.ops.matrix import tril, triu
 from torsh.ops.reduce import sum as sum_
+from torsh.ops.reduce import unmoved
 from torsh.ops.scan import cumprod
 from torsh.ops.views import diagonal as diagonal_view
 from torsh.ops.views import movedim, narrow, zeros_like_shape
@@ -50,6 +53,8 @@ def matrix_exp(A: Tensor) -> Tensor:
     tensor([[1., 0.],
             [0., 1.]])
     """
+    if isinstance(A, Tensor) and A._dtype in HALF:
+        return cast_tensor(matrix_exp(A.float()), A._dtype)
     square("linalg.matrix_exp", A)
     return _expm(A)
 
@@ -63,7 +68,7 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
     if n < 0:
         A, n = inv(A), -n
     if n == 0:
-        return identity(A._shape[-1], A).expand(A._shape).clone()  # type: ignore[no-any-return]
+        return unmoved(identity(A._shape[-1], A).expand(A._shape).clone(), A)
     found: Tensor | None = None
     while True:
         if n & 1:
@@ -163,8 +168,6 @@ def householder_product(input: Tensor, tau: Tensor) -> Tensor:
     """
     _check_reflections("torch.linalg.householder_product", input, tau)
     m, n = input._shape[-2:]
-    if tau._shape[-1] == 0:
-        return identity(m, input, n).expand(input._shape).clone()  # type: ignore[no-any-return]
     V, T = _reflections(input, tau)
     return identity(m, input, n) - product(V, product(T, mH(V)[..., :n]))  # type: ignore[no-any-return]
 
@@ -196,13 +199,12 @@ def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpos
 
 @linalg()
 def vander(x: Tensor, N: int | None = None) -> Tensor:
-    """[*, n, N]: rows 1, x, x^2, ... of each element of [*, n]; N is n by default. Raises RuntimeError for 0 dimensions or N < 2."""
-    if not x._shape:
-        raise RuntimeError("linalg.vander: Expected dim(x) > 0 but got 0")
-    columns = x._shape[-1] if N is None else N
+    """[*, n, N]: rows 1, x, x^2, ... of each element of [*, n]; N is n by default. Raises RuntimeError for N < 2."""
+    columns = (x._shape[-1] if x._shape else 1) if N is None else N
     if columns <= 1 and N is not None:
         raise RuntimeError(f"N must be greater than 1, got N={N}")
     t = x.long() if x._dtype.category < 2 else x
+    t = t if t._shape else t.reshape(1)
     shape = (*t._shape, columns - 1)
     ones = zeros_like_shape((*t._shape, 1), t) + 1
     return cat([ones, cumprod(t.unsqueeze(-1).expand(shape), -1)], -1) if columns > 1 else ones

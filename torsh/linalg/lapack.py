@@ -1,6 +1,7 @@
 """LAPACK and BLAS on NumPy arrays, one matrix or a batch of them, with the factorizations' reports as numbers. SciPy is loaded by the first call."""
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,7 @@ def _ldl(a: Array, hermitian: bool) -> tuple[Array, Array, Array]:
         return a.copy(), np.zeros(0, _INT), _info(0)
     (sytrf,) = _lapack(("hetrf" if hermitian and a.dtype.kind == "c" else "sytrf",), a)
     factors, pivots, info = sytrf(a, lower=1)
-    return factors, pivots.astype(_INT), _info(info)
+    return np.tril(factors), pivots.astype(_INT), _info(info)
 
 
 def _ldl_solve(factors: Array, pivots: Array, b: Array, hermitian: bool) -> Array:
@@ -188,18 +189,20 @@ def _eig(a: Array, vectors: bool) -> tuple[Array, ...]:
     return (w.astype(dt), v.astype(dt), info) if vectors else (w.astype(dt), info)
 
 
-def _lstsq(a: Array, b: Array, rcond: float, driver: str) -> tuple[Array, Array, Array, Array]:
-    """(solution, sums of squares of what is left over, rank (-1 from a driver that does not find it), singular values (empty likewise)).
-
-    The sums mean residuals when the rank is n."""
+def _lstsq(a: Array, b: Array, rcond: float, driver: str) -> tuple[Array, Array, Array]:
+    """(solution, rank (-1 from a driver that does not find it), singular values (empty likewise))."""
     m, n = a.shape
     k = b.shape[1]
     real = a.real.dtype
-    if m == 0 or n == 0 or k == 0:
-        rank = -1 if driver == "gels" else 0 if m == 0 or n == 0 else int(np.linalg.matrix_rank(a))
-        singular = np.zeros(min(m, n) if driver in ("gelsd", "gelss") else 0, real)
-        return np.zeros((n, k), a.dtype), (np.abs(b) ** 2).sum(0).astype(real), np.array(rank, np.int64), singular
     singular, rank = np.zeros(0, real), -1
+    if m == 0 or n == 0 or k == 0:
+        if driver != "gels" and m and n:
+            rank = int(np.linalg.matrix_rank(a))
+        elif driver != "gels":
+            rank = 0
+        if driver in ("gelsd", "gelss"):
+            singular = np.linalg.svd(a, compute_uv=False) if m and n else singular
+        return np.zeros((n, k), a.dtype), np.array(rank, np.int64), singular
     padded = np.zeros((max(m, n), k), b.dtype)
     padded[:m] = b
     if driver == "gels":
@@ -213,21 +216,20 @@ def _lstsq(a: Array, b: Array, rcond: float, driver: str) -> tuple[Array, Array,
     elif driver == "gelsd":
         gelsd, size = _lapack(("gelsd", "gelsd_lwork"), a, b)
         sizes = size(m, n, k, rcond)
-        work = int(np.real(sizes[0]))
-        extra = [int(np.real(s)) for s in sizes[1:-1]]
-        x, singular, rank, _ = gelsd(a, padded, work, *extra, cond=rcond)
+        x, singular, rank, _ = gelsd(a, padded, *[int(np.real(s)) for s in sizes[:-1]], cond=rcond)
     else:
         gelss, size = _lapack(("gelss", "gelss_lwork"), a, b)
         work, _ = size(m, n, k, rcond)
         _, x, singular, rank, _, _ = gelss(a, padded, cond=rcond, lwork=int(np.real(work)))
-    return x[:n], (np.abs(x[n:]) ** 2).sum(0).astype(real), np.array(rank, np.int64), singular.astype(real)
+    return x[:n], np.array(rank, np.int64), singular.astype(real)
 
 
 def _expm(a: Array) -> Array:
+    """Single precision is computed in double and rounded once: the squarings lose what single precision has."""
     if a.shape[0] == 0:
         return a.copy()
     from scipy.linalg import expm
-    return expm(a)
+    return expm(a.astype(np.result_type(a.dtype, np.float64))).astype(a.dtype)
 
 
 potrf, getrf, gesv, getri = each(_potrf, 1), each(_getrf, 1), each(_gesv, 2), each(_getri, 1)
@@ -238,7 +240,7 @@ lstsq = each(_lstsq, 2)
 
 def permutation(pivots: Array, m: int) -> Array:
     """[*, m]: the order of rows that pivots [*, k] mean."""
-    flat = pivots.reshape(-1, pivots.shape[-1])
+    flat = pivots.reshape(math.prod(pivots.shape[:-1]), pivots.shape[-1])
     return np.array([_permutation(p, m) for p in flat], np.int64).reshape(*pivots.shape[:-1], m)
 
 
@@ -253,6 +255,6 @@ def permutation_matrix(pivots: Array, m: int, dt: Any) -> Array:
 def ldl_solve(factors: Array, pivots: Array, b: Array, hermitian: bool) -> Array:
     """A X = B for batches, from `ldl`."""
     batch = b.shape[:-2]
-    flat = [x.reshape(-1, *x.shape[len(batch):]) for x in (factors, pivots, b)]
+    flat = [x.reshape(math.prod(batch), *x.shape[len(batch):]) for x in (factors, pivots, b)]
     found = [_ldl_solve(f, p, x, hermitian) for f, p, x in zip(*flat, strict=True)]
     return np.stack(found).reshape(b.shape) if found else b.copy()

@@ -80,13 +80,18 @@ def matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool 
         if t._dtype.itemsize == 2:
             raise RuntimeError(f"{what}: Low precision dtypes not supported. Got {t._dtype.title}")
         values = svdvals(movedim(t, (a, b), (-2, -1)))
-        found = sum_(values, -1) if ord == "nuc" else amax(values, -1) if ord > 0 else amin(values, -1)
+        found = sum_(values, -1) if ord == "nuc" else _largest(values, -1, False) if ord > 0 else amin(values, -1)
         return _kept(found, a, b) if keepdim else found  # type: ignore[no-any-return]
     rows = math.fabs(ord) == math.inf
     first, second = (b, a) if rows else (a, b)  # summed, then compared
     sums = vector_norm(t, 1, first, True)
-    found = amax(sums, second, True) if ord > 0 else amin(sums, second, True)
+    found = _largest(sums, second, True) if ord > 0 else amin(sums, second, True)
     return found if keepdim else found.squeeze((a, b))  # type: ignore[no-any-return]
+
+
+def _largest(sizes: Tensor, dim: int, keepdim: bool) -> Tensor:
+    """The largest of numbers that are not negative: 0 of none."""
+    return amax(sizes, dim, keepdim) if sizes._shape[dim] else sum_(sizes, dim, keepdim)  # type: ignore[no-any-return]
 
 
 def _kept(found: Tensor, a: int, b: int) -> Tensor:

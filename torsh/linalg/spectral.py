@@ -12,9 +12,10 @@ from typing import Any
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int32
 from torsh.linalg import lapack
-from torsh.linalg.common import check, diagonal_of, host_op, identity, linalg, matrices, mH, off_diagonal, on_diagonal, product, result, skew, square
+from torsh.linalg.common import check, diagonal_of, identity, linalg, matrices, mH, off_diagonal, on_diagonal, product, skew, square
 from torsh.linalg.systems import solve_matrices
 from torsh.ops.dispatch import apply_several, cast_tensor, public
+from torsh.ops.host import host_op, result
 from torsh.ops.views import narrow
 from torsh.tensor.tensor import Tensor
 

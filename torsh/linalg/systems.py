@@ -15,10 +15,11 @@ from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int32, int64
 from torsh.core.shapes import broadcast
 from torsh.linalg import lapack
-from torsh.linalg.common import check, each, host_op, linalg, matrices, mH, product, result, same_dtype, spread, square, together
+from torsh.linalg.common import check, each, linalg, matrices, mH, product, same_dtype, spread, square, together
 from torsh.ops.dispatch import apply, apply_several, public
+from torsh.ops.host import host_op, result
 from torsh.ops.pointwise import log, where
-from torsh.ops.views import transpose, zeros_like_shape
+from torsh.ops.views import narrow, transpose, zeros_like_shape
 from torsh.tensor.tensor import Tensor
 
 # ---- systems
@@ -304,7 +305,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     """(solution, residuals, rank, singular_values) of min |A X - B|: A is [*, m, n]; B is [*, m, k], or [*, m] vectors.
 
     Drivers "gelsy" (the default), "gels" (full rank; no rank), "gelsd" and "gelss" (with singular values). Residuals are sums of squares
-    [*, k] when m > n and the rank is n, else empty. Raises RuntimeError for an unknown driver and for shapes that do not fit.
+    [*, k] when m > n and the rank is n, else (and from "gelsy") empty. Raises RuntimeError for an unknown driver and for shapes that do not fit.
     """
     what = "torch.linalg.lstsq"
     matrices(what, A, "A")
@@ -327,11 +328,16 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     limit = float(np.finfo(A._dtype.to_real().np).eps) * max(m, n) if rcond is None else float(rcond)
     kept = min(m, n) if name in ("gelsd", "gelss") else 0
     real = A._dtype.to_real()
-    X, squares, rank, singular = apply_several(_LSTSQ, (A, right), (limit, name), (
-        ((*batch, n, k), A._dtype), ((*batch, k), real), (batch, int64), ((*batch, kept), real)))
-    full = m > n and (name == "gels" or bool((rank == n).all()))
-    return _LSTSQ_RESULT(X.squeeze(-1) if vector else X, squares if full else zeros_like_shape((0,), squares),
-                         zeros_like_shape((0,), rank) if name == "gels" else rank, singular if kept else zeros_like_shape((0,), singular))
+    X, rank, singular = apply_several(_LSTSQ, (A, right), (limit, name), (((*batch, n, k), A._dtype), (batch, int64), ((*batch, kept), real)))
+    full = m > n and name != "gelsy" and (name == "gels" or bool((rank == n).all()))
+    residuals = square_of(product(A, X) - right).sum(-2) if full else narrow((A.real if A._dtype.is_complex else A).reshape(-1), 0, 0, 0)
+    return _LSTSQ_RESULT(X.squeeze(-1) if vector else X, residuals, zeros_like_shape((0,), rank) if name == "gels" else rank,
+                         singular.detach() if kept else zeros_like_shape((0,), singular))
+
+
+def square_of(t: Tensor) -> Tensor:
+    """Squared magnitudes."""
+    return t.real * t.real + t.imag * t.imag if t._dtype.is_complex else t * t  # type: ignore[no-any-return]
 
 
 __all__ = ["det", "inv", "inverses", "logdet", "lstsq", "pinv", "slogdet", "solve", "solve_matrices", "tolerances"]

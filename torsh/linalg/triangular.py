@@ -5,8 +5,9 @@ from typing import Any
 
 from torsh.autograd.graph import GradNode
 from torsh.linalg import lapack
-from torsh.linalg.common import host_op, linalg, mH, product, result, same_dtype, square, together
+from torsh.linalg.common import linalg, mH, product, same_dtype, square, together
 from torsh.ops.dispatch import apply, public
+from torsh.ops.host import host_op, result
 from torsh.ops.matrix import tril, triu
 from torsh.ops.views import transpose
 from torsh.tensor.tensor import Tensor

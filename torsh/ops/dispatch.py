@@ -10,8 +10,9 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeVar
 
+from torsh.autograd.entered import entered
 from torsh.autograd.grad_mode import state
-from torsh.autograd.graph import grad_fn, needs_record, record, requires_grad, snapshot
+from torsh.autograd.graph import grad_fn, needs_record, record, snapshot
 from torsh.core import dtypes
 from torsh.core.dtypes import PROMOTE, dtype
 from torsh.core.shapes import Shape, broadcast
@@ -56,10 +57,9 @@ def apply_several(op: Op, tensors: tuple[Tensor, ...], arg: Any, outputs: tuple[
 
 
 def _finish(op: Op, arg: Any, tensors: tuple[Tensor, ...], outs: tuple[Tensor, ...]) -> None:
-    if state.enabled:
-        if op.vjp is not None and needs_record(tensors):
-            record(op, arg, tensors, outs)
-    elif state.inference:
+    if op.vjp is not None and needs_record(tensors):
+        record(op, arg, tensors, outs)
+    elif entered.inference and state.inference:
         for o in outs:
             o._inference = True
 
@@ -125,13 +125,25 @@ def pointwise(op: Op, args: tuple[Any, ...], compute: dtype, result: dtype, what
             shape = broadcast(shape, s, what) if shape else s if s else shape
     nodes = tuple([operand(x, compute, what) for x in args])
     out = wrap(Node(op, nodes, arg, shape, result))
-    if state.enabled:
-        if op.vjp is not None:
-            for x in args:
-                if isinstance(x, Tensor) and (x._requires_grad or (x._base is not None and requires_grad(x))):
-                    record(op, arg, tuple([a if isinstance(a, Tensor) else scalar_tensor(a, compute) for a in args]), (out,))
-                    break
-    elif state.inference:
+    if op.vjp is not None:
+        for x in args:
+            if isinstance(x, Tensor) and (x._requires_grad or x._base is not None) and needs_record((x,)):
+                record(op, arg, tuple([a if isinstance(a, Tensor) else scalar_tensor(a, compute) for a in args]), (out,))
+                return out
+    if entered.inference and state.inference:
+        out._inference = True
+    return out
+
+
+def same_type(op: Op, a: Tensor, b: Tensor, what: str) -> Tensor:
+    """As `pointwise`, for two tensors of the type in which the operation computes and that it gives: the shortest way there is."""
+    shape = a._shape
+    if b._shape is not shape and b._shape != shape:
+        shape = broadcast(shape, b._shape, what)
+    out = wrap(Node(op, (a._node(), b._node()), None, shape, a._dtype))
+    if (a._requires_grad or b._requires_grad or a._base is not None or b._base is not None) and op.vjp is not None and needs_record((a, b)):
+        record(op, None, (a, b), (out,))
+    elif entered.inference and state.inference:
         out._inference = True
     return out
 

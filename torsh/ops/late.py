@@ -17,6 +17,11 @@ _NAMES: dict[str, tuple[str, str, str]] = {
         "triangular_solve",
         "chain_matmul frobenius_norm lobpcg lu_unpack nuclear_norm pca_lowrank svd_lowrank vander lu",
         ""),
+    "torsh.fft.short_time": ("istft stft", "", ""),
+    "torsh.special.bessel": ("i0 i0_", "", ""),
+    "torsh.special.gamma": ("digamma digamma_ igamma igamma_ igammac igammac_ lgamma lgamma_ mvlgamma mvlgamma_", "polygamma", "polygamma polygamma_"),
+    "torsh.special.normal": ("erfinv erfinv_ logit logit_ sinc sinc_ xlogy xlogy_", "", ""),
+    "torsh.signal.windows": ("", "bartlett_window blackman_window hamming_window hann_window kaiser_window", ""),
 }
 
 

@@ -502,6 +502,10 @@ def slice_dim(t: Tensor, d: int, start: int, count: int, step: int = 1) -> Tenso
 @public()
 def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     """A view of `length` elements of a dimension. Raises IndexError or RuntimeError out of range."""
+    if not input._shape:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    if isinstance(start, Tensor) and (start._shape or start._dtype.category != 1):
+        raise RuntimeError("start must be an 0-dim integral Tensor.")
     d = wrap_dim(dim, len(input._shape), "narrow")
     n = input._shape[d]
     start = int(start)
@@ -624,8 +628,17 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 @public()
 def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of a dimension cut into n nearly equal parts, or at the given indices."""
+    if not input._shape:
+        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
     d = wrap_dim(dim, len(input._shape), "tensor_split")
     n = input._shape[d]
+    if isinstance(indices_or_sections, Tensor):
+        if indices_or_sections._dtype.name != "int64":
+            raise RuntimeError(f"tensor_split expected tensor_indices_or_sections to have dtype of long, but got {indices_or_sections._dtype.title}")
+        if len(indices_or_sections._shape) > 1:
+            raise RuntimeError(f"tensor_split expected tensor_indices_or_sections to be a zero-dimensional or one-dimensional tensor, but got a tensor "
+                               f"with {len(indices_or_sections._shape)} dims")
+        indices_or_sections = indices_or_sections.tolist()
     if isinstance(indices_or_sections, int):
         k = indices_or_sections
         if k <= 0:
@@ -634,7 +647,7 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
         for i in range(k):
             cuts.append(cuts[-1] + n // k + (1 if i < n % k else 0))
         return tuple(slice_dim(input, d, a, b - a) for a, b in itertools.pairwise(cuts))
-    points = [int(i) for i in (indices_or_sections.tolist() if isinstance(indices_or_sections, Tensor) else indices_or_sections)]
+    points = [int(i) for i in indices_or_sections]
     ends = [slice(None, p).indices(n)[1] for p in points] + [n]
     starts = [0] + ends[:-1]
     return tuple(slice_dim(input, d, a, max(0, b - a)) for a, b in zip(starts, ends, strict=True))
