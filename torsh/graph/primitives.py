@@ -266,3 +266,20 @@ def reshape(node: Node, shape: Shape) -> Node:
 def host(function: Callable[..., Any], name: str, srcs: tuple[Node, ...], shape: Shape, dt: dtype, static: tuple[Any, ...] = ()) -> Node:
     """One output computed by a host library."""
     return Node(HOST, srcs, (function, static, name), shape, dt)
+
+
+#: How a host function takes a batch: `rule(static arguments, shapes of the sources)` gives the static arguments for sources that all have a
+#: further dimension in front, as its results then have, or None where it cannot. A function without a rule cannot be vmapped.
+HOST_BATCHING: dict[Callable[..., Any], Callable[[tuple[Any, ...], tuple[Shape, ...]], tuple[Any, ...] | None]] = {}
+
+
+def leading_batch(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator: the host function works on trailing dimensions, and any dimensions in front are a batch to it."""
+    HOST_BATCHING[function] = lambda static, shapes: static
+    return function
+
+
+def axis_first(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator: the host function's first static argument is an axis, counted from the front; all others it leaves apart."""
+    HOST_BATCHING[function] = lambda static, shapes: (static[0] + 1, *static[1:])
+    return function
