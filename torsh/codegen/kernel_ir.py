@@ -35,7 +35,8 @@ BASIC = UNARY + BINARY + COMPARE + TERNARY + BITS
 
 # Mathematical functions (floating only): `codegen/math.py` expands them to basic operations, the same on every target.
 MATH = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "sinh",
-        "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "sigmoid", "rsqrt", "pow", "atan2")
+        "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "normal_cdf", "sigmoid", "rsqrt", "pow",
+        "atan2")
 
 REDUCTIONS = ("sum", "prod", "max", "min", "argmax", "argmin", "any", "all")
 # max/min propagate NaN. argmax/argmin take the first NaN, else the first extremum. any/all accumulate bool.
