@@ -97,7 +97,7 @@ class _Interpreter:
             size = self.integer(s.tile[1])
             low = int(self.axes[s.tile[0]]) * size
             high = min(high, low + size)
-        if s.kind == "serial":
+        if s.kind != "vector":
             for i in range(low, high):
                 self.axes[s.axis] = np.int64(i)
                 self.known.append({})
