@@ -6,10 +6,9 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-from torsh.core.native import mypyc_attr
+from torsh.autograd.entered import entered
 
 
-@mypyc_attr(native_class=False)
 class _State(threading.local):
     enabled: bool = True
     inference: bool = False
@@ -18,18 +17,6 @@ class _State(threading.local):
 state: Final = _State()
 
 
-class _Entered:
-    """How many contexts of `inference_mode` are open in all threads: while there are none, nobody needs to look at `state.inference`."""
-    inference: int
-
-    def __init__(self) -> None:
-        self.inference = 0
-
-
-entered: Final = _Entered()
-
-
-@mypyc_attr(native_class=False)
 class _Mode:
     """A context manager that is also a decorator."""
     _previous: Any
@@ -51,7 +38,6 @@ class _Mode:
         return type(self)()
 
 
-@mypyc_attr(native_class=False)
 class no_grad(_Mode):
     """Operations inside are not recorded. Context manager or decorator."""
 
@@ -65,7 +51,6 @@ class no_grad(_Mode):
         return self
 
 
-@mypyc_attr(native_class=False)
 class enable_grad(no_grad):
     """Operations inside are recorded, also within `no_grad`. Context manager or decorator."""
 
@@ -75,7 +60,6 @@ class enable_grad(no_grad):
         return self
 
 
-@mypyc_attr(native_class=False)
 class set_grad_enabled(_Mode):
     """Switch recording on or off, at once; as a context manager the old state comes back at the end."""
 
@@ -96,7 +80,6 @@ class set_grad_enabled(_Mode):
         return set_grad_enabled(self.mode)
 
 
-@mypyc_attr(native_class=False)
 class inference_mode(_Mode):
     """As `no_grad`, and the tensors made inside can never take part in recording."""
 

@@ -185,7 +185,7 @@ class Module(HookMixin):
             modules[name] = registered_as(Everywhere.module, self, name, value)
             return
         buffers = own.get("_buffers")
-        marked = isinstance(value, Tensor) and "_is_buffer" in value.__dict__
+        marked = isinstance(value, Tensor) and getattr(value, "_is_buffer", False)
         if marked or (buffers is not None and name in buffers):
             if value is not None and not isinstance(value, Tensor):
                 raise TypeError(f"cannot assign '{typename(value)}' as buffer '{name}' (torch.nn.Buffer, torch.Tensor or None expected)")

@@ -7,9 +7,11 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, TypeVar
 
-from torsh.autograd.grad_mode import entered, state
+from torsh.autograd.entered import entered
+from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import grad_fn, needs_record, record, snapshot
 from torsh.core import dtypes
 from torsh.core.dtypes import PROMOTE, dtype
@@ -22,6 +24,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: torsh.<name> for every public function of the operation families.
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
+#: The module that defines each public function which is loaded when first used (see `ops.late`).
+LATE: dict[str, str] = {}
+
+
+def late(name: str) -> Callable[..., Any]:
+    """The public function `name`, its module loaded if need be. Raises KeyError for an unknown name."""
+    found = FUNCTIONS.get(name)
+    if found is None:
+        import_module(LATE[name])
+        found = FUNCTIONS[name]
+    return found
 
 
 def apply(op: Op, tensors: tuple[Tensor, ...], arg: Any, shape: Shape, dt: dtype, nodes: tuple[Node, ...] | None = None) -> Tensor:
@@ -208,7 +221,7 @@ def public(*names: str, function: bool = True, method: bool = True, inplace: boo
     """
     def register(f: F) -> F:
         for name in names or (f.__name__.rstrip("_") if not f.__name__.endswith("_") else f.__name__,):
-            shown = _with_out(f, name) if out else f
+            shown = with_out(f, name) if out else f
             if function:
                 FUNCTIONS[name] = shown
             if method:
@@ -222,7 +235,8 @@ def public(*names: str, function: bool = True, method: bool = True, inplace: boo
     return register
 
 
-def _with_out(f: Callable[..., Any], name: str) -> Callable[..., Any]:
+def with_out(f: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The function with an `out=` argument: a tensor, or a tuple of them for several results."""
     @functools.wraps(f)
     def call(*args: Any, out: Any = None, **kwargs: Any) -> Any:
         if out is None:
@@ -279,5 +293,5 @@ def _cast_vjp(ctx: Any, g: Tensor) -> Tensor:
 
 CAST.vjp = _cast_vjp
 CAST.grad_name = "ToCopyBackward0"
-__all__ = ["FUNCTIONS", "apply", "apply_several", "cast_tensor", "coarse", "copy_into", "operand", "pointwise", "public", "recorded",
-           "result_type_of", "scalar_tensor", "shape_of", "tensors_of", "write_out"]
+__all__ = ["FUNCTIONS", "LATE", "apply", "apply_several", "cast_tensor", "coarse", "copy_into", "late", "operand", "pointwise", "public", "recorded",
+           "result_type_of", "scalar_tensor", "shape_of", "tensors_of", "with_out", "write_out"]

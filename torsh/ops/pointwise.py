@@ -92,6 +92,7 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 @public()
 def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """`other - alpha * input`."""
+    need_tensors("rsub", input)
     return sub(other, input, alpha=alpha)
 
 
@@ -135,11 +136,11 @@ def floor_divide(input: Any, other: Any) -> Tensor:
         remainder_ = remainder(input, other)
         exact = sub(input, remainder_)
         quotient = rint(div(exact, other))
-        return where(isfinite(div(input, other)) & ne(other, 0), quotient, div(input, other))
+        return where(isfinite(div(input, other)) & (other != 0), quotient, div(input, other))
     _no_zero(other)
     q = pointwise(p.CDIV, (input, other), dt, dt, "floor_divide")
     r = pointwise(p.FMOD, (input, other), dt, dt, "floor_divide")
-    return sub(q, cast_tensor((r != 0) & ((r < 0) != lt(other, 0)), dt))
+    return sub(q, cast_tensor((r != 0) & ((r < 0) != (other < 0)), dt))
 
 
 def _remainder_expand(a: Tensor, b: Tensor) -> Tensor:
@@ -153,7 +154,8 @@ _REMAINDER.kind = "coarse"
 
 @public(inplace=True, out=True)
 def remainder(input: Any, other: Any) -> Tensor:
-    """Python's modulus: the result has the sign of `other`."""
+    """Python's modulus: the result has the sign of `other`. Raises TypeError for two numbers."""
+    need_a_tensor("remainder", input, other)
     dt = result_type_of(input, other)
     if dt.category < 2:
         _no_zero(other)
@@ -166,6 +168,7 @@ _differentiable(p.FMOD, lambda ctx, g: (g, -g * div(ctx[0], ctx[1], rounding_mod
 @public(inplace=True, out=True)
 def fmod(input: Any, other: Any) -> Tensor:
     """C's fmod: the result has the sign of `input`."""
+    need_tensors("fmod", input)
     dt = result_type_of(input, other)
     if dt.category < 2:
         _no_zero(other)
@@ -178,7 +181,8 @@ def _pow_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
     if ctx.needs[0]:
         gx = g * conj_if(where(y == 0, zeros_like_shape((), ctx.out), y * x ** (y - 1)))
     if ctx.needs[1]:
-        safe = where((x == 0) & (y >= 0), zeros_like_shape((), ctx.out), ctx.out * log(x)) if not x._dtype.is_complex else ctx.out * log(x)
+        positive_power = (y.real if y._dtype.is_complex else y) >= 0
+        safe = where((x == 0) & positive_power, zeros_like_shape((), ctx.out), ctx.out * log(cast_tensor(x, ctx.out._dtype)))
         gy = g * conj_if(safe)
     return gx, gy
 
@@ -189,6 +193,7 @@ _differentiable(P["pow"], _pow_vjp, (0, 1), True)
 @public(inplace=True, out=True)
 def pow(input: Any, exponent: Any) -> Tensor:
     """`input` to the power `exponent`. Raises RuntimeError for an integer tensor to a negative integer number."""
+    need_a_tensor("pow", input, exponent)
     dt = result_type_of(input, exponent)
     if isinstance(exponent, (int, float)) and not isinstance(exponent, bool) and isinstance(input, Tensor):
         if dt.category == 1 and exponent < 0:
@@ -283,20 +288,39 @@ def sgn(input: Tensor) -> Tensor:
     if not input._dtype.is_complex:
         return sign(input)
     size = abs(input)
-    return where(size == 0, zeros_like_shape((), input), input / size)
+    none = size == 0
+    return where(none, zeros_like_shape((), input), input / where(none, zeros_like_shape((), size) + 1, size))
 
 
 # ---- comparison and logic
 
 
+def need_tensors(what: str, *args: Any) -> None:
+    """Raises TypeError for an argument that is not a tensor."""
+    for i, x in enumerate(args):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{what}(): argument {i + 1} must be Tensor, not {type(x).__name__}")
+
+
+def need_a_tensor(what: str, input: Any, other: Any) -> None:
+    """Raises TypeError unless one of two operands is a tensor."""
+    if not isinstance(input, Tensor) and not isinstance(other, Tensor):
+        raise TypeError(f"{what}(): one of the arguments must be Tensor, got {type(input).__name__} and {type(other).__name__}")
+
+
 def _comparison(name: str, op: Op, *synonyms: str) -> Callable[..., Tensor]:
+    ordered = name not in ("eq", "ne")
+
     def compare(input: Any, other: Any) -> Tensor:
         if isinstance(input, Tensor) and isinstance(other, Tensor) and input._dtype is other._dtype:
+            if ordered and input._dtype.is_complex:
+                raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{input._dtype.title}': complex numbers have no order")
             return pointwise(op, (input, other), input._dtype, bool_, name)
+        need_tensors(name, input)
         return pointwise(op, (input, other), result_type_of(input, other), bool_, name)
     compare.__name__ = name
     compare.__doc__ = f"`input {name} other` element by element, broadcast: a bool tensor. Raises RuntimeError for shapes that do not broadcast."
-    public(name, *synonyms, inplace=False, out=True)(compare)
+    public(name, *synonyms, inplace=True, out=True)(compare)
     return compare
 
 
@@ -314,6 +338,7 @@ def _as_bool(x: Any) -> Any:
 
 def _logical(name: str, op: Op) -> Callable[..., Tensor]:
     def combine(input: Any, other: Any) -> Tensor:
+        need_tensors(name, input, other)
         return pointwise(op, (_as_bool(input), _as_bool(other)), bool_, bool_, name)
     combine.__name__ = name
     combine.__doc__ = f"{name.replace('_', ' ')} of the truth of each element: a bool tensor."
@@ -334,6 +359,7 @@ def logical_not(input: Tensor) -> Tensor:
 
 def _bitwise(name: str, op: Op) -> Callable[..., Tensor]:
     def combine(input: Any, other: Any) -> Tensor:
+        need_a_tensor(name, input, other)
         dt = result_type_of(input, other)
         if dt.category > 1 or (dt is bool_ and "shift" in name):
             raise RuntimeError(f"\"{name}_cpu\" not implemented for '{dt.title}'")
@@ -403,26 +429,57 @@ def _extremum(name: str, op: Op, better: Callable[..., Tensor]) -> Callable[...,
         if dt.is_complex:
             raise RuntimeError(f"{name} not implemented for complex tensors.")
         return pointwise((p.OR if op is p.MAX else p.AND) if dt is bool_ else op, (input, other), dt, dt, name)
-    combine.__name__ = name
-    combine.__doc__ = f"Element by element {name}, broadcast; NaN wins. Raises RuntimeError for complex tensors."
-    public(out=True)(combine)
-    return combine
+    def checked(input: Tensor, other: Tensor) -> Tensor:
+        need_tensors(name, input, other)
+        return combine(input, other)
+    checked.__name__ = name
+    checked.__doc__ = f"Element by element {name}, broadcast; NaN wins. Raises RuntimeError for complex tensors, TypeError for numbers."
+    public(out=True)(checked)
+    return combine  # which takes numbers too
 
 
 maximum = _extremum("maximum", p.MAX, gt)
 minimum = _extremum("minimum", p.MIN, lt)
 
 
+def _first_or_second(first: Callable[..., Tensor]) -> Vjp:
+    """The whole gradient to the operand that was taken, the first of equals; none is shared, as in PyTorch."""
+    def vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor, Tensor]:
+        taken, zero = first(ctx[0], ctx[1]) | isnan(ctx[1]), zeros_like_shape((), g)
+        return where(taken, g, zero), where(taken, zero, g)
+    return vjp
+
+
+def _larger(x: Tensor, y: Tensor) -> Tensor:
+    return where(isnan(x), y, where(isnan(y), x, maximum(x, y)))  # type: ignore[no-any-return]
+
+
+def _smaller(x: Tensor, y: Tensor) -> Tensor:
+    return where(isnan(x), y, where(isnan(y), x, minimum(x, y)))  # type: ignore[no-any-return]
+
+
+_FMAX = coarse("fmax", _larger, _first_or_second(lambda x, y: x >= y), (0, 1))
+_FMIN = coarse("fmin", _smaller, _first_or_second(lambda x, y: x <= y), (0, 1))
+
+
+def _f_extremum(name: str, op: Op, input: Tensor, other: Tensor) -> Tensor:
+    need_tensors(name, input, other)
+    dt = result_type_of(input, other)
+    if dt.is_complex:
+        raise NotImplementedError(f"{name} not implemented for complex tensors.")
+    return pointwise(op, (input, other), dt, dt, name, ())
+
+
 @public(out=True)
-def fmax(input: Any, other: Any) -> Tensor:
+def fmax(input: Tensor, other: Tensor) -> Tensor:
     """Element by element maximum that ignores NaN where it can."""
-    return where(isnan(input), other, where(isnan(other), input, maximum(input, other)))
+    return _f_extremum("fmax", _FMAX, input, other)
 
 
 @public(out=True)
-def fmin(input: Any, other: Any) -> Tensor:
+def fmin(input: Tensor, other: Tensor) -> Tensor:
     """Element by element minimum that ignores NaN where it can."""
-    return where(isnan(input), other, where(isnan(other), input, minimum(input, other)))
+    return _f_extremum("fmin", _FMIN, input, other)
 
 
 @public(out=False)
@@ -459,6 +516,7 @@ def isneginf(input: Tensor) -> Tensor:
 
 # ---- functions of one variable
 
+_INV_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 _TWO_OVER_SQRT_PI = 2 / math.sqrt(math.pi)
 _UNARY: dict[str, tuple[Vjp, tuple[int, ...], bool]] = {
     "exp": (lambda c, g: g * conj_if(c.out), (), True),
@@ -512,12 +570,21 @@ exp, exp2, expm1, log, log2 = (_unary(n) for n in ("exp", "exp2", "expm1", "log"
 log10, log1p, sqrt, rsqrt, sin, cos = (_unary(n) for n in ("log10", "log1p", "sqrt", "rsqrt", "sin", "cos"))
 tan, asin, acos, atan, sinh, cosh = (_unary(n) for n in ("tan", "asin", "acos", "atan", "sinh", "cosh"))
 tanh, asinh, acosh, atanh, erf, erfc, sigmoid = (_unary(n) for n in ("tanh", "asinh", "acosh", "atanh", "erf", "erfc", "sigmoid"))
+_differentiable(P["normal_cdf"], lambda c, g: g * (_INV_SQRT_2PI * exp(square(c[0]) * -0.5)), (0,), False)
+
+
+def normal_cdf(input: Tensor) -> Tensor:
+    """The normal distribution function of each element of a floating tensor, with the absolute error of 0.5 * (1 + erf(x / sqrt(2)))."""
+    return pointwise(P["normal_cdf"], (input,), input._dtype, input._dtype, "normal_cdf")
+
+
 _differentiable(P["atan2"], lambda ctx, g: (g * ctx[1] / (square(ctx[0]) + square(ctx[1])), g * -ctx[0] / (square(ctx[0]) + square(ctx[1]))), (0, 1))
 
 
 @public("atan2", "arctan2", inplace=True, out=True)
 def atan2(input: Any, other: Any) -> Tensor:
     """The angle of the point (other, input), in (-pi, pi]."""
+    need_tensors("atan2", input, other)
     dt = float_type(result_type_of(input, other))
     return pointwise(P["atan2"], (input, other), dt, dt, "atan2")
 
@@ -579,6 +646,7 @@ _CLAMP_MAX = coarse("clamp_max", lambda x, hi: minimum(x, hi),
 @public("clamp", "clip", inplace=True, out=True)
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """Each element limited to [min, max] (numbers or tensors; None leaves a side open). Raises RuntimeError if both are None."""
+    need_tensors("clamp", input)
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     if input._dtype.is_complex:
@@ -603,22 +671,44 @@ def clamp_max(input: Tensor, max: Any) -> Tensor:
     return clamp(input, max=max)
 
 
+def _rounded_once(function: Callable[..., Tensor], what: str) -> Callable[..., Tensor]:
+    """A formula of three operands whose value in half types is rounded only at its end, as PyTorch's kernels do."""
+    def call(*operands: Any) -> Tensor:
+        dt = operands[0]._dtype
+        if dt.category == 2 and dt.itemsize == 2 and all(x._dtype is dt for x in operands if isinstance(x, Tensor)):
+            return cast_tensor(function(*[cast_tensor(x, dtypes.float32) if isinstance(x, Tensor) else x for x in operands]), dt)
+        return function(*operands)
+    call.__name__ = what
+    return call
+
+
+_addcmul = _rounded_once(lambda a, b, c, value: a + (b * c if value == 1 else b * c * value), "addcmul")
+_addcdiv = _rounded_once(lambda a, b, c, value: a + (b / c if value == 1 else b / c * value), "addcdiv")
+_lerp = _rounded_once(lambda a, b, w: a + w * (b - a), "lerp")
+
+
 @public(inplace=True, out=True)
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """`input + value * tensor1 * tensor2`."""
-    return input + (tensor1 * tensor2 if value == 1 else tensor1 * tensor2 * value)
+    return _addcmul(input, tensor1, tensor2, value)
 
 
 @public(inplace=True, out=True)
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
-    """`input + value * tensor1 / tensor2`."""
-    return input + (tensor1 / tensor2 if value == 1 else tensor1 / tensor2 * value)
+    """`input + value * tensor1 / tensor2`. Raises RuntimeError for integer tensors alone."""
+    if tensor1._dtype.category < 2 and tensor2._dtype.category < 2:
+        raise RuntimeError("Integer division with addcdiv is no longer supported, and in a future release addcdiv will perform a true division of "
+                           "tensor1 and tensor2.")
+    return _addcdiv(input, tensor1, tensor2, value)
 
 
 @public(inplace=True, out=True)
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
-    """`input + weight * (end - input)`."""
-    return input + weight * (end - input)
+    """`input + weight * (end - input)`. Raises RuntimeError for tensors of two types."""
+    if input._dtype is not end._dtype or (isinstance(weight, Tensor) and weight._dtype is not input._dtype):
+        other = end if end._dtype is not input._dtype else weight
+        raise RuntimeError(f"expected dtype {input._dtype.name} for `{'end' if other is end else 'weight'}` but got dtype {other._dtype.name}")
+    return _lerp(input, end, weight)
 
 
 builtin_abs = __builtins__["abs"] if isinstance(__builtins__, dict) else __builtins__.abs
@@ -665,7 +755,10 @@ def _or_not_implemented(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _reflected(f: Callable[..., Any]) -> Callable[..., Any]:
-    return _or_not_implemented(lambda self, other: f(other, self))
+    def swapped(self: Tensor, other: Any) -> Any:
+        need_tensors(f.__name__, self)
+        return f(other, self)
+    return _or_not_implemented(swapped)
 
 
 for _n, _f in (("add", add), ("sub", sub), ("mul", mul), ("truediv", div), ("floordiv", floor_divide), ("mod", remainder), ("pow", pow),
