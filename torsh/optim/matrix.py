@@ -8,7 +8,7 @@ from typing import Any
 import ml_dtypes
 
 from torsh.core.dtypes import bfloat16, dtype
-from torsh.ops.matmul import addmm, matmul
+from torsh.ops.matmul import matmul
 from torsh.optim.elementwise import ElementwiseOptimizer, averaged, scalar, update_op
 from torsh.optim.optimizer import number
 from torsh.tensor.creation import zeros_like
@@ -84,7 +84,7 @@ def _orthogonalized(g: Any, coefficients: tuple[float, float, float], steps: int
     x = x / (x * x).sum().sqrt().clamp(min=eps)
     for _ in range(steps):
         gram = matmul(x, x.t())
-        x = addmm(x, addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)  # type: ignore[arg-type]
+        x = x.addmm(gram.addmm(gram, gram, beta=b, alpha=c), x, beta=a)
     return x.t() if tall else x
 
 
