@@ -221,6 +221,8 @@ def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor |
     that do not fit and for missing running statistics.
     """
     s = input._shape
+    if len(s) == 1 and not s[0]:
+        return input.clone()  # type: ignore[attr-defined,no-any-return]
     if len(s) < 2:
         raise ValueError(f"batch_norm: expected an input [n, c, ...] of at least 2 dimensions, got shape {list(s)}")
     c = s[1]
