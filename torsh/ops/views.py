@@ -78,7 +78,7 @@ def _region_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]
 
 def _dense(g: Tensor) -> Tensor:
     """A gradient whose elements lie in its storage in row-major order from the start, so that regions can be cut out of it."""
-    return g if g._strides is None and not g._offset else clone(g)
+    return g if g._strides is None and not g._offset else clone(g, memory_format=contiguous_format)
 
 
 def _region_expand(node: Node, base: Node, value: Node) -> Node:
@@ -587,7 +587,15 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The parts at each index of a dimension, as views."""
     d = wrap_dim(dim, len(input._shape), "unbind")
-    return tuple(select(input, d, i) for i in range(input._shape[d]))
+    return _several("Unbind", [select(input, d, i) for i in range(input._shape[d])])
+
+
+def _several(name: str, views: list[Tensor]) -> tuple[Tensor, ...]:
+    """Views that one call makes together: autograd does not follow writes to one of them, and `dispatch.check_writable` refuses them."""
+    for i, view in enumerate(views):
+        if view._requires_grad:
+            view._of_several = f"Output {i} of {name}"
+    return tuple(views)
 
 
 @public()
@@ -612,7 +620,7 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
     for s in sizes:
         out.append(slice_dim(input, d, at, s))
         at += s
-    return tuple(out)
+    return _several("Split" if isinstance(split_size_or_sections, int) else "SplitWithSizes", out)
 
 
 @public()
@@ -661,8 +669,8 @@ _CLONE = Op("clone", "history", None, None, lambda ctx, g: g)
 
 @public()
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
-    """A copy with its own storage, differentiable; contiguous unless a memory format says otherwise."""
-    if memory_format is None or memory_format is contiguous_format:
+    """A copy with its own storage, differentiable; its elements lie in the input's order unless a memory format says otherwise."""
+    if input._strides is None and (memory_format is None or memory_format is contiguous_format):
         return recorded(_CLONE, None, (input,), wrap(input._node()))
     return laid_out(input, strides_for(input._shape, input.stride(), memory_format))
 
@@ -688,7 +696,7 @@ def in_format(t: Tensor, memory_format: Any) -> Tensor:
 def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
     """The tensor itself if it is contiguous (or lies in the memory format given), else a copy that is."""
     if memory_format is None or memory_format is contiguous_format:
-        return self if self.is_contiguous() else clone(self)
+        return self if self.is_contiguous() else clone(self, memory_format=contiguous_format)
     if memory_format is preserve_format:
         raise RuntimeError("preserve memory format is unsupported by the contiguous operator")
     return in_format(self, memory_format)
