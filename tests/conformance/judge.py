@@ -484,6 +484,10 @@ def out(entry: Any, ours: Any, sample: Any) -> None:
     expected = outcome(lambda: seeded(0, lambda: invoke(entry.op, theirs_in)))
     if isinstance(expected, Raised):
         return
+    if not tensors_in(expected):  # a number cannot be written anywhere: `out=` is an error
+        agree_on_error(outcome(lambda: invoke(ours, Converter()(theirs_in), out=torsh.empty(()))),
+                       outcome(lambda: invoke(entry.op, theirs_in, out=torch.empty(()))))
+        return
     for make in (with_gaps, misshapen):
         targets = make_like(expected, make)
         theirs_in = detached(split(sample))

@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import bool_, dtype, int64
 from torsh.core.results import result_type
@@ -12,7 +13,7 @@ from torsh.graph import primitives as p
 from torsh.graph.node import Op
 from torsh.graph.primitives import cast
 from torsh.ops import views
-from torsh.ops.dispatch import apply, cast_tensor, coarse, public
+from torsh.ops.dispatch import apply, cast_tensor, coarse, public, recorded
 from torsh.ops.pointwise import abs, conj_if, exp, float_type, log, ne, where
 from torsh.ops.views import zeros_like_shape
 from torsh.tensor.tensor import Tensor
@@ -64,7 +65,7 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
     from torsh.core.shapes import broadcast
     if broadcast(shape, self._shape, "sum_to_size") != self._shape:
         raise RuntimeError(f"size {{{list(shape)}}} is not expandable to size {{{list(self._shape)}}}.")
-    return sum_to(self, shape)
+    return sum_to(self if self._dtype.category >= 1 or shape == self._shape else cast_tensor(self, int64), shape)
 
 
 def _count(shape: Shape, axes: Shape) -> int:
@@ -131,6 +132,8 @@ p.R_MAX.grad_name, p.R_MIN.grad_name = "AmaxBackward0", "AminBackward0"
 
 def _extreme(name: str, op: Op) -> Any:
     def function(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
+        if len(input._shape) > 64:
+            raise RuntimeError(f"{name}: only tensors with up to 64 dims are supported")
         axes = wrap_dims(dim, len(input._shape), name)
         if input.numel() == 0 and dim in ((), None):
             raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' "
@@ -319,7 +322,8 @@ def vector_norm(x: Tensor, order: Any, axes: Shape, keepdim: bool) -> Tensor:
     if order == -math.inf:
         return amin(size, axes, keepdim)
     if order == 0:
-        return sum(ne(x, 0).to(size._dtype), axes, keepdim)  # type: ignore[attr-defined]
+        counted = sum(ne(x, 0).to(size._dtype), axes, keepdim)  # type: ignore[attr-defined]
+        return recorded(_NORM0, None, (x,), counted) if state.enabled else counted
     if order == 1:
         return sum(size, axes, keepdim)
     if order == 2:
@@ -333,6 +337,7 @@ def _norm2_vjp(ctx: GradNode, g: Tensor) -> Tensor:
     return _unreduce(g, ctx.shapes[0], axes) * where(out == 0, 0.0, x / out)
 
 
+_NORM0 = Op("linalg_vector_norm0", "history", None, None, lambda ctx, g: zeros_like_shape(ctx.shapes[0], g), grad_name="LinalgVectorNormBackward0")
 _NORM2 = coarse("linalg_vector_norm", lambda x, axes, keepdim: sum(x * x, axes, keepdim).sqrt(), _norm2_vjp, (0,), True)  # type: ignore[attr-defined]
 
 
