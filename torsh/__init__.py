@@ -1,6 +1,10 @@
 """ToRSh: PyTorch's API on a lazy, compiling engine."""
 from __future__ import annotations
 
+import os as _os
+
+if _os.environ.get("TORSH_INTERPRETED"):
+    import torsh.interpreted
 from torsh import autograd as autograd
 from torsh.autograd.grad_mode import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled
 from torsh.core.devices import device
@@ -17,6 +21,7 @@ from torsh.tensor.tensor import Tensor
 from torsh.tensor.printing import get_printoptions, printoptions, set_printoptions
 from torsh.runtime.cpu.executor import get_num_threads, set_num_threads
 from torsh.ops import names as _names
+from torsh.ops.dispatch import LATE as _LATE, late as _late
 from torsh.ops.random import Generator
 from torsh.random import fork_rng, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 
@@ -30,13 +35,16 @@ __all__ = ["Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "cfloat"
            "float", "float16", "float32", "float64", "get_default_dtype", "half", "inference_mode", "int", "int8", "int16", "int32", "int64",
            "is_grad_enabled", "is_inference_mode_enabled", "long", "no_grad", "promote_types", "set_default_dtype", "set_grad_enabled", "short",
            "uint8"]
-_LAZY = ("data", "nn", "optim", "serialize", "utils")  # loaded when first asked for: `import torsh` stays light
+_LAZY = ("data", "fft", "linalg", "nn", "optim", "serialize", "signal", "special", "utils")  # loaded when first asked for: `import torsh` stays light
 
 
 def __getattr__(name: str) -> object:
     if name in _LAZY:
         from importlib import import_module
         return import_module("torsh." + name)
+    if name in _LATE:
+        found = globals()[name] = _late(name)
+        return found
     if name == "default_generator":
         from torsh.ops.random import default_generator
         return default_generator()

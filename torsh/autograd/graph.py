@@ -273,11 +273,9 @@ def requires_grad(t: Tensor) -> bool:
 
 def needs_record(tensors: tuple[Tensor, ...]) -> bool:
     """Whether a call on these tensors is to be recorded."""
-    if not state.enabled:
-        return False
     for t in tensors:
         if t._requires_grad or (t._base is not None and requires_grad(t)):
-            return True
+            return state.enabled
     return False
 
 

@@ -35,6 +35,7 @@ class Donations:
 
     def _find_readers(self) -> None:
         self.last_reader: dict[int, int] = {}  # input -> the last unit that reads it
+        self.hosted: set[int] = set()  # ids of nodes that host steps write: jobs only read them
         self.writer: dict[int, tuple[int, Any]] = {}  # value index of a root -> the unit and job that write it
         first = len(self.inputs)
         number = {id(n): i for i, n in enumerate(self.inputs)}
@@ -43,6 +44,8 @@ class Donations:
                 for node in unit.srcs:
                     if id(node) in number:
                         self.last_reader[number[id(node)]] = k
+                for made in self.schedule.several.get(id(unit), [unit]):
+                    self.hosted.add(id(made))
                 continue
             for job in unit:
                 for index in {slot.index for slot in job.slots if isinstance(slot, Value)}:
@@ -55,7 +58,7 @@ class Donations:
         first = len(self.inputs)
         for i, root in enumerate(self.roots):
             index = first + i
-            if self.indices[i] != index or index not in self.writer:
+            if self.indices[i] != index or index not in self.writer or id(root) in self.hosted:
                 continue
             k, job = self.writer[index]
             if k < self.after:

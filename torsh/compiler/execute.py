@@ -109,10 +109,11 @@ class Executable:
 
     root_bytes: sizes of the root memories. donors: for each, the input whose memory it takes over where nobody else needs that, or -1.
     filled: whether it must begin with that input's contents. arena_bytes: memory of the run alone. parts: native programs and host steps.
+    complex_numbers: whether numbers may be complex, which host steps read and native programs do not.
     checks: after how many parts the status cell is read, before which no input's memory is written. sizes: what indices are checked
     against, for the message. same: for each root that is an input or another root, the value it is copied from, or -1.
     """
-    __slots__ = ("root_bytes", "donors", "filled", "arena_bytes", "parts", "checks", "sizes", "same", "constants", "launches")
+    __slots__ = ("root_bytes", "donors", "filled", "arena_bytes", "parts", "checks", "sizes", "same", "constants", "launches", "complex_numbers")
 
     root_bytes: list[int]
     donors: list[int]
@@ -124,9 +125,10 @@ class Executable:
     same: list[int]
     constants: list[Any]
     launches: int
+    complex_numbers: bool
 
     def __init__(self, root_bytes: list[int], donors: list[int], filled: list[bool], arena_bytes: int, parts: list[Any], checks: int,
-                 sizes: list[int], same: list[int], constants: list[Any], launches: int) -> None:
+                 sizes: list[int], same: list[int], constants: list[Any], launches: int, complex_numbers: bool) -> None:
         self.root_bytes = root_bytes
         self.donors = donors
         self.filled = filled
@@ -137,6 +139,7 @@ class Executable:
         self.same = same
         self.constants = constants
         self.launches = launches
+        self.complex_numbers = complex_numbers
 
     def run(self, leaves: list[Node], numbers: list[Any]) -> list[Buffer]:
         """Compute the roots. Raises IndexError when a data-dependent index was out of range, and then no leaf has changed."""
@@ -149,19 +152,22 @@ class Executable:
         self._allocate(memories, values)
         arena = allocate(HEADER + self.arena_bytes)
         memories.append(Buffer(arena.address, HEADER + self.arena_bytes, arena))
-        status = ctypes.c_int64.from_address(arena.address)
-        status.value = 0
+        status: Any = None
+        if self.checks:
+            status = ctypes.c_int64.from_address(arena.address)
+            status.value = 0
         values.append(arena.address)
         values.append(arena.address)
         values.extend(numbers)
         values.extend(self.constants)
+        native = [0 if type(v) is complex else v for v in values] if self.complex_numbers else values
         stats.runs += 1
         stats.launches += self.launches
         for i, part in enumerate(self.parts):
             if isinstance(part, HostStep):
                 part.run(values, memories)
             else:
-                part.run_list(values[:part.value_count])
+                part.run_list(native[:part.value_count])
             if i + 1 == self.checks and status.value:
                 raise IndexError("index out of range: an index is negative or not below its dimension's size (sizes indexed here: "
                                  f"{', '.join([str(n) for n in dict.fromkeys(self.sizes)])})")

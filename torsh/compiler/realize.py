@@ -33,9 +33,11 @@ def accompany(node: Node) -> None:
     _companions.append(node)
 
 
-def _as_number(node: Node) -> float | int:
-    """A constant's value as an argument slot takes it: a float for floating types, else an int."""
-    return float(node.arg) if node.dtype.category == 2 else int(node.arg)
+def _as_number(node: Node) -> float | int | complex:
+    """A constant's value as an argument slot takes it: a float for floating types, an int for integers and bools. Complex numbers
+    are read by host steps only."""
+    category = node.dtype.category
+    return float(node.arg) if category == 2 else complex(node.arg) if category == 3 else int(node.arg)
 
 
 def _build(trace: Trace) -> Plan:

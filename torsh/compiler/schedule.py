@@ -91,8 +91,9 @@ class Schedule:
         if node.dtype.is_complex:
             group = self._new("host", node)
             for s in node.srcs:
-                self._store(s)
-                self._after(group, s)
+                if s.op.kind != "const":
+                    self._store(s)
+                    self._after(group, s)
             return
         base = node
         if node.op is VIEW:

@@ -54,19 +54,19 @@ class Trace:
     order: nodes without numbers, sources first
     leaves: nodes with numbers that they read
     numbers: the constants they use, one entry a use
-    refs: for each node, its sources: a position in order, `_LEAVES` + a position in leaves, or a constant's type below 0
+    refs: for each node, how many sources it has, then these: a position in order, `_LEAVES` + a position in leaves, or below 0 a
+        constant's type
     roots: positions of the nodes to keep: those asked for, and those that something outside the graph refers to
     dead: for each leaf, whether nothing outside the graph refers to it, so that its memory may be taken over
     """
-    __slots__ = ("order", "leaves", "numbers", "refs", "roots", "dead", "base")
+    __slots__ = ("order", "leaves", "numbers", "refs", "roots", "dead")
 
     order: list[Node]
     leaves: list[Node]
     numbers: list[Node]
-    refs: list[tuple[i64, ...]]
+    refs: list[i64]
     roots: list[int]
     dead: list[bool]
-    base: i64
 
     def __init__(self, wanted: list[Node]) -> None:
         self.order = []
@@ -79,7 +79,7 @@ class Trace:
         self._keep(wanted)
 
     def _visit(self, wanted: list[Node]) -> None:
-        base = self.base = _clock.now
+        base = _clock.now
         order, leaves, numbers, refs = self.order, self.leaves, self.numbers, self.refs
         count: i64 = 0
         stack: list[Node] = list(wanted)
@@ -89,15 +89,15 @@ class Trace:
             if node.mark > base:
                 continue
             if node.mark == base:  # its sources have their places
-                places: list[i64] = []
-                for s in node.srcs:
+                srcs = node.srcs
+                refs.append(len(srcs))
+                for s in srcs:
                     if s.op is CONST and s.buffer is None:
                         numbers.append(s)
-                        places.append(-1 - s.dtype.rank)
+                        refs.append(-1 - s.dtype.rank)
                     else:
                         s.uses += 1
-                        places.append(s.mark - base - 1)
-                refs.append(tuple(places))
+                        refs.append(s.mark - base - 1)
                 order.append(node)
                 count += 1
                 node.mark = base + count
@@ -136,8 +136,8 @@ class Trace:
 
     def signature(self) -> tuple[Any, ...]:
         """The graph's identity, hashable."""
-        parts = [(n.op.number, r, type(n.arg), n.arg, n.shape, n.dtype.name, n.outputs) for n, r in zip(self.order, self.refs)]
-        return tuple(parts), tuple([(n.shape, n.dtype.name) for n in self.leaves]), tuple(self.roots), tuple(self.dead)
+        parts = [(n.op.number, type(n.arg), n.arg, n.shape, n.dtype.name, n.outputs) for n in self.order]
+        return tuple(parts), tuple(self.refs), tuple([(n.shape, n.dtype.name) for n in self.leaves]), tuple(self.roots), tuple(self.dead)
 
 
 def _storable(node: Node) -> bool:
@@ -148,37 +148,37 @@ def _storable(node: Node) -> bool:
 @final
 class _Step:
     """What a trace's node was."""
-    __slots__ = ("op", "arg", "shape", "dtype", "outputs", "refs")
+    __slots__ = ("op", "arg", "shape", "dtype", "outputs")
 
     op: Op
     arg: Any
     shape: Any
     dtype: Any
     outputs: Any
-    refs: tuple[i64, ...]
 
-    def __init__(self, node: Node, refs: tuple[i64, ...]) -> None:
+    def __init__(self, node: Node) -> None:
         self.op = node.op
         self.arg = node.arg
         self.shape = node.shape
         self.dtype = node.dtype
         self.outputs = node.outputs
-        self.refs = refs
 
 
 @final
 class Record:
     """A trace seen before, and the plan that computes it."""
-    __slots__ = ("steps", "leaves", "roots", "dead", "plan")
+    __slots__ = ("steps", "refs", "leaves", "roots", "dead", "plan")
 
     steps: list[_Step]
+    refs: list[i64]
     leaves: list[tuple[Any, Any]]
     roots: list[int]
     dead: list[bool]
     plan: Any
 
     def __init__(self, trace: Trace, plan: Any) -> None:
-        self.steps = [_Step(n, r) for n, r in zip(trace.order, trace.refs)]
+        self.steps = [_Step(n) for n in trace.order]
+        self.refs = trace.refs
         self.leaves = [(n.shape, n.dtype) for n in trace.leaves]
         self.roots = trace.roots
         self.dead = trace.dead
@@ -189,7 +189,6 @@ class Record:
         order, steps = trace.order, self.steps
         if len(order) != len(steps) or len(trace.leaves) != len(self.leaves):
             return False
-        refs = trace.refs
         for i in range(len(order) - 1, -1, -1):  # traces that differ mostly do so at their end
             node, step = order[i], steps[i]
             if node.op is not step.op or node.dtype is not step.dtype:
@@ -199,9 +198,9 @@ class Record:
             arg = node.arg
             if arg is not step.arg and (type(arg) is not type(step.arg) or arg != step.arg):
                 return False
-            if refs[i] != step.refs or (node.outputs is not step.outputs and node.outputs != step.outputs):
+            if node.outputs is not step.outputs and node.outputs != step.outputs:
                 return False
         for leaf, known in zip(trace.leaves, self.leaves):
             if leaf.dtype is not known[1] or leaf.shape != known[0]:
                 return False
-        return trace.roots == self.roots and trace.dead == self.dead
+        return trace.refs == self.refs and trace.roots == self.roots and trace.dead == self.dead

@@ -6,7 +6,7 @@ buffer once it was computed. Views are not nodes of their own until somebody rea
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, Final, final
 
 from torsh.core.dtypes import dtype as DType
 from torsh.core.native import i64
@@ -129,4 +129,4 @@ def several(op: Op, srcs: tuple[Node, ...], arg: Any, outputs: tuple[tuple[Shape
     return tuple(Node(ITEM, (whole,), i, shape, dt) for i, (shape, dt) in enumerate(outputs))
 
 
-ITEM = Op("item", "item")
+ITEM: Final = Op("item", "item")

@@ -13,9 +13,9 @@ from torsh.core import dtypes
 from torsh.core.dtypes import bool_, dtype, get_default_dtype
 from torsh.graph import primitives as p
 from torsh.graph.node import Op
-from torsh.ops.dispatch import cast_tensor, coarse, pointwise, public, result_type_of, shape_of
+from torsh.ops.dispatch import cast_tensor, coarse, pointwise, public, result_type_of, same_type, shape_of
 from torsh.ops.views import zeros_like_shape
-from torsh.tensor.tensor import Tensor, attribute
+from torsh.tensor.tensor import Tensor, attribute, operators
 
 Vjp = Callable[..., Any]
 P = p.POINTWISE
@@ -181,7 +181,8 @@ def _pow_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
     if ctx.needs[0]:
         gx = g * conj_if(where(y == 0, zeros_like_shape((), ctx.out), y * x ** (y - 1)))
     if ctx.needs[1]:
-        safe = where((x == 0) & (y >= 0), zeros_like_shape((), ctx.out), ctx.out * log(x)) if not x._dtype.is_complex else ctx.out * log(x)
+        positive_power = (y.real if y._dtype.is_complex else y) >= 0
+        safe = where((x == 0) & positive_power, zeros_like_shape((), ctx.out), ctx.out * log(cast_tensor(x, ctx.out._dtype)))
         gy = g * conj_if(safe)
     return gx, gy
 
@@ -289,7 +290,8 @@ def sgn(input: Tensor) -> Tensor:
     if not input._dtype.is_complex:
         return sign(input)
     size = abs(input)
-    return where(size == 0, zeros_like_shape((), input), input / size)
+    none = size == 0
+    return where(none, zeros_like_shape((), input), input / where(none, zeros_like_shape((), size) + 1, size))
 
 
 # ---- comparison and logic
@@ -450,8 +452,16 @@ def _first_or_second(first: Callable[..., Tensor]) -> Vjp:
     return vjp
 
 
-_FMAX = coarse("fmax", lambda x, y: where(isnan(x), y, where(isnan(y), x, maximum(x, y))), _first_or_second(lambda x, y: x >= y), (0, 1))
-_FMIN = coarse("fmin", lambda x, y: where(isnan(x), y, where(isnan(y), x, minimum(x, y))), _first_or_second(lambda x, y: x <= y), (0, 1))
+def _larger(x: Tensor, y: Tensor) -> Tensor:
+    return where(isnan(x), y, where(isnan(y), x, maximum(x, y)))  # type: ignore[no-any-return]
+
+
+def _smaller(x: Tensor, y: Tensor) -> Tensor:
+    return where(isnan(x), y, where(isnan(y), x, minimum(x, y)))  # type: ignore[no-any-return]
+
+
+_FMAX = coarse("fmax", _larger, _first_or_second(lambda x, y: x >= y), (0, 1))
+_FMIN = coarse("fmin", _smaller, _first_or_second(lambda x, y: x <= y), (0, 1))
 
 
 def _f_extremum(name: str, op: Op, input: Tensor, other: Tensor) -> Tensor:
@@ -700,11 +710,40 @@ builtin_abs = __builtins__["abs"] if isinstance(__builtins__, dict) else __built
 # ---- operators
 
 
+def _is_operand(x: Any) -> bool:
+    return isinstance(x, (Tensor, int, float, complex, bool)) or (hasattr(x, "dtype") and getattr(x, "ndim", 1) == 0)
+
+
+def _add_operator(self: Tensor, other: Any) -> Any:
+    if isinstance(other, Tensor) and other._dtype is self._dtype and other._dtype is not bool_:
+        return same_type(p.ADD, self, other, "add")
+    return add(self, other) if _is_operand(other) else NotImplemented
+
+
+def _sub_operator(self: Tensor, other: Any) -> Any:
+    if isinstance(other, Tensor) and other._dtype is self._dtype and other._dtype is not bool_:
+        return same_type(p.SUB, self, other, "sub")
+    return sub(self, other) if _is_operand(other) else NotImplemented
+
+
+def _mul_operator(self: Tensor, other: Any) -> Any:
+    if isinstance(other, Tensor) and other._dtype is self._dtype and other._dtype is not bool_:
+        return same_type(p.MUL, self, other, "mul")
+    return mul(self, other) if _is_operand(other) else NotImplemented
+
+
+def _truediv_operator(self: Tensor, other: Any) -> Any:
+    if isinstance(other, Tensor) and other._dtype is self._dtype and other._dtype.category >= 2:
+        return same_type(p.DIV, self, other, "div")
+    return div(self, other) if _is_operand(other) else NotImplemented
+
+
+operators.add, operators.sub, operators.mul, operators.truediv = _add_operator, _sub_operator, _mul_operator, _truediv_operator
+
+
 def _or_not_implemented(f: Callable[..., Any]) -> Callable[..., Any]:
     def operator(self: Tensor, other: Any) -> Any:
-        if isinstance(other, (Tensor, int, float, complex, bool)) or (hasattr(other, "dtype") and getattr(other, "ndim", 1) == 0):
-            return f(self, other)
-        return NotImplemented
+        return f(self, other) if _is_operand(other) else NotImplemented
     return operator
 
 
@@ -717,7 +756,8 @@ def _reflected(f: Callable[..., Any]) -> Callable[..., Any]:
 
 for _n, _f in (("add", add), ("sub", sub), ("mul", mul), ("truediv", div), ("floordiv", floor_divide), ("mod", remainder), ("pow", pow),
                ("and", bitwise_and), ("or", bitwise_or), ("xor", bitwise_xor), ("lshift", bitwise_left_shift), ("rshift", bitwise_right_shift)):
-    attribute(f"__{_n}__", _or_not_implemented(_f))
+    if _n not in ("add", "sub", "mul", "truediv"):  # these are the class's own: the slot is reached without a look-up
+        attribute(f"__{_n}__", _or_not_implemented(_f))
     attribute(f"__r{_n}__", _reflected(_f))
 for _n, _m in (("add", "add_"), ("sub", "sub_"), ("mul", "mul_"), ("truediv", "div_"), ("floordiv", "floor_divide_"), ("mod", "remainder_"),
                ("pow", "pow_"), ("and", "bitwise_and_"), ("or", "bitwise_or_"), ("xor", "bitwise_xor_"), ("lshift", "bitwise_left_shift_"),

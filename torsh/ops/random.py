@@ -125,7 +125,8 @@ def rand(*size: Any, generator: Generator | None = None, out: Tensor | None = No
 @public(method=False)
 def randn(*size: Any, generator: Generator | None = None, out: Tensor | None = None, dtype: dtype | None = None, layout: Any = None,
           device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
-    """Standard normal numbers. Raises RuntimeError for a negative size, NotImplementedError unless floating."""
+    """Standard normal numbers; complex ones have variance 1, half of it in each part. Raises RuntimeError for a negative size,
+    NotImplementedError for integers."""
     devices.require(device)
     _check(layout, pin_memory)
     dt = _type(dtype, out)

@@ -37,6 +37,20 @@ def _view(t: Tensor, geometry: Geometry, op: Op, arg: Any) -> Tensor:
     return recorded(op, arg, (t,), out)
 
 
+def real_geometry(shape: Shape, strides: Shape, offset: int) -> Geometry:
+    """The geometry of complex elements as pairs of reals, in a new last dimension."""
+    return (*shape, 2), (*[2 * s for s in strides], 1), 2 * offset
+
+
+def mixed_view(t: Tensor, geometry: Geometry, dt: Any, op: Op) -> Tensor:
+    """A view that reads the memory as elements of another type (reals as complex numbers or the other way round), as `op` records."""
+    shape, strides, offset = geometry
+    out = alias(t, shape, strides, offset, dt)
+    out._base = t if t._base is None else t._base
+    out._view_version = t._storage.version
+    return recorded(op, None, (t,), out)
+
+
 # ---- regions: the functional form of writing through a view
 
 
@@ -115,15 +129,17 @@ def _through_storage(fn: Callable[[Tensor], Tensor], g: Tensor, base: Geometry, 
 
 
 def _write_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    (shape, strides, offset), base, count = ctx.arg
+    (shape, strides, offset), base, count, as_reals = ctx.arg
     old = new = None
+    if as_reals:
+        g = _dense(g).view_as_real()
     if ctx.needs[0]:
         old = _through_storage(lambda w: region_assigned(w, zeros_like_shape(shape, w), shape, strides, offset), g, base, count)
     if ctx.needs[1]:
         whole = g if base[2] == 0 and is_contiguous(base[0], base[1]) and numel(base[0]) == count else \
             region_assigned(zeros_like_shape((count,), g), g, *base)
         new = as_strided(_dense(whole), shape, strides, offset)
-    return old, new
+    return _dense(old).view_as_complex() if as_reals and old is not None else old, new
 
 
 _WRITE = Op("copy_slices", "history", None, None, _write_vjp, grad_name="CopySlices")
@@ -132,6 +148,23 @@ _COPY = Op("copy", "history", None, None, lambda ctx, g: (g, zeros_like_shape(ct
 
 def _geometry(t: Tensor) -> Geometry:
     return t._shape, t.stride(), t._offset
+
+
+def _write_places(target: Tensor, base: Tensor) -> tuple[Geometry, Geometry, int, bool]:
+    """The places of a view and of its base, the storage's size, and whether these count reals although the base is complex.
+
+    Where one is complex and the other real, everything counts reals: PyTorch's gradient of a complex tensor, read as reals, is the
+    gradient of its reals.
+    """
+    region, whole = _geometry(target), _geometry(base)
+    real = target._dtype is not base._dtype
+    if real and base._dtype.is_complex:
+        whole = real_geometry(*whole)
+    elif real:
+        region = real_geometry(*region)
+    unit = (base._dtype.to_real() if real else base._dtype).itemsize
+    node = base._storage.node
+    return region, whole, node.numel * node.dtype.itemsize // unit, real and base._dtype.is_complex
 
 
 def _rebase(target: Tensor, value: Tensor, node: Node, overwrite: bool) -> None:
@@ -145,7 +178,9 @@ def _rebase(target: Tensor, value: Tensor, node: Node, overwrite: bool) -> None:
         target._write(node)
         target._grad_fn, target._output_nr, target._requires_grad = fn, nr, True
         return
-    fn = GradNode(_WRITE, (_geometry(target), _geometry(base), base._storage.node.numel), (snapshot(base), value))
+    if target._dtype.is_complex and not base._dtype.is_complex:
+        value = value.view_as_real()
+    fn = GradNode(_WRITE, _write_places(target, base), (snapshot(base), value))
     fn.out_meta = ((base._shape, base._dtype),)
     target._write(node)
     base._grad_fn, base._output_nr, base._requires_grad = fn, 0, True
@@ -156,17 +191,21 @@ def _regenerate(t: Tensor) -> None:
     t._view_version = t._storage.version
     if base is None or not base._requires_grad:
         return
-    fn = GradNode(_REGENERATED, (_geometry(t), _geometry(base), base._storage.node.numel), (base,))
+    fn = GradNode(_REGENERATED, (*_write_places(t, base), t._dtype), (base,))
     fn.out_meta = ((t._shape, t._dtype),)
     t._grad_fn, t._output_nr, t._requires_grad = fn, 0, True
 
 
 def _regenerated_vjp(ctx: GradNode, g: Tensor) -> Tensor:
-    region, base, count = ctx.arg
+    region, base, count, as_reals, dt = ctx.arg
     shape, strides, offset = base
+    if dt.is_complex and not ctx.dtypes[0].is_complex:
+        g = _dense(g).view_as_real()
     if offset == 0 and is_contiguous(shape, strides) and numel(shape) == count:
-        return region_added(shape, g, region)
-    return as_strided(region_added((count,), g, region), shape, strides, offset)
+        found = region_added(shape, g, region)
+    else:
+        found = as_strided(region_added((count,), g, region), shape, strides, offset)
+    return _dense(found).view_as_complex() if as_reals else found
 
 
 _REGENERATED = Op("as_strided_view", "history", None, None, _regenerated_vjp, grad_name="AsStridedBackward0")

@@ -64,7 +64,7 @@ def _data_node(data: Any, dt: dtype | None) -> Node:
     if isinstance(data, Tensor):
         node = data._node()
         return node if dt is None else cast(node, dt)
-    if isinstance(data, (bool, int, float, complex)):
+    if isinstance(data, (bool, int, float, complex)) and not isinstance(data, np.generic):
         return const(data, dt) if dt is not None and dt.category >= dtypes.of_scalar(data).category else _leaf_of(np.array(data), dt or dtypes.of_scalar(data))
     if isinstance(data, np.ndarray) or isinstance(data, np.generic):
         return _leaf_of(np.asarray(data), dt or dtypes.from_numpy(data.dtype))

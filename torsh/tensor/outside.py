@@ -1,23 +1,15 @@
-"""Who outside shares a storage's memory: arrays handed out, and arrays that memory came from."""
+"""Who outside shares a storage's memory: arrays handed out (by the `handle` they stand on), and arrays that memory came from."""
 from __future__ import annotations
 
+import ctypes
 import sys
 import weakref
 from typing import Any
 
 import numpy as np
 
-
-class Export:
-    """The owner of one NumPy array handed out: every array derived from it keeps it alive."""
-    __slots__ = ("__array_interface__", "memory", "__weakref__")
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.memory = array
-        self.__array_interface__ = array.__array_interface__
-
-    def array(self, np_dtype: np.dtype, count: int) -> np.ndarray:
-        return self.memory.view(np_dtype)[:count]
+from torsh.runtime.buffer import Buffer
+from torsh.runtime.cpu.memory import Block
 
 
 class Foreign:
@@ -40,8 +32,20 @@ class Foreign:
         return not isinstance(base, np.ndarray) or base.base is not None or sys.getrefcount(base) > _BASE_ALONE
 
 
+def handle(buffer: Buffer) -> Any:
+    """An object over the memory for NumPy arrays to stand on, which keeps the memory alive and can be referred to weakly: a new one each
+    time, so that it lives as long as the arrays made on it."""
+    owner = buffer.owner
+    if type(owner) is Block:
+        return owner.view()
+    return (ctypes.c_char * buffer.nbytes).from_buffer(buffer.array(_BYTE, (buffer.nbytes,)))  # type: ignore[arg-type]  # an array is one
+
+
+_BYTE = np.dtype(np.uint8)
+
+
 def alive(outside: Any) -> bool:
-    """Whether the array behind a `Foreign`, or a weak reference to an `Export`, can still be reached outside."""
+    """Whether the array behind a `Foreign`, or a weak reference to a `handle`, can still be reached outside."""
     return outside() is not None if isinstance(outside, weakref.ref) else outside.alive()
 
 

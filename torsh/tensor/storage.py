@@ -13,7 +13,7 @@ from torsh.core.shapes import Shape, contiguous_strides
 from torsh.graph.node import Node
 from torsh.graph.primitives import ASSIGN, BITCAST, LEAF, reshape
 from torsh.runtime.buffer import Buffer
-from torsh.tensor.outside import Export, Foreign, alive
+from torsh.tensor.outside import Foreign, alive, handle
 
 
 class Storage:
@@ -41,6 +41,12 @@ class Storage:
         self.outside = [o for o in self.outside if alive(o)] or None
         return self.outside is not None
 
+    def address(self) -> int:
+        """Where the realized contents are."""
+        if self.node.buffer is None:
+            realize([self.node])
+        return self.node.buffer.address  # type: ignore[no-any-return]
+
     def write(self, node: Node) -> None:
         """Make `node` (as many elements, the same dtype) the present value."""
         self.version += 1
@@ -67,18 +73,18 @@ class Storage:
             realize([node])
         return node.buffer.array(node.dtype.np, (node.numel,))
 
-    def export(self) -> np.ndarray:
-        """A flat NumPy array over the memory, which is shared from now on while the array lives.
+    def export(self) -> Any:
+        """A `handle` to the memory, which is shared from now on while arrays stand on it.
 
         Pending readers of the present value keep it: the storage moves to memory of its own first.
         """
-        memory = self.memory()
-        if not self.shared() and _node_references(self) > _NODE_ALONE:
-            self.node = leaf(memory.copy())
-            memory = self.memory()
-        owner = Export(memory)
-        self.outside = [*(self.outside or []), weakref.ref(owner)]
-        return np.asarray(owner)
+        if self.node.buffer is None:
+            realize([self.node])
+        if (self.outside is None or not self.shared()) and _node_references(self) > _NODE_ALONE:
+            self.node = leaf(self.memory().copy())
+        made = handle(self.node.buffer)
+        self.outside = [*(self.outside or []), weakref.ref(made)]
+        return made
 
 
 def _node_references(storage: Storage) -> int:

@@ -5,8 +5,11 @@ This class holds the data model only. Operations, autograd and conversions add t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
+import numpy as np
+
+from torsh.compiler.realize import realize
 from torsh.core import devices
 from torsh.core.dtypes import dtype as DType
 from torsh.core.native import bindable, mypyc_attr
@@ -14,6 +17,7 @@ from torsh.core.shapes import Shape, contiguous_strides, is_contiguous, numel, w
 from torsh.graph.node import Node
 from torsh.graph.primitives import VIEW
 from torsh.tensor.open import Open
+from torsh.tensor.outside import handle
 from torsh.tensor.size import Size
 from torsh.tensor.storage import Storage, leaf, reinterpret
 
@@ -137,8 +141,7 @@ class Tensor(Open):
 
     def data_ptr(self) -> int:
         """Address of the first element (computes the tensor if need be)."""
-        self._storage.memory()
-        return int(self._storage.node.buffer.address) + self._offset * self._dtype.itemsize
+        return self._storage.address() + self._offset * self._dtype.itemsize
 
     is_cuda: ClassVar[bool] = False
     is_mps: ClassVar[bool] = False
@@ -158,6 +161,20 @@ class Tensor(Open):
     def __hash__(self) -> int:
         return id(self)
 
+    # ---- the four operators that programs are full of; the others are attributes, set by `ops.pointwise`
+
+    def __add__(self, other: Any) -> Any:
+        return operators.add(self, other)
+
+    def __sub__(self, other: Any) -> Any:
+        return operators.sub(self, other)
+
+    def __mul__(self, other: Any) -> Any:
+        return operators.mul(self, other)
+
+    def __truediv__(self, other: Any) -> Any:
+        return operators.truediv(self, other)
+
     # ---- reading and writing, for the layers above
 
     def _node(self) -> Node:
@@ -176,7 +193,9 @@ class Tensor(Open):
 
     def _window(self) -> Any:
         """The realized elements as a NumPy view of the storage's memory (not exported: for reading at once)."""
-        return _strided(self._storage.memory(), self)
+        storage = self._storage
+        storage.address()
+        return array_on(handle(storage.node.buffer), self)
 
     def _write(self, value: Node) -> None:
         """Replace the elements by a node of the same shape and dtype. Knows nothing of autograd."""
@@ -193,12 +212,23 @@ class Tensor(Open):
                                                                          storage.node.shape, own))
 
 
+class _Operators:
+    """Set by `ops.pointwise`."""
+    add: Callable[[Tensor, Any], Any]
+    sub: Callable[[Tensor, Any], Any]
+    mul: Callable[[Tensor, Any], Any]
+    truediv: Callable[[Tensor, Any], Any]
+
+
+operators: Final = _Operators()
+
+
 class _Constructor:
     """What `Tensor(...)` calls with a user's arguments."""
     call: Callable[..., Tensor]
 
 
-_constructor = _Constructor()
+_constructor: Final = _Constructor()
 
 
 def constructed_by(function: Callable[..., Tensor]) -> None:
@@ -206,16 +236,23 @@ def constructed_by(function: Callable[..., Tensor]) -> None:
     _constructor.call = function
 
 
-def _strided(memory: Any, like: Tensor) -> Any:
-    import numpy as np
+def array_on(memory: Any, like: Tensor) -> Any:
+    """The elements of `like` as a NumPy array on a `handle` to its storage's memory."""
     d = like._dtype
-    flat = memory if memory.dtype == d.np else memory.view(d.np)
-    strides = like._strides or contiguous_strides(like._shape)
-    return np.lib.stride_tricks.as_strided(flat[like._offset:], like._shape, tuple(s * d.itemsize for s in strides))
+    shape, strides = like._shape, like._strides
+    if strides is None:
+        return np.ndarray(shape, d.np, memory, like._offset * d.itemsize)
+    return np.ndarray(shape, d.np, memory, like._offset * d.itemsize, tuple([s * d.itemsize for s in strides]))
+
+
+MOST_DEPTH: Final = 2000
 
 
 def wrap(node: Node) -> Tensor:
-    """A new tensor with a storage of its own, whose value is `node`."""
+    """A new tensor with a storage of its own, whose value is `node`. A graph that has grown very deep is computed first: nobody may ever ask
+    for its value, as for a running total that is printed at the end of a long training."""
+    if node.depth > MOST_DEPTH:
+        realize([node])
     return Tensor(Storage(node), node.shape, node.dtype)
 
 

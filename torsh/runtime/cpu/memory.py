@@ -109,13 +109,17 @@ class Block:
         >>> allocate(64).array(np.dtype(np.float32), 3, byte_offset=8).shape
         (3,)
         """
+        return np.ndarray((count,), dtype, self.view(), byte_offset)
+
+    def view(self) -> Any:
+        """A new object over the memory that has the buffer protocol and keeps the block alive; arrays made on it do the same."""
         try:
-            view = _VIEW_TYPES[self._size_class]
+            kind = _VIEW_TYPES[self._size_class]
         except KeyError:
-            view = _VIEW_TYPES[self._size_class] = ctypes.c_char * _SIZES[self._size_class]
-        memory = view.from_address(self.address)
-        memory.block = self  # the array's base is `memory`
-        return np.ndarray((count,), dtype, memory, byte_offset)
+            kind = _VIEW_TYPES[self._size_class] = ctypes.c_char * _SIZES[self._size_class]
+        memory = kind.from_address(self.address)
+        memory.block = self
+        return memory
 
     def __del__(self) -> None:
         self._give_back()

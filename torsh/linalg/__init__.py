@@ -1,0 +1,9 @@
+"""Linear algebra: factorizations, eigenvalues, systems, norms, with PyTorch's names. Loaded when first used."""
+from __future__ import annotations
+
+from torsh.linalg import factor, functions, lowrank, norms, spectral, systems, triangular
+from torsh.linalg.common import LINALG, LinAlgError
+
+__all__ = ["LinAlgError", "factor", "functions", "lowrank", "norms", "spectral", "systems", "triangular"]
+globals().update(LINALG)
+__all__ += list(LINALG)
