@@ -35,4 +35,29 @@ for _family in (
 engine.arithmetic.add = pointwise.add
 engine.arithmetic.sum_to = views.sum_to  # set by `reduce`
 engine.arithmetic.cast = cast_tensor
+
+import_module("torsh.autograd.methods")
+for _family in (
+    "calculus",
+    "combine",
+    "complex_numbers",
+    "convert",
+    "copies",
+    "floating",
+    "gather",
+    "indexing",
+    "inquiry",
+    "join",
+    "late",
+    "matmul",
+    "matrix",
+    "network",
+    "random",
+    "reduce",
+    "scan",
+    "scatter",
+    "sort",
+    "statistics",
+):
+    import_module("torsh.ops." + _family)
 __all__ = ["FUNCTIONS", "e", "inf", "nan", "pi"]
