@@ -33,6 +33,9 @@ for _family in (
 ):
     import_module("torsh.ops." + _family)
 engine.arithmetic.add = pointwise.add
+engine.arithmetic.sum_to = views.sum_to  # which `reduce` has set
+engine.arithmetic.cast = cast_tensor
+engine.arithmetic.add = pointwise.add
 engine.arithmetic.sum_to = views.sum_to  # set by `reduce`
 engine.arithmetic.cast = cast_tensor
 
@@ -60,4 +63,7 @@ for _family in (
     "statistics",
 ):
     import_module("torsh.ops." + _family)
+engine.arithmetic.add = pointwise.add
+engine.arithmetic.sum_to = views.sum_to  # which `reduce` has set
+engine.arithmetic.cast = cast_tensor
 __all__ = ["FUNCTIONS", "e", "inf", "nan", "pi"]
