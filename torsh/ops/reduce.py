@@ -64,7 +64,9 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
     from torsh.core.shapes import broadcast
     if broadcast(shape, self._shape, "sum_to_size") != self._shape:
         raise RuntimeError(f"size {{{list(shape)}}} is not expandable to size {{{list(self._shape)}}}.")
-    return sum_to(self if self._dtype.category >= 1 or shape == self._shape else cast_tensor(self, int64), shape)
+    if self._dtype is bool_ and (shape != self._shape or not shape):
+        self = cast_tensor(self, int64)
+    return sum_to(self, shape)
 
 
 def _count(shape: Shape, axes: Shape) -> int:
@@ -197,7 +199,7 @@ min_, min_result = _with_index("min", argmin, "minimum")
 aminmax_result = result_type("aminmax", "min", "max")
 
 
-@public(out=True)
+@public(out="exact")
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """(min, max) over all elements or one dimension."""
     axes = () if dim is None else (dim,)
@@ -288,14 +290,15 @@ def std_mean(input: Tensor, *args: Any, keepdim: bool = False, **kwargs: Any) ->
 
 
 def _logsumexp(x: Tensor, axes: Shape, keepdim: bool) -> Tensor:
-    top = amax(x, axes, True)
+    top = amax(x.real if x._dtype.is_complex else x, axes, True)
     top = where(abs(top) == math.inf, 0.0, top)
     out = log(sum(exp(x - top), axes, True)) + top
     return out if keepdim else out.reshape(reduced(x._shape, axes, False))  # type: ignore[attr-defined]
 
 
 _LOGSUMEXP = coarse("logsumexp", _logsumexp,
-                    lambda ctx, g: _unreduce(g, ctx.shapes[0], ctx.arg[0]) * exp(ctx[0] - _unreduce(ctx.out, ctx.shapes[0], ctx.arg[0])), (0,), True)
+                    lambda ctx, g: _unreduce(g, ctx.shapes[0], ctx.arg[0]) * conj_if(exp(ctx[0] - _unreduce(ctx.out, ctx.shapes[0], ctx.arg[0]))),
+                    (0,), True)
 
 
 @public(out=True)

@@ -26,6 +26,8 @@ def _number(value: Any, dt: dtype, what: str) -> Tensor:
     if isinstance(value, Tensor):
         if value._shape:
             raise RuntimeError(f"{what} only supports a 0-dimensional value tensor, but got tensor with {len(value._shape)} dimension(s).")
+        if value._dtype.is_complex and not dt.is_complex:
+            raise RuntimeError(f"value cannot be converted to type {dt.name} without overflow")
         return cast_tensor(value, dt)
     if dt.category < 3 and isinstance(value, complex):
         raise RuntimeError(f"value cannot be converted to type {dt.name} without overflow")
