@@ -191,9 +191,8 @@ def copy_into(target: Tensor, value: Tensor, what: str, overwrite: bool = False)
                                f"{list(broadcast(value._shape, target._shape, what))}")
     if value._dtype.category > target._dtype.category:
         raise RuntimeError(f"{what}: result type {value._dtype.title} can't be cast to the desired output type {target._dtype.title}")
-    if target._strides is not None and target.numel() and any(s == 0 and n > 1 for s, n in zip(target._strides, target._shape, strict=True)):
-        raise RuntimeError(f"{what}: unsupported operation: more than one element of the written-to tensor refers to a single memory "
-                           "location. Please clone() the tensor before performing the operation.")
+    if _repeats(target):
+        raise RuntimeError(_REPEATED.format(what))
     check_writable(target)
     tracked = needs_record((value, target))
     node = expand(cast(value._node(), target._dtype), target._shape)
@@ -230,27 +229,53 @@ def check_writable(target: Tensor) -> None:
 rebase: Callable[[Tensor, Tensor, Node, bool], None] = None  # type: ignore[assignment]
 
 
-def write_out(out: Tensor, value: Tensor, what: str) -> Tensor:
-    """`out=`: put `value` into `out`, which takes its shape. Raises RuntimeError when autograd would have to record it."""
+def write_out(out: Tensor, value: Tensor, what: str, exact: bool = False) -> Tensor:
+    """`out=`: put `value` into `out`, which takes its shape. Raises RuntimeError when autograd would have to record it.
+
+    `exact`: the dtypes must agree, or RuntimeError.
+    """
     if not isinstance(out, Tensor):
         raise TypeError(f"{what}(): argument 'out' must be Tensor, not {type(out).__name__}")
     if state.enabled and (value._requires_grad or out._requires_grad):
         raise RuntimeError(f"{what}(): functions with out=... arguments don't support automatic differentiation, but one of the "
                            "arguments requires grad.")
+    if exact and out._dtype is not value._dtype:
+        raise RuntimeError(f"{what}: Expected out tensor to have dtype {value._dtype.name}, but got {out._dtype.name} instead")
     if out._shape != value._shape:
+        if _repeats(out):
+            raise RuntimeError(_REPEATED.format(what))
         out.resize_(value._shape)  # type: ignore[attr-defined]
     return copy_into(out, value, what)
 
 
-def public(*names: str, function: bool = True, method: bool = True, inplace: bool = False, out: bool = False) -> Callable[[F], F]:
+_REPEATED = "{}: unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please clone() the tensor " \
+            "before performing the operation."
+
+
+def _repeats(t: Tensor) -> bool:
+    return t._strides is not None and t.numel() > 0 and any(s == 0 and n > 1 for s, n in zip(t._strides, t._shape))
+
+
+def check_apart(out: Any, args: tuple[Any, ...], what: str) -> None:
+    """Raises RuntimeError if a tensor to be written shares memory with one that is read."""
+    outs = out if isinstance(out, (tuple, list)) else (out,)
+    reads = [t for a in args for t in (a if isinstance(a, (tuple, list)) else (a,)) if isinstance(t, Tensor)]
+    for o in outs:
+        if isinstance(o, Tensor) and any(t is o or (o.numel() and t._storage is o._storage) for t in reads):
+            raise RuntimeError(f"{what}: unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory "
+                               "location. Please clone() the tensor before performing the operation.")
+
+
+def public(*names: str, function: bool = True, method: bool = True, inplace: bool = False, out: bool | str = False) -> Callable[[F], F]:
     """Decorator: gives a function its public names.
 
     `function`: `torsh.name`; `method`: `Tensor.name`; `inplace`: `Tensor.name_` (and `torsh.name_`), the result written
-    into the first argument; `out`: an `out=` argument (a tuple for several results). Several names are synonyms.
+    into the first argument; `out`: an `out=` argument (a tuple for several results; "exact" if that must be of the
+    result's dtype and apart from the operands). Several names are synonyms.
     """
     def register(f: F) -> F:
         for name in names or (f.__name__.rstrip("_") if not f.__name__.endswith("_") else f.__name__,):
-            shown = with_out(f, name) if out else f
+            shown = with_out(f, name, out == "exact") if out else f
             if function:
                 FUNCTIONS[name] = shown
             if method:
@@ -264,17 +289,19 @@ def public(*names: str, function: bool = True, method: bool = True, inplace: boo
     return register
 
 
-def with_out(f: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """The function with an `out=` argument: a tensor, or a tuple of them for several results."""
+def with_out(f: Callable[..., Any], name: str, exact: bool = False) -> Callable[..., Any]:
+    """The function with an `out=` argument: a tensor, or a tuple of them for several results. `exact` as `write_out` takes it."""
     @functools.wraps(f)
     def call(*args: Any, out: Any = None, **kwargs: Any) -> Any:
         if out is None:
             return f(*args, **kwargs)
+        if exact:
+            check_apart(out, args, name)
         value = f(*args, **kwargs)
         if isinstance(value, tuple):
-            written = [write_out(o, v, name) for o, v in zip(out, value, strict=True)]
+            written = [write_out(o, v, name, exact) for o, v in zip(out, value, strict=True)]
             return type(value)(*written) if hasattr(value, "_fields") else tuple(written)
-        return write_out(out, value, name)
+        return write_out(out, value, name, exact)
     call.__name__ = name
     return call
 

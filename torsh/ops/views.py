@@ -235,11 +235,20 @@ def _sizes(args: tuple[Any, ...]) -> Shape:
     return tuple(a if type(a) is int else a.__index__() for a in args)
 
 
-_STRIDED = Op("as_strided", "history", None, None, _region_of)
+def _strided_vjp(ctx: GradNode, g: Tensor) -> Tensor:
+    """In the storage's own coordinates; elements that the input holds several times share their gradient, as in PyTorch."""
+    region, own = ctx.arg
+    low = min(region[2], own[2])
+    count = max(storage_extent(region[0], region[1], region[2] - low), storage_extent(own[0], own[1], own[2] - low))
+    whole = region_added((count,), g, (region[0], region[1], region[2] - low))
+    if _overlaps(own[0], own[1]):
+        ones = zeros_like_shape(own[0], g) + 1
+        times = region_added((count,), ones, (own[0], own[1], own[2] - low))
+        whole = whole / times.clamp(min=1)  # type: ignore[attr-defined]
+    return as_strided(_dense(whole), own[0], own[1], own[2] - low)
 
 
-def _as_strided_geometry(shape: Shape, strides: Shape, offset: int, *g: Any) -> Geometry:
-    return g[0], g[1], g[2]
+_STRIDED = Op("as_strided", "history", None, None, _strided_vjp)
 
 
 @public(inplace=False)
@@ -258,7 +267,7 @@ def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storag
     if offset < 0 or storage_extent(shape, strides, offset) > have:
         raise RuntimeError(f"as_strided: sizes {list(shape)}, strides {list(strides)}, storage offset {offset} are out of bounds for "
                            f"storage of {have} elements")
-    return _view(input, (shape, strides, offset), _STRIDED, (_as_strided_geometry, (shape, strides, offset)))
+    return _view(input, (shape, strides, offset), _STRIDED, ((shape, strides, offset), _geometry(input)))
 
 
 def _reshape_vjp(ctx: GradNode, g: Tensor) -> Tensor:
@@ -412,6 +421,9 @@ def expand(self: Tensor, *sizes: Any) -> Tensor:
             raise RuntimeError(f"The expanded size of the tensor ({new[i]}) must match the existing size ({n}) at non-singleton dimension {i}."
                                f"  Target sizes: {new}.  Tensor sizes: {list(self._shape)}")
         strides.append(own[i - lead] if i >= lead and n == new[i] else 0)
+    for i in range(lead - 1, -1, -1):  # a new dimension of size 1 gets the stride it would have if it were counted
+        if new[i] == 1:
+            strides[i] = new[i + 1] * strides[i + 1] if i + 1 < len(new) else 1
     return _view(self, (tuple(new), tuple(strides), self._offset), _EXPAND, None)
 
 
