@@ -10,7 +10,9 @@ import numpy as np
 from torsh.core import devices
 from torsh.core.dtypes import dtype, get_default_dtype, int64
 from torsh.core.shapes import Shape, broadcast, contiguous_strides
-from torsh.ops.dispatch import check_writable, copy_into, public, write_out
+from torsh.graph.node import Op
+from torsh.ops.dispatch import check_writable, copy_into, public, recorded, tensors_of, write_out
+from torsh.ops.views import zeros_like_shape
 from torsh.tensor.creation import _check, _sizes, finish, from_array
 from torsh.tensor.tensor import Tensor
 
@@ -86,15 +88,23 @@ def _made(array: np.ndarray, requires_grad: bool, out: Tensor | None, what: str)
     return finish(made, requires_grad) if out is None else write_out(out, made, what)
 
 
+_DRAWN = Op("drawn", "history", None, None, lambda ctx, g: tuple([zeros_like_shape(s, g) for s in ctx.shapes]), grad_name="NormalBackward")
+
+
+def _drawn(out: Tensor, *parameters: Any) -> Tensor:
+    """A draw by tensors of parameters, whose derivative by them is zero, as in PyTorch."""
+    return recorded(_DRAWN, None, tensors_of(*parameters), out)
+
+
+def _complex_parts(draw: Any, shape: Shape, dt: dtype) -> np.ndarray:
+    """Complex numbers whose parts are drawn one after the other: `draw(shape, type)` of the real type."""
+    if not dt.is_complex:
+        return draw(shape, dt.np)  # type: ignore[no-any-return]
+    return np.ascontiguousarray(draw((*shape, 2), dt.to_real().np)).view(dt.np).reshape(shape)
+
+
 def _type(dt: dtype | None, out: Tensor | None, default: dtype | None = None) -> dtype:
     return dt or (out._dtype if out is not None else default or get_default_dtype())
-
-
-def _drawn(draw: Any, shape: Shape, dt: dtype, *numbers: float) -> np.ndarray:
-    """`draw(shape, dtype, *numbers)`; complex numbers as pairs of reals."""
-    if not dt.is_complex:
-        return draw(shape, dt.np, *numbers)  # type: ignore[no-any-return]
-    return draw((*shape, 2), dt.to_real().np, *numbers).view(dt.np).reshape(shape)  # type: ignore[no-any-return]
 
 
 @public(method=False)
@@ -109,18 +119,18 @@ def rand(*size: Any, generator: Generator | None = None, out: Tensor | None = No
     """
     devices.require(device)
     _check(layout, pin_memory)
-    return _made(_drawn(engine_of(generator).uniform, _sizes(size, "rand"), _type(dtype, out)), requires_grad, out, "rand")
+    return _made(_complex_parts(engine_of(generator).uniform, _sizes(size, "rand"), _type(dtype, out)), requires_grad, out, "rand")
 
 
 @public(method=False)
 def randn(*size: Any, generator: Generator | None = None, out: Tensor | None = None, dtype: dtype | None = None, layout: Any = None,
           device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
-    """Standard normal numbers; complex ones have variance 1, half of it in each part. Raises RuntimeError for a negative size,
-    NotImplementedError for integers."""
+    """Standard normal numbers. Raises RuntimeError for a negative size, NotImplementedError unless floating."""
     devices.require(device)
     _check(layout, pin_memory)
     dt = _type(dtype, out)
-    return _made(_drawn(engine_of(generator).normal, _sizes(size, "randn"), dt, 0.0, math.sqrt(0.5) if dt.is_complex else 1.0), requires_grad, out, "randn")
+    engine, std = engine_of(generator), math.sqrt(0.5) if dt.is_complex else 1.0
+    return _made(_complex_parts(lambda shape, kind: engine.normal(shape, kind, 0.0, std), _sizes(size, "randn"), dt), requires_grad, out, "randn")
 
 
 @public(method=False)
@@ -194,14 +204,16 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Sequence[int] | None = None, *
     if std_tensor:
         made = made * std.detach()
     made = made + (mean.detach() if mean_tensor else mean)  # type: ignore[operator]
+    made = _drawn(made, *[t for t in (mean, std) if isinstance(t, Tensor)])
     return made if out is None else write_out(out, made, "normal")
 
 
 @public()
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
     """1 with the probability in `input` (or `p` everywhere), else 0. Raises RuntimeError for one outside [0, 1]."""
-    chance = p if p is not None else np.ascontiguousarray(input._window())
-    return _made(engine_of(generator).bernoulli(input._shape, chance, input._dtype.np), False, out, "bernoulli")
+    chance = p if p is not None else np.array(input._window(), order="C")
+    made = _drawn(from_array(engine_of(generator).bernoulli(input._shape, chance, input._dtype.np)), input)
+    return made if out is None else write_out(out, made, "bernoulli")
 
 
 @public()
@@ -211,6 +223,8 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
 
     Raises RuntimeError for weights that are negative, not finite or all zero, and for too many samples.
     """
+    if out is not None and out._dtype is not int64:
+        raise RuntimeError(f"multinomial expects Long tensor out, got: {out._dtype.title}")
     picks = engine_of(generator).multinomial(np.ascontiguousarray(input._window()), num_samples, replacement)
     return _made(picks, False, out, "multinomial")
 
@@ -236,13 +250,17 @@ def _fill(t: Tensor, draw: Any, what: str, logical: bool = False) -> Tensor:
 def uniform_(self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None, **named: float) -> Tensor:
     """Overwrite with numbers uniform in [from, to). Raises RuntimeError for bounds out of order."""
     low = named.pop("from", from_) if named else from_
-    return _fill(self, lambda s: engine_of(generator).uniform(s, self._dtype.np, low, to), "uniform_")
+    engine = engine_of(generator)
+    return _fill(self, lambda s: _complex_parts(lambda shape, kind: engine.uniform(shape, kind, low, to), s, self._dtype), "uniform_")
 
 
 @public("normal_", function=False)
 def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Overwrite with normal numbers. Raises RuntimeError for std < 0."""
     engine, kind = engine_of(generator), self._dtype.np
+    if self._dtype.is_complex:
+        half = std * math.sqrt(0.5)
+        return _fill(self, lambda s: _complex_parts(lambda shape, kind: engine.normal(shape, kind, mean, half), s, self._dtype), "normal_")
 
     def draw(shape: Shape) -> np.ndarray:
         count = self.numel()

@@ -298,7 +298,8 @@ def histogramdd(input: Tensor, bins: Any, range: Sequence[float] | None = None, 
         for e in edges:
             volume = volume[..., None] * np.diff(e.astype(np.float64))
         hist = hist / (hist.sum() * volume)
-    return _HISTOGRAMDD(wrap(leaf(np.ascontiguousarray(hist.astype(x.dtype)))), tuple([b if isinstance(b, Tensor) else wrap(leaf(e)) for b, e in zip(counts, edges, strict=True)]))
+    return _HISTOGRAMDD(wrap(leaf(np.ascontiguousarray(hist.astype(x.dtype)))),
+                        tuple([b if isinstance(b, Tensor) else wrap(leaf(e)) for b, e in zip(counts, edges, strict=True)]))
 
 
 builtin_range: Callable[[int], Any] = __builtins__["range"] if isinstance(__builtins__, dict) else __builtins__.range
