@@ -31,6 +31,8 @@ Array = Any
 
 def _strided(memory: Array, shape: Shape, strides: Shape, offset: int) -> Array:
     flat = memory.reshape(-1)
+    if 0 in shape:
+        return np.empty(shape, flat.dtype)
     return np.lib.stride_tricks.as_strided(flat[offset:], shape, tuple(s * flat.itemsize for s in strides))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import bool_, float32, float64
 from torsh.graph.node import Node, Op
-from torsh.ops.dispatch import apply, cast_tensor, coarse, pointwise, public, result_type_of
+from torsh.ops.dispatch import apply, cast_tensor, coarse, pointwise, public
 from torsh.ops.pointwise import atan2, cos, eq, float_type, sin, where
 from torsh.ops.views import mixed_view, real_geometry, transpose, zeros_like_shape
 from torsh.tensor.tensor import Tensor
@@ -162,12 +162,6 @@ Tensor.H = property(_hermitian)  # type: ignore[attr-defined]
 Tensor.mH = property(adjoint)  # type: ignore[attr-defined]
 
 
-@public(method=False)
-def is_complex(input: Tensor) -> bool:
-    """Whether the dtype is complex."""
-    return input._dtype.is_complex
-
-
 @public()
 def isreal(input: Tensor) -> Tensor:
     """Whether the imaginary part of each element is zero."""
@@ -235,12 +229,6 @@ def angle(input: Tensor) -> Tensor:
 def as_complex(t: Tensor) -> Tensor:
     """A real tensor as complex numbers of its precision (integers and half types as complex64)."""
     return t if t._dtype.is_complex else cast_tensor(t, t._dtype.to_complex())
-
-
-@public(method=False)
-def result_type(tensor1: Any, tensor2: Any) -> Any:
-    """The dtype that arithmetic of two operands (tensors or numbers) gives."""
-    return result_type_of(tensor1, tensor2)
 
 
 __all__ = ["adjoint", "angle", "as_complex", "complex_", "conj", "conj_physical", "imag_of", "polar", "real_of", "view_as_complex", "view_as_real"]

@@ -13,6 +13,7 @@ from torsh.autograd.graph import GradNode
 from torsh.core.shapes import Shape, numel
 from torsh.ops.dispatch import apply, coarse
 from torsh.ops.matmul import contract
+from torsh.ops.pointwise import conj_if
 from torsh.ops.windows import embedded, numbers, reversed_last, windows
 from torsh.tensor.tensor import Tensor
 
@@ -61,20 +62,20 @@ def _weight_gradient(x: Tensor, y: Tensor, stride: Shape, before: Shape, dilatio
 
 def _convolve_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
     *how, _ = ctx.arg
-    gx = _call(_TRANSPOSED, g, ctx[1], (*how, ctx.shapes[0][2:]), ctx.shapes[0]) if ctx.needs[0] else None
-    return gx, _call(_WEIGHT, ctx[0], g, (*how, ctx.shapes[1][2:]), ctx.shapes[1]) if ctx.needs[1] else None
+    gx = _call(_TRANSPOSED, g, conj_if(ctx[1]), (*how, ctx.shapes[0][2:]), ctx.shapes[0]) if ctx.needs[0] else None
+    return gx, _call(_WEIGHT, conj_if(ctx[0]), g, (*how, ctx.shapes[1][2:]), ctx.shapes[1]) if ctx.needs[1] else None
 
 
 def _convolve_back_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
     *how, _ = ctx.arg
-    gy = _call(CONVOLUTION, g, ctx[1], (*how, ctx.shapes[0][2:]), ctx.shapes[0]) if ctx.needs[0] else None
-    return gy, _call(_WEIGHT, g, ctx[0], (*how, ctx.shapes[1][2:]), ctx.shapes[1]) if ctx.needs[1] else None
+    gy = _call(CONVOLUTION, g, conj_if(ctx[1]), (*how, ctx.shapes[0][2:]), ctx.shapes[0]) if ctx.needs[0] else None
+    return gy, _call(_WEIGHT, g, conj_if(ctx[0]), (*how, ctx.shapes[1][2:]), ctx.shapes[1]) if ctx.needs[1] else None
 
 
 def _weight_gradient_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
     *how, _ = ctx.arg
-    gx = _call(_TRANSPOSED, ctx[1], g, (*how, ctx.shapes[0][2:]), ctx.shapes[0]) if ctx.needs[0] else None
-    return gx, _call(CONVOLUTION, ctx[0], g, (*how, ctx.shapes[1][2:]), ctx.shapes[1]) if ctx.needs[1] else None
+    gx = _call(_TRANSPOSED, conj_if(ctx[1]), g, (*how, ctx.shapes[0][2:]), ctx.shapes[0]) if ctx.needs[0] else None
+    return gx, _call(CONVOLUTION, conj_if(ctx[0]), g, (*how, ctx.shapes[1][2:]), ctx.shapes[1]) if ctx.needs[1] else None
 
 
 CONVOLUTION = coarse("convolution", _convolve, _convolve_vjp, (0, 1))

@@ -106,6 +106,8 @@ def l1_loss(input: Tensor, target: Tensor, size_average: bool | None = None, red
     """|input - target|, broadcast. Raises as `mse_loss` does."""
     reduction = reduction_of(reduction, size_average, reduce)
     _warn_shapes("l1_loss", input, target)
+    if input._dtype.is_complex or target._dtype.is_complex:
+        return _weighted(abs(input - target), weight, reduction, "l1_loss") if weight is not None else _reduced(abs(input - target), reduction)
     return _weighted(_call(_L1, "l1_loss", input, target, "none"), weight, reduction, "l1_loss") if weight is not None else \
         _call(_L1, "l1_loss", input, target, reduction)
 

@@ -240,6 +240,8 @@ def array_on(memory: Any, like: Tensor) -> Any:
     """The elements of `like` as a NumPy array on a `handle` to its storage's memory."""
     d = like._dtype
     shape, strides = like._shape, like._strides
+    if 0 in shape:  # NumPy wants memory below the offset and the strides even for no elements
+        return np.empty(shape, d.np)
     if strides is None:
         return np.ndarray(shape, d.np, memory, like._offset * d.itemsize)
     return np.ndarray(shape, d.np, memory, like._offset * d.itemsize, tuple([s * d.itemsize for s in strides]))
