@@ -10,29 +10,9 @@ import pytest
 import torch
 
 import torsh
-from tests.ops.oracle import same, to_torsh
-from torsh.autograd.gradcheck import gradcheck, gradgradcheck
-
-
-def _z(*shape: int, seed: int = 0, like: type = np.complex128) -> Any:
-    rng = np.random.default_rng((seed, *shape))
-    return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(like)
-
-
-def agree(f: Callable[..., Any], *arrays: Any, rtol: float = 1e-12, atol: float = 1e-13) -> None:
-    """Values and gradients (complex directions) of `f(module, *tensors)` as PyTorch's; first and second derivatives by differences."""
-    theirs_in = [torch.from_numpy(a.copy()).requires_grad_() for a in arrays]
-    ours_in = [to_torsh(t) for t in theirs_in]
-    theirs, ours = f(torch, *theirs_in), f(torsh, *ours_in)
-    same(ours.detach(), theirs.detach().resolve_conj().resolve_neg(), rtol, atol)
-    direction = _z(*theirs.shape, seed=9) if theirs.is_complex() else _z(*theirs.shape, seed=9).real.copy()
-    theirs.backward(torch.tensor(direction, dtype=theirs.dtype))
-    ours.backward(torsh.tensor(direction))
-    for a, b in zip(ours_in, theirs_in, strict=True):
-        same(a.grad, b.grad.resolve_conj(), 1e-9, 1e-11)
-    fresh = [torsh.tensor(a, requires_grad=True) for a in arrays]
-    assert gradcheck(lambda *xs: f(torsh, *xs), fresh)
-    assert gradgradcheck(lambda *xs: f(torsh, *xs), fresh)
+from tests.ops.complex_oracle import agree
+from tests.ops.complex_oracle import complexes as _z
+from tests.ops.oracle import same
 
 
 UNARY = ["exp", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh",
