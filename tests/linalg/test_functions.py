@@ -38,7 +38,8 @@ def test_products(numbers: Callable[..., Any]) -> None:
     agree(lambda m, a, b: m.linalg.vecdot(a, b, dim=0), numbers(3, 2), numbers(3, 2, seed=1), rtol=1e-9)
     agree(lambda m, a, b: m.linalg.cross(a, b), numbers(2, 3), numbers(1, 3, seed=1), rtol=1e-9, atol=1e-12)
     agree(lambda m, a: m.linalg.vander(a, N=4), numbers(2, 3), rtol=1e-9)
-    agree(lambda m, a: m.vander(a, 4), numbers(3), rtol=1e-9, atol=1e-12)
+    for options in ({}, {"N": 4}, {"N": 2, "increasing": True}):
+        same(torsh.vander(torsh.tensor(numbers(3)), **options), torch.vander(torch.from_numpy(numbers(3)), **options), 1e-12, 1e-13)
     agree(lambda m, a: m.linalg.diagonal(a, offset=1), numbers(2, 3, 3))
 
 
