@@ -74,7 +74,7 @@ def test_logdet_of_a_negative_determinant() -> None:
 @pytest.mark.parametrize("shape", [(4, 2), (2, 4), (3, 3), (2, 4, 3)], ids=str)
 def test_lstsq(numbers: Callable[..., Any], driver: str | None, shape: tuple[int, ...]) -> None:
     a, b = numbers(*shape), numbers(*shape[:-1], 2, seed=1)
-    ours, theirs = torsh.linalg.lstsq(torsh.tensor(a), torsh.tensor(b), driver=driver), torch.linalg.lstsq(torch.from_numpy(a), torch.from_numpy(b), driver=driver)
+    ours, theirs = (m.linalg.lstsq(m.tensor(a), m.tensor(b), driver=driver) for m in (torsh, torch))
     for x, y in zip(ours, theirs, strict=True):
         same(x, y, 1e-8, 1e-10)
 

@@ -14,7 +14,6 @@ from tests.ops.complex_oracle import agree
 from tests.ops.complex_oracle import complexes as _z
 from tests.ops.oracle import same
 
-
 UNARY = ["exp", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh",
          "asinh", "acosh", "atanh", "sigmoid", "reciprocal", "square", "neg", "abs", "angle", "sgn", "conj", "conj_physical", "real", "imag",
          "view_as_real", "exp2"]

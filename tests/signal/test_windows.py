@@ -46,7 +46,8 @@ def test_windows_add_up() -> None:
 def test_errors() -> None:
     w = torsh.signal.windows
     for call, match in ((lambda: w.hann(-1), "non-negative"), (lambda: w.hann(3, dtype=torsh.float16), "float32 or float64"),
-                        (lambda: w.exponential(3, tau=0.0), "Tau"), (lambda: w.exponential(3, center=1.0), "Center"), (lambda: w.gaussian(3, std=0.0), "Standard"),
+                        (lambda: w.exponential(3, tau=0.0), "Tau"), (lambda: w.exponential(3, center=1.0), "Center"),
+                        (lambda: w.gaussian(3, std=0.0), "Standard"),
                         (lambda: w.kaiser(3, beta=-1.0), "beta"), (lambda: w.general_cosine(3, a=[]), "empty")):
         with pytest.raises(ValueError, match=match):
             call()

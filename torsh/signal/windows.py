@@ -18,8 +18,8 @@ from torsh.tensor.tensor import Tensor
 
 
 def _made(what: str, M: int, sym: bool, dt: dtype | None, layout: Any, device: Any, requires_grad: bool,
-          shape: Callable[[np.ndarray, int], np.ndarray]) -> Tensor:
-    """The window whose symmetric form of n elements is `shape(0 .. n-1, n)`.
+          shape: Callable[[np.ndarray, int], np.ndarray], alone: float = 1.0) -> Tensor:
+    """The window whose symmetric form of n elements is `shape(0 .. n-1, n)`, or `alone` for one element.
 
     Raises ValueError for a negative length, a dtype other than float32 and float64, or a layout that is not strided.
     """
