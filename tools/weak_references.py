@@ -14,7 +14,8 @@ def corrected(source: str, class_name: str) -> str:
     Raises ValueError where the source is not what mypyc is known to generate.
     """
     lines = source.split("\n")
-    owned = re.compile(r"^\s*Py_(VISIT|CLEAR)\(\*\(\(PyObject \*\*\)\(\(char \*\)self \+ sizeof\(PyObject \*\) \+ sizeof\(\w*" + class_name + r"Object\)\)\)\);$")
+    place = r"\(\*\(\(PyObject \*\*\)\(\(char \*\)self \+ sizeof\(PyObject \*\) \+ sizeof\(\w*" + class_name + r"Object\)\)\)\);$"
+    owned = re.compile(r"^\s*Py_(VISIT|CLEAR)" + place)
     lines = [line for line in lines if not owned.match(line)]
     begin = next((i for i, line in enumerate(lines) if re.match(rf"^\s*{class_name}_dealloc\(\w+ \*self\)$", line)), -1)
     at = next((i for i in range(begin, begin + 6) if lines[i].strip() == "PyObject_GC_UnTrack(self);"), -1) if begin >= 0 else -1

@@ -35,13 +35,16 @@ __all__ = ["Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "cfloat"
            "float", "float16", "float32", "float64", "get_default_dtype", "half", "inference_mode", "int", "int8", "int16", "int32", "int64",
            "is_grad_enabled", "is_inference_mode_enabled", "long", "no_grad", "promote_types", "set_default_dtype", "set_grad_enabled", "short",
            "uint8"]
-_LAZY = ("data", "fft", "linalg", "nn", "optim", "serialize", "signal", "special", "utils")  # loaded when first asked for: `import torsh` stays light
+_LAZY = ("data", "distributions", "fft", "func", "linalg", "masked", "nn", "optim", "serialize", "signal", "special", "utils")  # loaded when first asked for
 
 
 def __getattr__(name: str) -> object:
     if name in _LAZY:
         from importlib import import_module
         return import_module("torsh." + name)
+    if name == "vmap":
+        from torsh.func import vmap
+        return vmap
     if name in _LATE:
         found = globals()[name] = _late(name)
         return found

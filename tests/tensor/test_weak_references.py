@@ -9,7 +9,8 @@ import pytest
 import torsh
 
 
-@pytest.mark.parametrize("make", [lambda: torsh.ones(3), lambda: torsh.nn.Parameter(torsh.ones(3)), lambda: torsh.ones(3) + 1], ids=["leaf", "parameter", "computed"])
+@pytest.mark.parametrize("make", [lambda: torsh.ones(3), lambda: torsh.nn.Parameter(torsh.ones(3)), lambda: torsh.ones(3) + 1],
+                         ids=["leaf", "parameter", "computed"])
 def test_a_weak_reference_dies_with_its_tensor(make: object) -> None:
     told: list[object] = []
     x = make()  # type: ignore[operator]

@@ -3,7 +3,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from torsh.core.dtypes import dtype, get_default_dtype
+from torsh.core.dtypes import dtype as DType
+from torsh.core.dtypes import get_default_dtype
 
 
 class finfo:
@@ -23,7 +24,7 @@ class finfo:
     resolution: float
     dtype: str
 
-    def __init__(self, type: dtype | None = None) -> None:
+    def __init__(self, type: DType | None = None) -> None:
         import ml_dtypes
         of = (get_default_dtype() if type is None else type).to_real()
         if not of.is_floating_point:
@@ -51,7 +52,7 @@ class iinfo:
     min: int
     dtype: str
 
-    def __init__(self, type: dtype) -> None:
+    def __init__(self, type: DType) -> None:
         import numpy as np
         if type.category != 1:
             raise TypeError(f"torsh.iinfo() requires an integer input type. Use torsh.finfo to handle '{type.name}'")

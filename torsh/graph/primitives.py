@@ -177,7 +177,7 @@ for _name in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "c
 for _name, _np_name in (("asin", "arcsin"), ("acos", "arccos"), ("atan", "arctan"), ("asinh", "arcsinh"), ("acosh", "arccosh"),
                         ("atanh", "arctanh"), ("pow", "power"), ("atan2", "arctan2")):
     _pointwise(_name, getattr(np, _np_name))
-for _name, _sp_name in (("erf", "erf"), ("erfc", "erfc"), ("sigmoid", "expit")):
+for _name, _sp_name in (("erf", "erf"), ("erfc", "erfc"), ("sigmoid", "expit"), ("normal_cdf", "ndtr")):
     _pointwise(_name, _special(_sp_name))
 COMPARISONS = frozenset((EQ, NE, LT, LE, GT, GE))
 
@@ -268,3 +268,20 @@ def reshape(node: Node, shape: Shape) -> Node:
 def host(function: Callable[..., Any], name: str, srcs: tuple[Node, ...], shape: Shape, dt: dtype, static: tuple[Any, ...] = ()) -> Node:
     """One output computed by a host library."""
     return Node(HOST, srcs, (function, static, name), shape, dt)
+
+
+#: How a host function takes a batch: `rule(static arguments, shapes of the sources)` gives the static arguments for sources that all have a
+#: further dimension in front, as its results then have, or None where it cannot. A function without a rule cannot be vmapped.
+HOST_BATCHING: dict[Callable[..., Any], Callable[[tuple[Any, ...], tuple[Shape, ...]], tuple[Any, ...] | None]] = {}
+
+
+def leading_batch(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator: the host function works on trailing dimensions, and any dimensions in front are a batch to it."""
+    HOST_BATCHING[function] = lambda static, shapes: static
+    return function
+
+
+def axis_first(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator: the host function's first static argument is an axis, counted from the front; all others it leaves apart."""
+    HOST_BATCHING[function] = lambda static, shapes: (static[0] + 1, *static[1:])
+    return function

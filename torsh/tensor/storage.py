@@ -16,6 +16,14 @@ from torsh.runtime.buffer import Buffer
 from torsh.tensor.outside import Foreign, alive, handle
 
 
+class _Watch:
+    """`on_write(storage, node)` sees every write while a function is vmapped (set by `func.vmap`)."""
+    on_write: Any = None
+
+
+watch = _Watch()
+
+
 class Storage:
     """A memory with a present value.
 
@@ -49,6 +57,8 @@ class Storage:
 
     def write(self, node: Node) -> None:
         """Make `node` (as many elements, the same dtype) the present value."""
+        if watch.on_write is not None:
+            watch.on_write(self, node)
         self.version += 1
         if self.outside is None or not self.shared():
             self.node = node
