@@ -192,6 +192,7 @@ def _cast(node: Node, x: Array) -> Array:
 
 
 CAST: Final = Op("cast", "pointwise", _cast)
+CONJ: Final = Op("conj", "pointwise", lambda node, x: np.conjugate(x))
 
 
 # Reductions and scans.

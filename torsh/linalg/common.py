@@ -128,7 +128,7 @@ def check(info: Tensor, what: str, message: str) -> None:
 def mH(t: Tensor) -> Tensor:
     """The adjoints of a batch of matrices."""
     swapped = transpose(t, -2, -1)
-    return swapped.conj() if t._dtype.is_complex else swapped  # type: ignore[no-any-return]
+    return swapped.conj_physical() if t._dtype.is_complex else swapped  # type: ignore[no-any-return]
 
 
 def identity(n: int, like: Tensor, m: int | None = None) -> Tensor:

@@ -103,7 +103,7 @@ def _eig_vjp(ctx: GradNode, gL: Tensor | None, gV: Tensor | None, _: Any) -> Ten
         found = solve_matrices(adjoint, gL.unsqueeze(-1) * adjoint)
     else:
         VgV = product(adjoint, gV)
-        inner = off_diagonal((VgV - product(adjoint, V * diagonal_of(VgV).real.unsqueeze(-2))) / _gaps(values).conj())
+        inner = off_diagonal((VgV - product(adjoint, V * diagonal_of(VgV).real.unsqueeze(-2))) / _gaps(values).conj_physical())
         if gL is not None:
             inner = inner + on_diagonal(gL)
         found = solve_matrices(adjoint, product(inner, adjoint))
