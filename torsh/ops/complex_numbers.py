@@ -22,10 +22,6 @@ from torsh.tensor.tensor import Tensor, alias
 
 
 def _conj_vjp(ctx: GradNode, g: Tensor) -> Tensor:
-    return conj(g)
-
-
-def _conj_vjp(ctx: GradNode, g: Tensor) -> Tensor:
     return conj_physical(g)
 
 
