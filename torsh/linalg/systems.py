@@ -285,7 +285,8 @@ def pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = N
     if hermitian:
         square("linalg.pinv", A)
     absolute, relative = tolerances(A, atol, rtol if rtol is not None else rcond)
-    return apply(_PINV, (A, absolute, relative), (bool(hermitian),), (*A._shape[:-2], A._shape[-1], A._shape[-2]), A._dtype)
+    batch = A._shape[:-2]
+    return apply(_PINV, (A, absolute.expand(batch), relative.expand(batch)), (bool(hermitian),), (*A._shape[:-2], A._shape[-1], A._shape[-2]), A._dtype)
 
 
 def _lstsq_vjp(ctx: GradNode, gX: Tensor | None, *_: Any) -> tuple[Tensor | None, Tensor | None]:

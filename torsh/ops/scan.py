@@ -16,7 +16,7 @@ from torsh.graph.node import Op
 from torsh.graph.primitives import cast
 from torsh.ops.dispatch import apply, cast_tensor, coarse, public
 from torsh.ops.gather import iota
-from torsh.ops.host import host_op
+from torsh.ops.host import axis_first, host_op
 from torsh.ops.join import cat, flip
 from torsh.ops.pointwise import abs, conj_if, exp, log1p, maximum, minimum, where
 from torsh.ops.views import slice_dim, zeros_like_shape
@@ -171,7 +171,7 @@ def _logcumsumexp_vjp(ctx: GradNode, g: Tensor) -> Tensor:
 
 
 _LOG_CUMULATIVE = coarse("logcumsumexp", _log_cumulative, _logcumsumexp_vjp, (0,), True)
-_COMPLEX_LOG_CUMULATIVE = host_op("complex_logcumsumexp", _complex_log_cumulative, _logcumsumexp_vjp, (0,), True, "LogcumsumexpBackward0")
+_COMPLEX_LOG_CUMULATIVE = host_op("complex_logcumsumexp", _complex_log_cumulative, _logcumsumexp_vjp, (0,), True, "LogcumsumexpBackward0", axis_first)
 
 
 @public(out=True)
