@@ -15,6 +15,7 @@ from torsh.compiler import steps
 from torsh.compiler.canonical import INPUT
 from torsh.compiler.lower import lower
 from torsh.compiler.nest import Lowered
+from torsh.compiler.order import order
 from torsh.compiler.schedule import Schedule
 from torsh.core.shapes import contiguous_strides, numel
 from torsh.graph.node import Node
@@ -155,6 +156,10 @@ class Plan:
             elif group.kind == "scan":
                 if node.numel:
                     pending.append(self._job(steps.scan(self.schedule, node), depth))
+            elif group.kind == "order":
+                self._place(node)
+                if node.numel:
+                    pending.append(self._job(order(self.schedule, node), depth))
             elif group.kind == "contract":
                 pending.extend(self._product(node, depth))
             elif group.kind in ("host", "bitcast"):

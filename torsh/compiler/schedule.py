@@ -152,7 +152,7 @@ class Schedule:
             return
         group = self._new("host" if complex_ else kind, node)
         for s in node.srcs:
-            if group.kind in ("host", "bitcast"):  # these read arrays, not views
+            if group.kind in ("host", "bitcast", "order"):  # these read arrays, not views
                 base = s
             else:
                 base = (self.memory if group.kind == "contract" else self.source)(s)[0]

@@ -55,6 +55,7 @@ KINDS = {
     "scan": "running fold along an axis",
     "gather": "elements at strided plus data-dependent addresses",
     "scatter": "the first source with elements at such addresses written or combined",
+    "order": "the positions of the source's elements in order",
     "contract": "batched matrix product",
     "host": "computed by a host library, array by array",
     "item": "one output of a node with several",

@@ -11,6 +11,7 @@ Everything else expands to these. Arguments (`node.arg`):
   Sources: base, then one int64 node per index, each broadcastable to `shape`.
 - scatter: the same and a mode ("set", "add", "mul", "max", "min"), for writing `value` (second source) in
   row-major order.
+- order: whether descending; the positions (int64) of the source's elements along its last axis, equal ones in their order, NaN as largest.
 - contract: none; sources [batch, m, k] and [batch, k, n] (a batch of 1 broadcasts).
 - host: (function, static arguments, name); `function(*arrays, *static) -> array or tuple of arrays`.
 """
@@ -220,6 +221,17 @@ R_ANY = _reduce("any", lambda x, axes, node: x.any(axes))
 R_ALL = _reduce("all", lambda x, axes, node: x.all(axes))
 SCAN_SUM = Op("scan_sum", "scan", lambda node, x: np.cumsum(_wide(x), node.arg, dtype=None if x.dtype.kind in "fc" else node.dtype.np).astype(node.dtype.np))
 SCAN_PROD = Op("scan_prod", "scan", lambda node, x: np.cumprod(_wide(x), node.arg, dtype=None if x.dtype.kind in "fc" else node.dtype.np).astype(node.dtype.np))
+
+
+def _order(node: Node, x: Array) -> Array:
+    x = _wide(x)
+    if not node.arg:
+        return np.argsort(x, -1, kind="stable")
+    # The reverse of an ascending sort of the reversed data keeps equal elements in their order.
+    return np.flip(x.shape[-1] - 1 - np.argsort(np.flip(x, -1), -1, kind="stable"), -1)
+
+
+ORDER = Op("order", "order", _order)
 
 
 def const(value: Any, dt: dtype) -> Node:
