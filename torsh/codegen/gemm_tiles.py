@@ -15,6 +15,7 @@ from types import TracebackType
 
 from torsh.codegen.gemm_layout import Epilogue, Flags, Place, Shape, Tiles
 from torsh.codegen.gemm_text import Text
+from torsh.codegen.gemm_windows import write_pack_windows, write_windows_packed
 
 # Modes of `finish`.
 ADD_PARTIAL, LAST_BLOCK, ADD_C = 1, 2, 4
@@ -208,7 +209,7 @@ def write_pack_phase(t: Text, name: str, shape: Shape) -> None:
     t.end()
 
 
-def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None) -> None:
+def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None, tables: bool) -> None:
     """Phase 1: a work item computes GROUP tiles of TILE_M x TILE_N elements of C."""
     t.begin(f"{name}_p1", "ptr %args, i64 %begin, i64 %end", False)
     size, out, acc = str(t.in_bytes), str(t.out_bytes), str(t.scalar_bytes)
@@ -223,6 +224,7 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
     b_strides = [t.mul(t.slot(s), size) for s in (Tiles.B_BATCH0, Tiles.B_BATCH1, Tiles.B_K, Tiles.B_N)]
     c_strides = [t.mul(t.slot(s), out) for s in (Tiles.C_BATCH0, Tiles.C_BATCH1, Tiles.C_M, Tiles.C_N)]
     p_batch, p_row = (t.mul(t.slot(s), acc) for s in (Tiles.PARTIAL_BATCH, Tiles.PARTIAL_M))
+    k_offsets, n_offsets = (t.pointer(s) for s in (Tiles.K_OFFSETS, Tiles.N_OFFSETS))
     group, tiles, flags, panels = (t.slot(s) for s in (Tiles.GROUP, Tiles.TILES, Tiles.FLAGS, Tiles.PANELS))
     a_packed, b_in_place, accumulate, own, one = (t.bit(flags, bit) for bit in (
         Flags.A_IS_PACKED, Flags.B_IN_PLACE, Flags.ACCUMULATE_C, Flags.PARTIAL_IS_C, Flags.A_ONE_BATCH))
@@ -269,8 +271,12 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                 wide = t.least(t.sub(n1, n_group), str(PANELS_AT_ONCE * shape.columns))
                 source = t.at(b_here, t.dot((k0, b_strides[2]), (n_group, b_strides[3])))
                 in_place = t.both(b_in_place, t.test("eq", t.op(f"urem i64 {wide}, {shape.lanes}"), "0"))
-                with t.where(t.opposite(in_place)):
-                    _write_pack_panels(t, shape, source, b_strides[2], b_strides[3], wide, kc, panel)
+                if tables:
+                    offsets = t.at(k_offsets, t.mul(k0, "8")), t.at(n_offsets, t.mul(n_group, "8"))
+                    write_windows_packed(t, shape, b_here, *offsets, wide, kc, panel)
+                else:
+                    with t.where(t.opposite(in_place)):
+                        _write_pack_panels(t, shape, source, b_strides[2], b_strides[3], wide, kc, panel)
                 b_first = t.select(in_place, "ptr", source, panel)
                 b_panel = t.select(in_place, "i64", str(shape.columns * t.in_bytes), str(panel_bytes))
                 b_k = t.select(in_place, "i64", b_strides[2], str(shape.columns * t.scalar_bytes))
@@ -388,15 +394,17 @@ class _Rows:
 
 
 def write(name: str, dtype_in: str, dtype_out: str, vector_bytes: int, registers: int, half: bool,
-          epilogue: Epilogue | None, transposed: bool) -> str:
-    """The module of the general kernel."""
+          epilogue: Epilogue | None, transposed: bool, tables: bool) -> str:
+    """The module of the general kernel, or of the one whose B is addressed by tables."""
     t = Text(dtype_in, dtype_out, vector_bytes, half)
     shape = Shape(vector_bytes, registers, t.scalar_bytes)
     write_pack(t)
     for vectors in (1, shape.vectors):
         for height in shape.heights:
             write_micro_kernel(t, height, vectors)
+    if tables:
+        write_pack_windows(t)
     write_finish(t, shape, epilogue, transposed)
     write_pack_phase(t, name, shape)
-    write_tile_phase(t, name, shape, epilogue)
+    write_tile_phase(t, name, shape, epilogue, tables)
     return t.module()

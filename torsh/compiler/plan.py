@@ -119,6 +119,7 @@ class Plan:
         self.constant_base = self.status_index + 1 + len(numbers)
         self.constant_at: dict[Any, int] = {}
         self.checked: list[int] = []
+        self.tables: list[np.ndarray] = []  # memory of the plan itself that its launches read
         self.parts: list[Any] = []  # programs, and nodes that a host library computes
         self._build()
 
@@ -162,6 +163,8 @@ class Plan:
                     pending.append(self._job(order(self.schedule, node), depth))
             elif group.kind == "contract":
                 pending.extend(self._product(node, depth))
+            elif group.kind == "windows":
+                pending.append(self._windows(node, depth))
             elif group.kind in ("host", "bitcast"):
                 segments.append(pending)
                 pending = []
@@ -264,20 +267,40 @@ class Plan:
         sb = (0 if node.srcs[1].shape[0] == 1 else gb[1][0], *gb[1][1:])
         name = node.dtype.name
         found = gemm.plan(name, name, batch, m, n, k, sa, sb, (m * n, n, 1), vector_bytes=host().vector_bytes)
+        return [self._gemm_job(found, node, (a, ga[2]), (b, gb[2]), {}, depth)]
+
+    def _windows(self, node: Node, depth: int) -> _Job:
+        """A product with windows: where they are is in two tables, which the plan keeps."""
+        from torsh.codegen import gemm
+        a, (_, steps, at) = self.schedule.memory(node.srcs[0])
+        images, groups, (image, group), *axes, offset = node.arg
+        size = node.dtype.itemsize
+        tables = [sum((np.arange(extent).reshape((extent,) + (1,) * (len(shape) - i - 1)) * stride
+                       for i, (extent, stride) in enumerate(zip(shape, strides, strict=True))), np.zeros(1, np.int64)).reshape(-1).astype(np.int64) * size
+                  for shape, strides in axes]
+        self.tables += tables
+        m, n, k = node.shape[1], node.shape[2], node.srcs[0].shape[2]
+        name = node.dtype.name
+        found = gemm.plan(name, name, (images, groups), m, n, k, (0, steps[0] if groups > 1 else 0, *steps[1:]), (image, group, 0, 0),
+                          (groups * m * n, m * n, n, 1), vector_bytes=host().vector_bytes, tables=True)
+        known = dict(zip(("k_offsets", "n_offsets"), [t.ctypes.data for t in tables], strict=True))
+        return self._gemm_job(found, node, (a, at), (node.srcs[1], offset), known, depth)
+
+    def _gemm_job(self, found: Any, node: Node, a: tuple[Node, int], b: tuple[Node, int], known: dict[str, int], depth: int) -> _Job:
+        """The launch of a planned product of memories a and b, from an element on."""
         scratch = {label: self._reserve(size) for label, size in found.scratch.items()}
         slots: list[Any] = []
         for entry in found.slots:
-            if entry == "A":
-                base = self._place(a)
-                slots.append(self._at(base, ga[2] * a.dtype.itemsize))
-            elif entry == "B":
-                base = self._place(b)
-                slots.append(self._at(base, gb[2] * b.dtype.itemsize))
+            if entry in ("A", "B"):
+                memory, offset = a if entry == "A" else b
+                slots.append(self._at(self._place(memory), offset * memory.dtype.itemsize))
             elif entry == "C":
                 slots.append(self._at(self._place(node), 0))
+            elif entry in known:
+                slots.append(known[entry])
             else:
                 slots.append(self._at(scratch[entry], 0) if isinstance(entry, str) else entry)
-        return [_Job(found.key, found.text, list(found.symbols), slots, list(found.items), [not s for s in found.share], depth)]
+        return _Job(found.key, found.text, list(found.symbols), slots, list(found.items), [not s for s in found.share], depth)
 
     def _merge(self, jobs: list[_Job]) -> list[list[_Job]]:
         """Jobs in order, as launches; independent neighbours (of one depth) that run the same code are one launch."""

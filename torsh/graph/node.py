@@ -57,6 +57,7 @@ KINDS = {
     "scatter": "the first source with elements at such addresses written or combined",
     "order": "the positions of the source's elements in order",
     "contract": "batched matrix product",
+    "windows": "matrix products with windows of the second source's memory",
     "host": "computed by a host library, array by array",
     "item": "one output of a node with several",
     "coarse": "expands into the kinds above",
