@@ -253,7 +253,7 @@ def _tile(p: _Problem, shape: Shape, batches: int) -> tuple[int, int]:
     while True:
         tile_m, tile_n = even(p.m, rows, shape.rows), even(p.n, columns, shape.columns)
         count = batches * _cdiv(p.m, tile_m) * _cdiv(p.n, tile_n)
-        if count >= 32 or 2 * tile_m * tile_n * p.k < 2_000_000:
+        if count >= 16 or 2 * tile_m * tile_n * p.k < 2_000_000:
             return tile_m, tile_n
         if tile_n > shape.columns:
             columns = tile_n // 2

@@ -84,16 +84,17 @@ def write_pack(t: Text) -> None:
 
 
 def write_micro_kernel(t: Text, rows: int, vectors: int) -> None:
-    """`@tile_{rows}_{vectors}(a, a_row, a_k, b, b_k, kc, p, p_row, add)`: p = a b, or p += a b where `add` is not 0.
+    """`@tile_{rows}_{vectors}(a, a_row, a_k, b, b_k, kc, p, p_row, add, soon, soon_k)`: p = a b, or p += a b where `add` is not 0.
 
-    a is `rows` x kc with byte strides a_row and a_k, b is kc x (`vectors` of lanes) with byte stride b_k."""
+    a is `rows` x kc with byte strides a_row and a_k, b is kc x (`vectors` of lanes) with byte stride b_k. kc lines from `soon` on,
+    soon_k bytes apart, are fetched meanwhile."""
     t.begin(f"tile_{rows}_{vectors}", "ptr %a, i64 %a_row, i64 %a_k, ptr %b, i64 %b_k, i64 %kc, ptr %p, i64 %p_row, "
-            "i64 %add", True)
+            "i64 %add, ptr %soon, i64 %soon_k", True)
     # Rows are addressed as base + {0..6} * a_row from one or two bases, which leaves registers for the loop.
     span = 7
     offsets = ["0"] + [t.mul("%a_row", str(i)) for i in range(1, min(span, rows))]
     bases = ["%a"] + [t.at("%a", t.mul("%a_row", str(i))) for i in range(span, rows, span)]
-    start = [("ptr", base) for base in bases] + [("ptr", "%b")] + [(t.vector, "zeroinitializer")] * (rows * vectors)
+    start = [("ptr", base) for base in bases] + [("ptr", "%b"), ("ptr", "%soon")] + [(t.vector, "zeroinitializer")] * (rows * vectors)
 
     # The tile of p is far away by the time it is needed: let it come meanwhile.
     line = "%p"
@@ -103,17 +104,18 @@ def write_micro_kernel(t: Text, rows: int, vectors: int) -> None:
         line = t.at(line, "%p_row") if i + 1 < rows else line
 
     def step(state: list[str]) -> list[str]:
-        pointers, b, sums = state[:len(bases)], state[len(bases)], state[len(bases) + 1:]
+        pointers, b, soon, sums = state[:len(bases)], state[len(bases)], state[len(bases) + 1], state[len(bases) + 2:]
+        t.call("void", "llvm.prefetch.p0", [("ptr", soon), ("i32", "0"), ("i32", "2"), ("i32", "1")])
         panel = [t.load(t.at(b, str(v * t.vector_bytes))) for v in range(vectors)]
         following = []
         for i in range(rows):
             value = t.splat(t.load_scalar(t.at(pointers[i // span], offsets[i % span])))
             following += [t.fma(value, panel[v], sums[i * vectors + v]) for v in range(vectors)]
-        return [t.at(pointer, "%a_k") for pointer in pointers] + [t.at(b, "%b_k")] + following
+        return [t.at(pointer, "%a_k") for pointer in pointers] + [t.at(b, "%b_k"), t.at(soon, "%soon_k")] + following
 
     with t.loop("0", "%kc", "1", start) as loop:
         loop.next = step(loop.values)
-    sums = loop.values[len(bases) + 1:]
+    sums = loop.values[len(bases) + 2:]
     plain, adding, done = t.new_label(), t.new_label(), t.new_label()
     t.put(f"br i1 {t.test('eq', '%add', '0')}, label %{plain}, label %{adding}")
     for label in (plain, adding):
@@ -277,6 +279,10 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                 else:
                     with t.where(t.opposite(in_place)):
                         _write_pack_panels(t, shape, source, b_strides[2], b_strides[3], wide, kc, panel)
+                # While the first panels of rows are computed the lines of the columns packed next come, one of each k a panel;
+                # after them the next panel of rows.
+                columns_soon = t.at(source, t.mul(wide, b_strides[3]))
+                lines = str(PANELS_AT_ONCE * shape.columns * t.in_bytes // 64)
                 b_first = t.select(in_place, "ptr", source, panel)
                 b_panel = t.select(in_place, "i64", str(shape.columns * t.in_bytes), str(panel_bytes))
                 b_k = t.select(in_place, "i64", b_strides[2], str(shape.columns * t.scalar_bytes))
@@ -288,13 +294,17 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                     full = t.either(t.test("eq", width, str(shape.columns)), t.test("eq", width, str(shape.lanes)))
                     direct = t.both(full, stores)
                     with t.loop(m0, m1, str(shape.rows)) as row:
-                        a_rows = t.at(a_now, t.mul(t.divide(row.index, str(shape.rows))[0], a_panel))
+                        panel_number = t.divide(row.index, str(shape.rows))[0]
+                        a_rows = t.at(a_now, t.mul(panel_number, a_panel))
+                        b_soon = t.test("slt", panel_number, lines)
+                        soon = t.select(b_soon, "ptr", t.at(columns_soon, t.mul(panel_number, "64")), t.at(a_rows, a_panel))
+                        soon_k = t.select(b_soon, "i64", b_strides[2], a_k)
                         valid = t.least(t.sub(m1, row.index), str(shape.rows))
                         place = t.add(t.mul(row.index, p_row), t.mul(n, acc))
                         first = t.select(direct, "ptr", t.at(p_here, place), tmp)
                         step = t.select(direct, "i64", p_row, str(shape.columns * t.scalar_bytes))
                         operands = (f"i64 {a_row}, i64 {a_k}, ptr {b_now}, i64 {b_k}, i64 {kc}",
-                                    f"i64 {step}, i64 {t.select(direct, 'i64', add, '0')}")
+                                    f"i64 {step}, i64 {t.select(direct, 'i64', add, '0')}, ptr {soon}, i64 {soon_k}")
                         with _Rows(t, shape, valid, narrow, a_rows, a_row, first, t.select(direct, "i64", p_row, "0"),
                                    operands) as rows_now, t.where(t.opposite(direct)):
                             m = t.add(row.index, rows_now.index)
@@ -321,10 +331,6 @@ def _write_pack_panels(t: Text, shape: Shape, source: str, k_stride: str, n_stri
         src, dst = loop.values
         with t.loop("0", row_bytes, str(shape.columns * t.in_bytes), [("ptr", dst)]) as column:
             place = t.at(src, column.index)
-            # The next item's columns, most likely next on this thread: they lie on the pages looked up now.
-            for v in range(shape.vectors):
-                ahead = t.at(t.at(place, row_bytes), str(v * shape.lanes * t.in_bytes))
-                t.call("void", "llvm.prefetch.p0", [("ptr", ahead), ("i32", "0"), ("i32", "3"), ("i32", "1")])
             for v in range(shape.vectors):
                 value = t.load(t.at(place, str(v * shape.lanes * t.in_bytes)), t.dtype_in)
                 t.store(value, t.at(column.values[0], str(v * t.vector_bytes)))
