@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import os
+import pathlib
+import sysconfig
 import zlib
 from collections.abc import Iterator
 
@@ -20,6 +22,18 @@ from torsh.core import dtypes
 settings.register_profile("suite", deadline=None, max_examples=50, derandomize=True, database=None)
 settings.register_profile("explore", deadline=None, max_examples=2000)
 settings.load_profile("suite")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compiled modules that are older than their source would be tested in its place."""
+    package = pathlib.Path(dtypes.__file__).parents[1]
+    if os.environ.get("TORSH_INTERPRETED"):
+        return
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    built = max((code.stat().st_mtime for code in package.parent.glob("*__mypyc" + suffix)), default=0.0)  # the others only point there
+    stale = [s.name for s in package.rglob("*.py") if s.with_suffix(suffix).exists() and built < s.stat().st_mtime]
+    if stale:
+        raise pytest.UsageError(f"the compiled core is older than {', '.join(stale)}: run `make build`, or set TORSH_INTERPRETED=1")
 
 
 @pytest.fixture

@@ -1,6 +1,10 @@
 """ToRSh: PyTorch's API on a lazy, compiling engine."""
 from __future__ import annotations
 
+import os as _os
+
+if _os.environ.get("TORSH_INTERPRETED"):
+    import torsh.interpreted
 from torsh import autograd as autograd
 from torsh.autograd.grad_mode import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled
 from torsh.core.devices import device
@@ -9,11 +13,15 @@ from torsh.core.dtypes import (bfloat16, complex64, complex128, dtype, float16, 
 from torsh.core.dtypes import bool_ as bool
 from torsh.core.dtypes import complex64 as cfloat, complex128 as cdouble, float16 as half, float32 as float, float64 as double
 from torsh.core.dtypes import int16 as short, int32 as int, int64 as long
+from torsh.core.layouts import channels_last, channels_last_3d, contiguous_format, layout, memory_format, preserve_format, strided
+from torsh.core.limits import finfo, iinfo
 from torsh.tensor import creation as _creation, interop as _interop
-from torsh.tensor.tensor import Size, Tensor
+from torsh.tensor.size import Size
+from torsh.tensor.tensor import Tensor
 from torsh.tensor.printing import get_printoptions, printoptions, set_printoptions
 from torsh.runtime.cpu.executor import get_num_threads, set_num_threads
 from torsh.ops import names as _names
+from torsh.ops.dispatch import LATE as _LATE, late as _late
 from torsh.ops.random import Generator
 from torsh.random import fork_rng, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 
@@ -27,13 +35,19 @@ __all__ = ["Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "cfloat"
            "float", "float16", "float32", "float64", "get_default_dtype", "half", "inference_mode", "int", "int8", "int16", "int32", "int64",
            "is_grad_enabled", "is_inference_mode_enabled", "long", "no_grad", "promote_types", "set_default_dtype", "set_grad_enabled", "short",
            "uint8"]
-_LAZY = ("data", "nn", "optim", "serialize", "utils")  # loaded when first asked for: `import torsh` stays light
+_LAZY = ("data", "distributions", "fft", "func", "linalg", "masked", "nn", "optim", "serialize", "signal", "special", "utils")  # loaded when first asked for
 
 
 def __getattr__(name: str) -> object:
     if name in _LAZY:
         from importlib import import_module
         return import_module("torsh." + name)
+    if name == "vmap":
+        from torsh.func import vmap
+        return vmap
+    if name in _LATE:
+        found = globals()[name] = _late(name)
+        return found
     if name == "default_generator":
         from torsh.ops.random import default_generator
         return default_generator()

@@ -27,16 +27,39 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
          is_grads_batched: bool = False, materialize_grads: bool = False) -> tuple[Any, ...]:
     """The gradients of `outputs` with respect to `inputs`, without touching `.grad`.
 
+    With `is_grads_batched` each of `grad_outputs` has a dimension more in front, a batch of cotangents, and so have the results.
+
     Raises RuntimeError when an input was not used (unless `allow_unused`), or does not require grad.
     """
     from torsh.autograd import engine
     from torsh.tensor.creation import ones_like, zeros_like
-    if is_grads_batched:
-        raise RuntimeError("autograd.grad: is_grads_batched needs torsh.func.vmap, which this version does not have")
     ins: Sequence[Any] = _tuple(inputs)
+    if is_grads_batched:
+        return _batched(_tuple(outputs), ins, _tuple(grad_outputs), create_graph, bool(allow_unused), materialize_grads)
     found = engine.grad(_tuple(outputs), ins, None if grad_outputs is None else _tuple(grad_outputs), retain_graph, create_graph,
                         bool(allow_unused) or materialize_grads, ones_like)
     return tuple(zeros_like(t) if g is None and materialize_grads else g for g, t in zip(found, ins, strict=True))
+
+
+def _batched(outs: tuple[Any, ...], ins: Sequence[Any], grads: tuple[Any, ...], create: bool, allow_unused: bool, materialize: bool) -> tuple[Any, ...]:
+    from torsh.autograd import engine
+    from torsh.func.vmap import vmap
+    from torsh.tensor.creation import ones_like, zeros_like
+    there: list[bool] = []
+
+    def one(*gs: Any) -> tuple[Any, ...]:
+        found = engine.grad(outs, ins, gs, True, create, allow_unused or materialize, ones_like)
+        there[:] = [g is not None or materialize for g in found]
+        return tuple([zeros_like(t) if g is None else g for g, t in zip(found, ins, strict=True)])
+    made = vmap(one)(*grads)
+    return tuple([g if t else None for g, t in zip(made, there, strict=True)])
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("forward_ad", "functional"):  # they stand above the operations
+        from importlib import import_module
+        return import_module("torsh.autograd." + name)
+    raise AttributeError(f"module 'torsh.autograd' has no attribute '{name}'")
 
 
 __all__ = ["Function", "backward", "detect_anomaly", "enable_grad", "grad", "gradcheck", "gradgradcheck", "inference_mode", "is_anomaly_enabled",

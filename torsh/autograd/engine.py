@@ -32,12 +32,14 @@ def _fit(grad: Tensor, shape: tuple[int, ...], dtype: Any) -> Tensor:
     return grad
 
 
-def _reachable(roots: Sequence[Any]) -> dict[int, int]:
-    """How many edges lead to each node below the roots, by id."""
+def _reachable(roots: Sequence[Any], start: int) -> dict[int, int]:
+    """How many edges lead to each node below the roots, by id. Nodes older than `start` are ends."""
     waiting: dict[int, int] = {id(r): 0 for r in roots}
     stack = list({id(r): r for r in roots}.values())
     while stack:
         node = stack.pop()
+        if node.order < start:
+            continue
         for e in node.edges:
             if e is not None:
                 key = id(e[0])
@@ -49,34 +51,36 @@ def _reachable(roots: Sequence[Any]) -> dict[int, int]:
     return waiting
 
 
-def _needed(roots: Sequence[Any], targets: set[int]) -> set[int]:
-    """Ids of nodes from which a target can be reached (targets included)."""
+def _needed(roots: Sequence[Any], targets: set[int], start: int) -> set[int]:
+    """Ids of nodes from which a target can be reached (targets included). Nodes older than `start` are ends."""
     needed: set[int] = set()
     done: set[int] = set()
     stack: list[tuple[Any, bool]] = [(r, False) for r in roots]
     while stack:
         node, ready = stack.pop()
         if ready:
-            if id(node) in targets or any(e is not None and id(e[0]) in needed for e in node.edges):
+            if id(node) in targets or (node.order >= start and any(e is not None and id(e[0]) in needed for e in node.edges)):
                 needed.add(id(node))
         elif id(node) not in done:
             done.add(id(node))
             stack.append((node, True))
-            stack.extend((e[0], False) for e in node.edges if e is not None)
+            if node.order >= start:
+                stack.extend((e[0], False) for e in node.edges if e is not None)
     return needed
 
 
 def run(roots: Sequence[tuple[Any, int]], grads: Sequence[Tensor], retain: bool, create: bool,
-        inputs: Sequence[tuple[Any, int]] | None = None, accumulate: bool = True) -> dict[tuple[int, int], Tensor]:
+        inputs: Sequence[tuple[Any, int]] | None = None, accumulate: bool = True, start: int = -1) -> dict[tuple[int, int], Tensor]:
     """Propagate `grads` from `roots` ((node, output number) pairs).
 
     Without `inputs` everything reachable is visited and leaves accumulate. With `inputs` only paths to them are; what
-    arrives there is returned by (id(node), output number), and accumulated in leaves only if `accumulate`.
+    arrives there is returned by (id(node), output number), and accumulated in leaves only if `accumulate`. Calls recorded before
+    number `start` are ends: what arrives there goes no further.
     """
     unique = list({id(n): n for n, _ in roots}.values())
-    waiting = _reachable(unique)
+    waiting = _reachable(unique, start)
     wanted = None if inputs is None else {(id(n), i) for n, i in inputs}
-    needed = None if inputs is None else _needed(unique, {id(n) for n, _ in inputs})
+    needed = None if inputs is None else _needed(unique, {id(n) for n, _ in inputs}, start)
     captured: dict[tuple[int, int], Tensor] = {}
     buffers: dict[int, list[Tensor | None]] = {}
     previous = state.enabled
@@ -101,10 +105,12 @@ def run(roots: Sequence[tuple[Any, int]], grads: Sequence[Tensor], retain: bool,
                 if isinstance(node, AccumulateGrad):
                     if inputs is None or (accumulate and (key, 0) in wanted):  # type: ignore[operator]
                         _accumulate(node, arrived[0], create)
-                elif needed is None or any(e is not None and id(e[0]) in needed for e in node.edges):
+                elif node.order >= start and (needed is None or any(e is not None and id(e[0]) in needed for e in node.edges)):
                     results = _call(node, arrived)
                     if not retain:
                         node.release()
+            if node.order < start:
+                continue
             for i, e in enumerate(node.edges):
                 if e is None:
                     continue
@@ -215,7 +221,7 @@ def backward(tensors: Sequence[Tensor], grads: Sequence[Tensor | None] | None, r
     roots = [edge(t) for t in tensors]
     for t in tensors:
         if t._storage.node.buffer is None:
-            accompany(t._storage)
+            accompany(t._storage.node)
     keep = create if retain is None else retain
     if inputs is None:
         run(roots, starts, keep, create)

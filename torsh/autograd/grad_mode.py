@@ -4,7 +4,9 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
+
+from torsh.autograd.entered import entered
 
 
 class _State(threading.local):
@@ -12,7 +14,7 @@ class _State(threading.local):
     inference: bool = False
 
 
-state = _State()
+state: Final = _State()
 
 
 class _Mode:
@@ -97,7 +99,12 @@ class inference_mode(_Mode):
             state.enabled, state.inference = False, True
         else:
             state.enabled, state.inference = True, False
+        entered.inference += 1
         return self
+
+    def __exit__(self, *exc: object) -> None:
+        entered.inference -= 1
+        super().__exit__(*exc)
 
     def clone(self) -> inference_mode:
         return inference_mode(self.mode)

@@ -1,7 +1,10 @@
 """Derivatives against central differences.
 
 For y = f(x), (f(x + eps e_i) - f(x - eps e_i)) / (2 eps) approximates column i of the Jacobian with an error of
-O(eps^2) + O(rounding / eps): inputs should be float64.
+O(eps^2) + O(rounding / eps): inputs should be float64 or complex128.
+
+Complex numbers count as pairs of reals, in a new last dimension: PyTorch's gradient of a complex tensor, read as reals, is the gradient
+of its reals. That checks non-holomorphic functions too.
 """
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from torsh.autograd.grad_mode import no_grad
-from torsh.core.dtypes import float64
+from torsh.core.dtypes import complex128, float64
+from torsh.core.shapes import Shape, numel
 from torsh.tensor.creation import tensor
 from torsh.tensor.tensor import Tensor
 
@@ -25,8 +29,22 @@ def _tuple(x: Any) -> tuple[Any, ...]:
     return tuple(x) if isinstance(x, (tuple, list)) else (x,)
 
 
+def _real_shape(t: Tensor) -> Shape:
+    return (*t._shape, 2) if t._dtype.is_complex else t._shape
+
+
 def _array(t: Tensor) -> np.ndarray:
+    """The elements as reals."""
+    if t._dtype.is_complex:
+        return np.array(t.detach().to(complex128)._window(), np.complex128, order="C").reshape(-1).view(np.float64).reshape(_real_shape(t))
     return np.array(t.detach().to(float64).tolist(), np.float64).reshape(t._shape)  # type: ignore[attr-defined]
+
+
+def _made(reals: np.ndarray, like: Tensor) -> Tensor:
+    """A tensor of the shape and dtype of `like` with the given elements, as `_array` lays them out."""
+    if like._dtype.is_complex:
+        reals = np.ascontiguousarray(reals.reshape(_real_shape(like))).view(np.complex128)
+    return tensor(reals.reshape(like._shape), dtype=like._dtype)
 
 
 def _outputs(found: Any) -> list[Tensor]:
@@ -36,7 +54,7 @@ def _outputs(found: Any) -> list[Tensor]:
 
 def _write(t: Tensor, values: np.ndarray) -> None:
     with no_grad():
-        t.copy_(tensor(values, dtype=t._dtype))  # type: ignore[attr-defined]
+        t.copy_(_made(values, t))  # type: ignore[attr-defined]
 
 
 def _values(function: Callable[..., Any], inputs: tuple[Any, ...]) -> list[np.ndarray]:
@@ -68,22 +86,22 @@ def _numerical(function: Callable[..., Any], inputs: tuple[Any, ...], x: Tensor,
 def _vjp(output: Tensor, inputs: list[Tensor], weights: np.ndarray, dtypes_checked: bool) -> list[np.ndarray]:
     from torsh.autograd import grad
     if not output.requires_grad:  # type: ignore[attr-defined]
-        return [np.zeros(i._shape) for i in inputs]
-    g = tensor(weights.reshape(output._shape), dtype=output._dtype)
+        return [np.zeros(_real_shape(i)) for i in inputs]
+    g = _made(weights, output)
     found = grad([output], inputs, [g], retain_graph=True, allow_unused=True)
     for f, i in zip(found, inputs, strict=True):
         if f is not None and f._shape != i._shape:
             raise GradcheckError(f"Gradient has incorrect size: {list(f._shape)} for an input of {list(i._shape)}")
         if f is not None and dtypes_checked and f._dtype is not i._dtype:
             raise GradcheckError(f"Gradient has dtype {f._dtype}, input has {i._dtype}")
-    return [np.zeros(i._shape) if f is None else _array(f) for f, i in zip(found, inputs, strict=True)]
+    return [np.zeros(_real_shape(i)) if f is None else _array(f) for f, i in zip(found, inputs, strict=True)]
 
 
 def _analytical(output: Tensor, inputs: list[Tensor], dtypes_checked: bool) -> list[np.ndarray]:
     """For each input the Jacobian of `output`, as `_numerical` lays it out."""
-    n = output.numel()
+    n = numel(_real_shape(output))
     columns = [_vjp(output, inputs, np.eye(1, n, i), dtypes_checked) for i in range(n)]
-    return [np.stack([c[k].reshape(-1) for c in columns], 1) if n else np.zeros((t.numel(), 0)) for k, t in enumerate(inputs)]
+    return [np.stack([c[k].reshape(-1) for c in columns], 1) if n else np.zeros((numel(_real_shape(t)), 0)) for k, t in enumerate(inputs)]
 
 
 def _compare(numerical: np.ndarray, analytical: np.ndarray, output: int, input: int, rtol: float, atol: float, note: str = "") -> None:
@@ -99,8 +117,8 @@ def _check_linear(outputs: list[Tensor], inputs: list[Tensor], rtol: float, atol
     if len(live) < 2:
         return
     random = np.random.default_rng(0)
-    weights = [random.uniform(-1, 1, o._shape) for o in live]
-    together = grad(live, inputs, [tensor(w, dtype=o._dtype) for w, o in zip(weights, live, strict=True)], retain_graph=True, allow_unused=True)
+    weights = [random.uniform(-1, 1, _real_shape(o)) for o in live]
+    together = grad(live, inputs, [_made(w, o) for w, o in zip(weights, live, strict=True)], retain_graph=True, allow_unused=True)
     alone = [_vjp(o, inputs, w, False) for o, w in zip(live, weights, strict=True)]
     for k, g in enumerate(together):
         expected = sum(a[k] for a in alone)
@@ -116,9 +134,7 @@ def _check(function: Callable[..., Any], args: tuple[Any, ...], eps: float, atol
         raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True.")
     for i, a in enumerate(args):
         if isinstance(a, Tensor) and a.requires_grad:  # type: ignore[attr-defined]
-            if a._dtype.is_complex:
-                raise ValueError(f"gradcheck: input {i} is {a._dtype}; complex inputs cannot be checked")
-            if a._dtype is not float64:
+            if a._dtype not in (float64, complex128):
                 warnings.warn(f"Input #{i} requires gradient and is not a double precision floating point. This check will likely fail if all the "
                               "inputs are not of double precision floating point.", stacklevel=4)
             a.retain_grad()  # type: ignore[attr-defined]
@@ -126,10 +142,10 @@ def _check(function: Callable[..., Any], args: tuple[Any, ...], eps: float, atol
     random = np.random.default_rng(0)
     if fast:
         for k, x in enumerate(inputs):
-            u = random.normal(size=x._shape)
+            u = random.normal(size=_real_shape(x))
             u = u / (float(np.linalg.norm(u)) or 1.0)
             for j, (o, rows) in enumerate(zip(outputs, _numerical(function, args, x, eps, u), strict=True)):
-                v = random.uniform(size=o.numel())
+                v = random.uniform(size=numel(_real_shape(o)))
                 found = float((_vjp(o, [x], v, dtypes_checked)[0] * u).sum())
                 _compare(np.array(rows[0] @ v), np.array(found), j, k, rtol, atol, " (in fast mode, along a random direction)")
     else:
@@ -182,9 +198,10 @@ def gradgradcheck(func: Callable[..., Any], inputs: Sequence[Tensor] | Tensor, g
         random = np.random.default_rng(1)
         weights = []
         for o in _outputs(func(*args)):
-            shape = (*o._shape, 2) if gen_non_contig_grad_outputs else o._shape
-            w = tensor(random.uniform(-1, 1, shape), dtype=o._dtype, requires_grad=not gen_non_contig_grad_outputs)
-            weights.append(w.select(-1, 0).detach().requires_grad_() if gen_non_contig_grad_outputs else w)  # type: ignore[attr-defined]
+            w = _made(random.uniform(-1, 1, _real_shape(o)), o)
+            if gen_non_contig_grad_outputs:
+                w = w.unsqueeze(-1).expand(*w._shape, 2).clone().select(-1, 0).detach()  # type: ignore[attr-defined]
+            weights.append(w.requires_grad_())  # type: ignore[attr-defined]
         directions = tuple(weights)
     else:
         directions = _tuple(grad_outputs)

@@ -7,12 +7,14 @@ from typing import Any
 
 from torsh.autograd.grad_mode import state
 from torsh.core.dtypes import dtype
+from torsh.core.native import mypyc_attr
 from torsh.core.shapes import Shape
 from torsh.graph.node import Op
 from torsh.tensor.storage import Storage
 from torsh.tensor.tensor import Tensor, alias
 
 _sequence = itertools.count()
+_hook_ids = itertools.count()
 
 
 class _Settings:
@@ -99,6 +101,7 @@ def _without_hooks(call: Callable[[Any], Any], x: Any) -> Any:
         settings.saved_hooks, state.enabled = hooks, enabled
 
 
+@mypyc_attr(native_class=False)
 class Name(str):
     """A name that may also be called, as PyTorch's `grad_fn.name()` is."""
     __slots__ = ()
@@ -107,6 +110,7 @@ class Name(str):
         return str(self)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class GradNode:
     """One recorded call: `op.vjp(self, *grads)` gives the gradients of its inputs.
 
@@ -114,7 +118,7 @@ class GradNode:
     saved output, `ctx.arg` the call's static argument, `ctx.needs[i]`, `ctx.shapes[i]`, `ctx.dtypes[i]` tell of input i.
     """
     __slots__ = ("op", "arg", "edges", "inputs", "outputs", "shapes", "dtypes", "needs", "out_meta", "order", "released", "pre_hooks", "hooks",
-                 "retained", "metadata", "where", "__weakref__")
+                 "retained", "metadata", "where")
 
     def __init__(self, op: Op, arg: Any, tensors: tuple[Tensor, ...]) -> None:
         self.op = op
@@ -185,7 +189,7 @@ class GradNode:
 
 class AccumulateGrad:
     """The end of a path: adds what arrives to `variable.grad`."""
-    __slots__ = ("variable", "order", "hooks", "pre_hooks", "post_hooks", "__weakref__")
+    __slots__ = ("variable", "order", "hooks", "pre_hooks", "post_hooks")
     name = Name("torch::autograd::AccumulateGrad")
     next_functions = ()
     edges = ()
@@ -215,17 +219,17 @@ class AccumulateGrad:
 
 
 class HookHandle:
-    """Removes a hook; also a context manager."""
-    _ids = itertools.count()
-
-    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
+    """Removes a hook, from `hooks` and from the dictionaries of flags in `also`; also a context manager."""
+    def __init__(self, hooks: dict[int, Any], hook: Any, *also: dict[int, Any]) -> None:
         self.hooks = hooks
-        self.id = next(HookHandle._ids)
+        self.also = also
+        self.id = next(_hook_ids)
         hooks[self.id] = hook
 
     def remove(self) -> None:
         """Remove the hook (again is no error)."""
-        self.hooks.pop(self.id, None)
+        for d in (self.hooks, *self.also):
+            d.pop(self.id, None)
 
     def __enter__(self) -> HookHandle:
         return self
@@ -269,11 +273,9 @@ def requires_grad(t: Tensor) -> bool:
 
 def needs_record(tensors: tuple[Tensor, ...]) -> bool:
     """Whether a call on these tensors is to be recorded."""
-    if not state.enabled:
-        return False
     for t in tensors:
         if t._requires_grad or (t._base is not None and requires_grad(t)):
-            return True
+            return state.enabled
     return False
 
 
@@ -297,10 +299,7 @@ def record(op: Op, arg: Any, tensors: tuple[Tensor, ...], outs: tuple[Tensor, ..
 
 def snapshot(t: Tensor) -> Tensor:
     """The present value of `t` with its present history, apart from writes to come. Costs no copy: nodes are values."""
-    out = Tensor.__new__(Tensor)
-    out._storage = Storage(t._node())
-    out._shape = t._shape
-    out._dtype = t._dtype
+    out = Tensor(Storage(t._node()), t._shape, t._dtype)
     out._requires_grad = t._requires_grad
     if t._requires_grad:
         fn, nr = edge(t)

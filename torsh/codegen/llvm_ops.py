@@ -124,9 +124,10 @@ def operation(c: Code, name: str, dtype: str, source: str, lanes: int, args: lis
         return c(f"{name} {t} {a}, {b}")
     if name in ("max", "min"):
         return c(f"call {t} @llvm.{'u' if dtype in UNSIGNED else 's'}{name}({t} {a}, {t} {b})")
+    known = None if second is None else int(second)
     if name in ("shl", "shr"):
-        return _shift(c, name, dtype, t, lanes, a, b, second)
-    return _integer_division(c, name, dtype, t, lanes, a, b, second)
+        return _shift(c, name, dtype, t, lanes, a, b, known)
+    return _integer_division(c, name, dtype, t, lanes, a, b, known)
 
 
 def _unary(c: Code, name: str, dtype: str, source: str, t: str, lanes: int, a: str) -> str:

@@ -79,7 +79,7 @@ class Scope:
     """An open loop, the work item or the function."""
     __slots__ = ("pre", "head", "run", "pre_keys", "keys", "effects", "low", "high", "empty")
 
-    def __init__(self, effects: Effects | None, low: Value | None, high: Value | None) -> None:
+    def __init__(self, effects: Effects, low: Value | None, high: Value | None) -> None:
         self.pre: list = []
         self.effects = effects
         self.low = low
@@ -128,6 +128,8 @@ class Access:
 class Places:
     """The state of emission, and what puts instructions where they belong."""
     POINTER = "ptr"
+    vector_index: Value  # of the lanes of the vector loop that is open, and the place where it is known
+    vector_place: int
 
     def __init__(self, kernel: Kernel, name: str, half: bool) -> None:
         self.kernel = kernel
@@ -140,7 +142,7 @@ class Places:
 
     def begin_function(self, phase: Phase) -> None:
         self.cache: dict[Any, Value] = {}
-        self.scopes = [Scope(None, None, None)]
+        self.scopes = [Scope(Effects((), False), None, None)]
         self.stack: list[str] = []
         self.variables: dict[Acc, Variable] = {}
         self.lifted: dict[Acc, Variable] = {}  # accumulators that have a variable a lane at present

@@ -39,7 +39,7 @@ class Values(Places):
         return cache[id(e)]
 
     def operands(self, e: Expr) -> tuple[Expr, ...]:
-        if type(e) is Op and e.name in MATH:
+        if isinstance(e, Op) and e.name in MATH:
             return (self.expansion(e),)
         return operands(e)
 
@@ -52,22 +52,22 @@ class Values(Places):
         return found
 
     def compute(self, e: Expr) -> Value:
-        kind = type(e)
-        if kind is Op:
+        if isinstance(e, Op):
             return self.cache[id(self.expanded[id(e)])] if e.name in MATH else self.compute_op(e)
-        if kind is Const:
+        if isinstance(e, Const):
             return Value(literal(e.value, e.dtype), e.dtype, False, HEAD)
-        if kind is Load:
+        if isinstance(e, Load):
             return self.compute_load(e)
-        if kind is Cast:
+        if isinstance(e, Cast):
             src = self.cache[id(e.src)]
             place = self.at(src.place)
             return Value(convert(self.code, src.dtype, e.to, self.width(src.varying), src.text), e.dtype, src.varying,
                          place, src.within)
-        if kind is Index:
+        if isinstance(e, Index):
             return self.index_value(e.axis)
-        if kind is Arg:
+        if isinstance(e, Arg):
             return self.argument(e)
+        assert isinstance(e, Read), e
         return self.compute_read(e)
 
     def compute_op(self, e: Op) -> Value:
@@ -205,6 +205,8 @@ class Values(Places):
         if e.buffer in self.phase_effects.stored:
             place = max(place, self.anchor(lambda effects: e.buffer in effects.stored))
         for s in self.may_be_empty(place):
+            assert s.low is not None, s
+            assert s.high is not None, s
             place = max(place, s.low.place, s.high.place)
         condition = self.runs(place)
         if condition is not None:

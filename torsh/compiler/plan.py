@@ -1,7 +1,6 @@
 """Plans: a scheduled graph bound to memory, as native programs with host calls between them."""
 from __future__ import annotations
 
-import ctypes
 import hashlib
 from typing import Any
 
@@ -13,39 +12,18 @@ from torsh.codegen.target import host
 from torsh.codegen.text import text
 from torsh.compiler import steps
 from torsh.compiler.canonical import INPUT
+from torsh.compiler.donate import Donations
+from torsh.compiler.execute import HEADER, Executable, HostStep, stats
 from torsh.compiler.lower import lower
 from torsh.compiler.nest import Lowered
 from torsh.compiler.order import order
-from torsh.compiler.schedule import Schedule
+from torsh.compiler.schedule import Group, Schedule
 from torsh.core.shapes import contiguous_strides, numel
 from torsh.graph.node import Node
 from torsh.graph.primitives import EMPTY
-from torsh.runtime.buffer import Buffer
 from torsh.runtime.cpu.executor import Launch, Program, Value
-from torsh.runtime.cpu.memory import Block, allocate
 
 _ALIGN = 64
-_HEADER = 64  # the arena begins with the status cell
-
-
-class Stats:
-    """Counts since the process began, or since `reset`."""
-    __slots__ = ("plans", "runs", "launches", "host_calls")
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        self.plans = 0  # plans built
-        self.runs = 0  # plans run
-        self.launches = 0  # kernels launched
-        self.host_calls = 0  # host library calls made
-
-    def __repr__(self) -> str:
-        return "Stats(" + ", ".join(f"{n}={getattr(self, n)}" for n in self.__slots__) + ")"
-
-
-stats = Stats()
 
 
 class Memory:
@@ -71,32 +49,37 @@ def arrange(memories: list[Memory], arena: int) -> int:
         live = [o for o in live if o.last >= m.first]
         at = 0
         for other in sorted(live, key=lambda o: o.value.offset):  # type: ignore[union-attr]
-            start = other.value.offset - _HEADER  # type: ignore[union-attr]
+            start = other.value.offset - HEADER  # type: ignore[union-attr]
             if at + m.nbytes <= start:
                 break
             at = max(at, start + other.nbytes)
-        m.value = Value(arena, _HEADER + at)
+        m.value = Value(arena, HEADER + at)
         live.append(m)
         top = max(top, at + m.nbytes)
     return top
 
 
 class _Job:
-    """One launch before code and addresses are known."""
-    __slots__ = ("key", "make_text", "symbols", "slots", "work", "serial", "depth")
+    """One launch before code and addresses are known. `group`: what it computes, if that is a group of loops; `checks`: whether it may
+    find an index out of range; `copies`: the input that it copies whole, to be written into afterwards; `tables`: arrays that it reads."""
+    __slots__ = ("key", "make_text", "symbols", "slots", "work", "serial", "depth", "group", "checks", "copies", "tables")
 
     def __init__(self, key: str, make_text: Any, symbols: list[str], slots: list[Any], work: list[int], serial: list[bool], depth: int) -> None:
         self.key, self.make_text, self.symbols, self.slots = key, make_text, symbols, slots
         self.work, self.serial, self.depth = work, serial, depth
+        self.group: Group | None = None
+        self.checks = False
+        self.copies: Node | None = None
+        self.tables: list[np.ndarray] = []
 
 
 class Plan:
-    """Runs a graph: `run(inputs, numbers)` gives a buffer per root.
+    """Builds what runs a graph: `program`.
 
-    Values of a run, in order: addresses of inputs, addresses of root memories, the arena, the status cell, numbers.
+    `dead` says of each input whether its memory may be taken over.
     """
 
-    def __init__(self, roots: list[Node], inputs: list[Node], numbers: list[Node]) -> None:
+    def __init__(self, roots: list[Node], inputs: list[Node], numbers: list[Node], dead: list[bool]) -> None:
         stats.plans += 1
         self.schedule = Schedule(roots)
         self.roots = roots
@@ -106,22 +89,18 @@ class Plan:
         for i, node in enumerate(inputs):
             self.places[id(node)] = Value(i, 0)
         first = len(inputs)
-        self.root_bytes = [r.numel * r.dtype.itemsize for r in roots]
         for i, r in enumerate(roots):
             if id(r) not in self.places:
                 self.places[id(r)] = Value(first + i, 0)
         self.arena_index = first + len(roots)
         self.status_index = self.arena_index + 1
         self.number_index = {id(n): self.status_index + 1 + i for i, n in enumerate(numbers)}
-        self.arena_bytes = 0
         self.memories: list[Memory] = []
         self.constants: list[float | int] = []
         self.constant_base = self.status_index + 1 + len(numbers)
         self.constant_at: dict[Any, int] = {}
         self.checked: list[int] = []
-        self.tables: list[np.ndarray] = []  # memory of the plan itself that its launches read
-        self.parts: list[Any] = []  # programs, and nodes that a host library computes
-        self._build()
+        self.program = self._build(dead)
 
     # ---- building
 
@@ -140,7 +119,7 @@ class Plan:
     def _at(self, place: Any, offset: int) -> Any:
         return (place, offset) if isinstance(place, Memory) else Value(place.index, place.offset + offset)
 
-    def _build(self) -> None:
+    def _build(self, dead: list[bool]) -> Executable:
         pending: list[_Job] = []
         segments: list[Any] = []
         readers = _reader_counts(self.schedule)
@@ -150,6 +129,7 @@ class Plan:
             if group.kind == "loops":
                 if numel(tuple(n for n, _ in group.domain)) or group.folds:
                     pending.append(self._job(lower(self.schedule, group), depth))
+                    pending[-1].group = group
             elif group.kind == "empty":
                 self._place(node)
             elif group.kind in ("assign", "scatter"):
@@ -171,27 +151,60 @@ class Plan:
                 segments.append(node)
                 for out in self.schedule.several.get(id(node), (node,)):
                     self._place(out)
+                for source in node.srcs:
+                    if source.op.kind != "const":
+                        self._place(source)  # one without elements has no step of its own that placed it
             else:
                 raise AssertionError(f"no step for {group.kind}")
         segments.append(pending)
         jobs = [j for s in segments if isinstance(s, list) for j in s]
         code = codegen.load([(j.key, j.make_text, j.symbols) for j in jobs])
-        merged = [self._merge(s) if isinstance(s, list) else s for s in segments]
-        position = 0
-        for part in merged:
-            for unit in part if isinstance(part, list) else [part]:
-                for memory in self._used(unit):
-                    memory.touch(position)
-                position += 1
-        self.arena_bytes = arrange(self.memories, self.arena_index)
+        units: list[Any] = []
+        for segment in segments:
+            units.extend(self._merge(segment) if isinstance(segment, list) else [segment])
+        donated = Donations(self.schedule, self.roots, self.input_nodes, dead, units, self.places)
+        units = [u for u in units if not (isinstance(u, list) and id(u[0]) in donated.fills)]
+        for position, unit in enumerate(units):
+            for memory in self._used(unit):
+                memory.touch(position)
+        arena_bytes = arrange(self.memories, self.arena_index)
         self.places = {key: p.value if isinstance(p, Memory) else p for key, p in self.places.items()}
-        self.launches = sum(len(part) for part in merged if isinstance(part, list))
-        for part in merged:
-            if isinstance(part, list):
-                if part:
-                    self.parts.append(Program([_launch(unit, code) for unit in part]))
+        risky = [k for k, unit in enumerate(units) if isinstance(unit, list) and any(job.checks for job in unit)]
+        early = risky[-1] + 1 if risky else 0
+        parts: list[Any] = []
+        checks = 0
+        launches: list[Launch] = []
+        for k, unit in enumerate(units):
+            if isinstance(unit, list):
+                launches.append(_launch(unit, code))
             else:
-                self.parts.append(part)
+                parts += [Program(launches)] if launches else []
+                launches = []
+                parts.append(self._host_step(unit))
+            if k + 1 == early:
+                if launches and max(donated.donor, default=-1) >= 0:  # what is known to be right then may write to inputs
+                    parts.append(Program(launches))
+                    launches = []
+                checks = len(parts) + bool(launches)
+        if launches:
+            parts.append(Program(launches))
+        same = []
+        for i, r in enumerate(self.roots):
+            place = self.places[id(r)].index
+            same.append(-1 if place == len(self.input_nodes) + i else place)
+        return Executable([r.numel * r.dtype.itemsize for r in self.roots], donated.donor, donated.filled, arena_bytes, parts, checks,
+                          self.checked, same, self.constants, sum(isinstance(u, list) for u in units),
+                          any(n.dtype.is_complex for n in self.numbers))
+
+    def _host_step(self, node: Node) -> HostStep:
+        sources = []
+        for s in node.srcs:
+            if s.op.kind == "const":
+                sources.append((s, self.number_index.get(id(s), -1), 0))
+            else:
+                sources.append((s, self.places[id(s)].index, self.places[id(s)].offset))
+        outputs = [(o, self.places[id(o)].index, self.places[id(o)].offset) for o in self.schedule.several.get(id(node), [node])]
+        return HostStep(node, sources, outputs)
 
     def _used(self, unit: Any) -> list[Memory]:
         """The run's memory that a launch (a list of jobs) or a host step (a node) reads or writes."""
@@ -216,6 +229,9 @@ class Plan:
             self._place(node)
             if old.op is not EMPTY and node.numel:
                 pending.append(self._job(steps.fill(self.schedule, node, node.srcs[0]), depth))
+                if whole and old.op is INPUT and node.op.kind == "assign":
+                    pending[-1].copies = old
+                    pending[-1].depth = -1  # not merged with others, so that it can be left out
         if numel(node.arg[0]):
             job = self._job(steps.assign(self.schedule, node) if node.op.kind == "assign" else steps.scatter(self.schedule, node), depth)
             job.depth = -1  # in order, never merged with others
@@ -242,8 +258,10 @@ class Plan:
             else:
                 slots.append(Value(self.status_index, 0))
         self.checked += lowered.checks
-        return _Job(key, lambda: _emit(kernel), [f"k_p{i}" for i in range(len(kernel.phases))], slots, lowered.work,
-                    lowered.serial, depth)
+        job = _Job(key, lambda: _emit(kernel), [f"k_p{i}" for i in range(len(kernel.phases))], slots, lowered.work,
+                   lowered.serial, depth)
+        job.checks = bool(lowered.checks)
+        return job
 
     def _number(self, node: Node) -> Value:
         if id(node) in self.number_index:
@@ -270,7 +288,7 @@ class Plan:
         return [self._gemm_job(found, node, (a, ga[2]), (b, gb[2]), {}, depth)]
 
     def _windows(self, node: Node, depth: int) -> _Job:
-        """A product with windows: where they are is in two tables, which the plan keeps."""
+        """A product with windows: where they are is in two tables."""
         from torsh.codegen import gemm
         a, (_, steps, at) = self.schedule.memory(node.srcs[0])
         images, groups, (image, group), *axes, offset = node.arg
@@ -278,13 +296,14 @@ class Plan:
         tables = [sum((np.arange(extent).reshape((extent,) + (1,) * (len(shape) - i - 1)) * stride
                        for i, (extent, stride) in enumerate(zip(shape, strides, strict=True))), np.zeros(1, np.int64)).reshape(-1).astype(np.int64) * size
                   for shape, strides in axes]
-        self.tables += tables
         m, n, k = node.shape[1], node.shape[2], node.srcs[0].shape[2]
         name = node.dtype.name
         found = gemm.plan(name, name, (images, groups), m, n, k, (0, steps[0] if groups > 1 else 0, *steps[1:]), (image, group, 0, 0),
                           (groups * m * n, m * n, n, 1), vector_bytes=host().vector_bytes, tables=True)
         known = dict(zip(("k_offsets", "n_offsets"), [t.ctypes.data for t in tables], strict=True))
-        return self._gemm_job(found, node, (a, at), (node.srcs[1], offset), known, depth)
+        job = self._gemm_job(found, node, (a, at), (node.srcs[1], offset), known, depth)
+        job.tables = tables
+        return job
 
     def _gemm_job(self, found: Any, node: Node, a: tuple[Node, int], b: tuple[Node, int], known: dict[str, int], depth: int) -> _Job:
         """The launch of a planned product of memories a and b, from an element on."""
@@ -318,58 +337,13 @@ class Plan:
                 out.append(alike[key])
         return out
 
-    # ---- running
-
-    def run(self, inputs: list[Buffer], numbers: list[Any]) -> list[Buffer]:
-        """Compute the roots. Raises IndexError when a data-dependent index was out of range."""
-        memories = [allocate(n) for n in self.root_bytes]
-        arena = allocate(_HEADER + self.arena_bytes)
-        status = ctypes.c_int64.from_address(arena.address)
-        status.value = 0
-        values = [b.address for b in inputs] + [m.address for m in memories] + [arena.address, arena.address] + numbers + self.constants
-        stats.runs += 1
-        stats.launches += self.launches
-        for part in self.parts:
-            if isinstance(part, Program):
-                part.run_list(values[:part.value_count])
-            else:
-                self._host(part, memories, arena, inputs, values)
-        if status.value:
-            raise IndexError(f"index out of range: an index is negative or not below its dimension's size (sizes indexed here: "
-                             f"{', '.join(map(str, dict.fromkeys(self.checked)))})")
-        out = []
-        for i, (r, memory, size) in enumerate(zip(self.roots, memories, self.root_bytes, strict=True)):
-            place = self.places[id(r)]
-            if place.index != len(inputs) + i:  # an input, or the same value as another root: memory of its own all the same
-                source = inputs[place.index] if place.index < len(inputs) else Buffer(memories[place.index - len(inputs)].address, size, None)
-                ctypes.memmove(memory.address, source.address, size)
-            out.append(Buffer(memory.address, size, memory))
-        return out
-
-    def _array(self, node: Node, memories: list[Block], arena: Block, inputs: list[Buffer], values: list[Any]) -> np.ndarray:
-        if node.op.kind == "const":
-            return np.asarray(values[self.number_index[id(node)]] if id(node) in self.number_index else node.arg).astype(node.dtype.np)
-        place = self.places[id(node)]
-        if place.index < len(inputs):
-            return inputs[place.index].array(node.dtype.np, node.shape)
-        if place.index == self.arena_index:
-            return arena.array(node.dtype.np, node.numel, place.offset).reshape(node.shape)
-        return memories[place.index - len(inputs)].array(node.dtype.np, node.numel).reshape(node.shape)
-
-    def _host(self, node: Node, memories: list[Block], arena: Block, inputs: list[Buffer], values: list[Any]) -> None:
-        """A host library's turn: its arrays are views of the plan's memory."""
-        stats.host_calls += 1
-        found = node.op.reference(node, *[self._array(s, memories, arena, inputs, values) for s in node.srcs])  # type: ignore[misc]
-        outputs = self.schedule.several.get(id(node))
-        for out, array in [(node, found)] if outputs is None else [(o, found[o.arg]) for o in outputs]:
-            self._array(out, memories, arena, inputs, values)[...] = np.asarray(array).reshape(out.shape)
-
 
 def _launch(jobs: list[_Job], code: dict[str, dict[str, int]]) -> Launch:
     first = jobs[0]
     addresses = code[first.key]
     tables = [[Value(s[0].value.index, s[0].value.offset + s[1]) if isinstance(s, tuple) else s for s in job.slots] for job in jobs]
-    return Launch([addresses[s] for s in first.symbols], tables, [[job.work[p] for job in jobs] for p in range(len(first.work))], first.serial)
+    return Launch([addresses[s] for s in first.symbols], tables, [[job.work[p] for job in jobs] for p in range(len(first.work))], first.serial,
+                  [table for job in jobs for table in job.tables])
 
 
 def _emit(kernel: Kernel) -> str:

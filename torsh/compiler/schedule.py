@@ -91,14 +91,16 @@ class Schedule:
         if node.dtype.is_complex:
             group = self._new("host", node)
             for s in node.srcs:
-                self._store(s)
-                self._after(group, s)
+                if s.op.kind != "const":
+                    self._store(s)
+                    self._after(group, s)
             return
         base = node
         if node.op is VIEW:
             base, through = self.source(node.srcs[0])
             plain = through[2] == 0 and through[1] == contiguous_strides(through[0])
-            whole = node.arg if plain else compose(*node.arg, through)
+            shape, strides, offset = node.arg
+            whole = node.arg if plain else compose(shape, strides, offset, through)
             if whole is None:
                 self._copy(node.srcs[0])
                 base, whole = node.srcs[0], node.arg

@@ -21,7 +21,8 @@ class device:
             self.index: int | None = type.index
             return
         if isinstance(type, int):
-            type, index = "cuda", type
+            self.type, self.index = "cuda", type
+            return
         name, colon, number = type.partition(":")
         if colon:
             if index is not None:

@@ -1,6 +1,8 @@
 """Data types: the ones of PyTorch that ToRSh computes with, and how two of them combine."""
 from __future__ import annotations
 
+from typing import Final
+
 import ml_dtypes
 import numpy as np
 
@@ -38,18 +40,18 @@ class dtype:
         return complex128 if self in (float64, complex128) else complex64
 
 
-bool_ = dtype("bool", np.bool_, 0, 0, "Bool")
-uint8 = dtype("uint8", np.uint8, 1, 1, "Byte")
-int8 = dtype("int8", np.int8, 1, 2, "Char")
-int16 = dtype("int16", np.int16, 1, 3, "Short")
-int32 = dtype("int32", np.int32, 1, 4, "Int")
-int64 = dtype("int64", np.int64, 1, 5, "Long")
-float16 = dtype("float16", np.float16, 2, 6, "Half")
-bfloat16 = dtype("bfloat16", ml_dtypes.bfloat16, 2, 7, "BFloat16")
-float32 = dtype("float32", np.float32, 2, 8, "Float")
-float64 = dtype("float64", np.float64, 2, 9, "Double")
-complex64 = dtype("complex64", np.complex64, 3, 10, "ComplexFloat")
-complex128 = dtype("complex128", np.complex128, 3, 11, "ComplexDouble")
+bool_: Final = dtype("bool", np.bool_, 0, 0, "Bool")
+uint8: Final = dtype("uint8", np.uint8, 1, 1, "Byte")
+int8: Final = dtype("int8", np.int8, 1, 2, "Char")
+int16: Final = dtype("int16", np.int16, 1, 3, "Short")
+int32: Final = dtype("int32", np.int32, 1, 4, "Int")
+int64: Final = dtype("int64", np.int64, 1, 5, "Long")
+float16: Final = dtype("float16", np.float16, 2, 6, "Half")
+bfloat16: Final = dtype("bfloat16", ml_dtypes.bfloat16, 2, 7, "BFloat16")
+float32: Final = dtype("float32", np.float32, 2, 8, "Float")
+float64: Final = dtype("float64", np.float64, 2, 9, "Double")
+complex64: Final = dtype("complex64", np.complex64, 3, 10, "ComplexFloat")
+complex128: Final = dtype("complex128", np.complex128, 3, 11, "ComplexDouble")
 
 ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64, complex128)
 _BY_NAME = {d.name: d for d in ALL}
@@ -90,7 +92,7 @@ def _promote(a: dtype, b: dtype) -> dtype:
     return a if a.rank > b.rank else b
 
 
-PROMOTE: dict[tuple[dtype, dtype], dtype] = {(a, b): _promote(a, b) for a in ALL for b in ALL}
+PROMOTE: Final[dict[tuple[dtype, dtype], dtype]] = {(a, b): _promote(a, b) for a in ALL for b in ALL}
 
 
 def promote_types(type1: dtype, type2: dtype) -> dtype:
@@ -104,12 +106,17 @@ def promote_types(type1: dtype, type2: dtype) -> dtype:
 
 class _Default:
     """The process-wide default floating type (`set_default_dtype`)."""
-    dtype = float32
+
+    def __init__(self) -> None:
+        self.floating = float32
+
+
+_default: Final = _Default()
 
 
 def get_default_dtype() -> dtype:
     """The floating type that creation functions and Python floats use."""
-    return _Default.dtype
+    return _default.floating
 
 
 def set_default_dtype(d: dtype) -> None:
@@ -119,7 +126,7 @@ def set_default_dtype(d: dtype) -> None:
     """
     if not isinstance(d, dtype) or not d.is_floating_point:
         raise TypeError("only floating-point types are supported as the default type")
-    _Default.dtype = d
+    _default.floating = d
 
 
 def of_scalar(value: object) -> dtype:
@@ -129,7 +136,7 @@ def of_scalar(value: object) -> dtype:
     if isinstance(value, (int, np.integer)):
         return int64
     if isinstance(value, (float, np.floating)):
-        return _Default.dtype
+        return _default.floating
     if isinstance(value, (complex, np.complexfloating)):
-        return _Default.dtype.to_complex()
+        return _default.floating.to_complex()
     raise TypeError(f"expected a number, got {type(value).__name__}")

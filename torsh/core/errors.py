@@ -6,3 +6,7 @@ def shapes_text(*shapes: tuple[int, ...]) -> str:
     """`[2, 3] and [4]`: shapes as error messages show them."""
     parts = [str(list(s)) for s in shapes]
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+
+
+class LinAlgError(RuntimeError):
+    """What linear algebra raises when a matrix is singular, not positive-definite, or an iteration does not converge."""

@@ -1,6 +1,8 @@
 """Shape and stride arithmetic on plain tuples."""
 from __future__ import annotations
 
+from typing import Final
+
 from torsh.core.errors import shapes_text
 
 Shape = tuple[int, ...]
@@ -14,7 +16,7 @@ def numel(shape: Shape) -> int:
     return n
 
 
-_STRIDES: dict[Shape, Shape] = {}
+_STRIDES: Final[dict[Shape, Shape]] = {}
 
 
 def contiguous_strides(shape: Shape) -> Shape:
@@ -47,7 +49,7 @@ def is_contiguous(shape: Shape, strides: Shape) -> bool:
     return True
 
 
-_BROADCAST: dict[tuple[Shape, Shape], Shape] = {}
+_BROADCAST: Final[dict[tuple[Shape, Shape], Shape]] = {}
 
 
 def broadcast(a: Shape, b: Shape, what: str = "") -> Shape:

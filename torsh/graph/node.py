@@ -6,12 +6,14 @@ buffer once it was computed. Views are not nodes of their own until somebody rea
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final, final
 
-from torsh.core.dtypes import dtype
+from torsh.core.dtypes import dtype as DType
+from torsh.core.native import i64
 from torsh.core.shapes import Shape, numel
 
 
+@final
 class Op:
     """What a node does, declared once.
 
@@ -21,6 +23,16 @@ class Op:
     inputs` is written in tensor operations; `save_inputs`/`save_output` name what backward reads.
     """
     __slots__ = ("name", "kind", "reference", "expand", "vjp", "save_inputs", "save_output", "grad_name", "number")
+
+    name: str
+    kind: str
+    reference: Callable[..., Any] | None
+    expand: Callable[..., Any] | None
+    vjp: Callable[..., Any] | None
+    save_inputs: tuple[int, ...]
+    save_output: bool
+    grad_name: str
+    number: int
 
     def __init__(self, name: str, kind: str, reference: Callable[..., Any] | None = None, expand: Callable[..., Any] | None = None,
                  vjp: Callable[..., Any] | None = None, save_inputs: tuple[int, ...] = (), save_output: bool = False,
@@ -65,23 +77,28 @@ KINDS = {
 }
 
 
+@final
 class Node:
     """One value of the graph. `shape` is the logical shape of the (always contiguous) result.
 
-    Nodes with several outputs have `outputs` ((shape, dtype) for each) and are read through `ITEM` nodes.
+    Nodes with several outputs have `outputs` ((shape, dtype) for each) and are read through `ITEM` nodes. `depth` counts the longest chain
+    of nodes without numbers below this one when it was made; `mark` and `uses` belong to the traversal that visits the node (`compiler.trace`).
     """
-    __slots__ = ("op", "srcs", "arg", "shape", "dtype", "buffer", "outputs", "bounds", "__weakref__")
+    __slots__ = ("op", "srcs", "arg", "shape", "dtype", "buffer", "outputs", "bounds", "depth", "mark", "uses")
 
     op: Op
     srcs: tuple[Node, ...]
     arg: Any
     shape: Shape
-    dtype: dtype
+    dtype: DType
     buffer: Any
-    outputs: tuple[tuple[Shape, dtype], ...] | None
+    outputs: tuple[tuple[Shape, DType], ...] | None
     bounds: tuple[int, int] | None
+    depth: i64
+    mark: i64
+    uses: i64
 
-    def __init__(self, op: Op, srcs: tuple[Node, ...], arg: Any, shape: Shape, dt: dtype) -> None:
+    def __init__(self, op: Op, srcs: tuple[Node, ...], arg: Any, shape: Shape, dt: DType) -> None:
         self.op = op
         self.srcs = srcs
         self.arg = arg
@@ -90,6 +107,13 @@ class Node:
         self.buffer = None
         self.outputs = None
         self.bounds = None
+        depth: i64 = 0
+        for s in srcs:
+            if s.depth >= depth and s.buffer is None:
+                depth = s.depth + 1
+        self.depth = depth
+        self.mark = 0
+        self.uses = 0
 
     @property
     def numel(self) -> int:
@@ -100,11 +124,11 @@ class Node:
         return f"Node({self.op.name}, shape={list(self.shape)}, dtype={self.dtype.name}, srcs={len(self.srcs)}{state})"
 
 
-def several(op: Op, srcs: tuple[Node, ...], arg: Any, outputs: tuple[tuple[Shape, dtype], ...]) -> tuple[Node, ...]:
+def several(op: Op, srcs: tuple[Node, ...], arg: Any, outputs: tuple[tuple[Shape, DType], ...]) -> tuple[Node, ...]:
     """The outputs of a node with several of them."""
     whole = Node(op, srcs, arg, (), outputs[0][1])
     whole.outputs = outputs
     return tuple(Node(ITEM, (whole,), i, shape, dt) for i, (shape, dt) in enumerate(outputs))
 
 
-ITEM = Op("item", "item")
+ITEM: Final = Op("item", "item")

@@ -20,7 +20,7 @@ Everything else expands to these. Arguments (`node.arg`):
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -37,12 +37,12 @@ def _strided(memory: Array, shape: Shape, strides: Shape, offset: int) -> Array:
     return np.lib.stride_tricks.as_strided(flat[offset:], shape, tuple(s * flat.itemsize for s in strides))
 
 
-LEAF = Op("leaf", "leaf")
-CONST = Op("const", "const", lambda node: np.asarray(node.arg).astype(node.dtype.np))
-EMPTY = Op("empty", "empty", lambda node: np.zeros(node.shape, node.dtype.np))
-IOTA = Op("iota", "iota", lambda node: np.arange(node.numel, dtype=np.int64).reshape(node.shape))
-VIEW = Op("view", "view", lambda node, x: _strided(x, *node.arg).copy())
-BITCAST = Op("bitcast", "bitcast", lambda node, x: np.ascontiguousarray(x).view(node.dtype.np).reshape(node.shape))
+LEAF: Final = Op("leaf", "leaf")
+CONST: Final = Op("const", "const", lambda node: np.asarray(node.arg).astype(node.dtype.np))
+EMPTY: Final = Op("empty", "empty", lambda node: np.zeros(node.shape, node.dtype.np))
+IOTA: Final = Op("iota", "iota", lambda node: np.arange(node.numel, dtype=np.int64).reshape(node.shape))
+VIEW: Final = Op("view", "view", lambda node, x: _strided(x, *node.arg).copy())
+BITCAST: Final = Op("bitcast", "bitcast", lambda node, x: np.ascontiguousarray(x).view(node.dtype.np).reshape(node.shape))
 
 
 def _assign(node: Node, old: Array, value: Array) -> Array:
@@ -51,7 +51,7 @@ def _assign(node: Node, old: Array, value: Array) -> Array:
     return out
 
 
-ASSIGN = Op("assign", "assign", _assign)
+ASSIGN: Final = Op("assign", "assign", _assign)
 
 
 def _addresses(node: Node, indices: tuple[Array, ...]) -> Array:
@@ -86,8 +86,8 @@ def _scatter(node: Node, base: Array, value: Array, *indices: Array) -> Array:
     return out
 
 
-GATHER = Op("gather", "gather", _gather)
-SCATTER = Op("scatter", "scatter", _scatter)
+GATHER: Final = Op("gather", "gather", _gather)
+SCATTER: Final = Op("scatter", "scatter", _scatter)
 
 
 def _wide(x: Array) -> Array:
@@ -102,7 +102,7 @@ def _contract(node: Node, a: Array, b: Array) -> Array:
         return np.matmul(_wide(a), _wide(b)).astype(node.dtype.np)
 
 
-CONTRACT = Op("contract", "contract", _contract)
+CONTRACT: Final = Op("contract", "contract", _contract)
 
 
 def _windows(node: Node, a: Array, memory: Array) -> Array:
@@ -121,7 +121,7 @@ def _host(node: Node, *arrays: Array) -> Any:
     return function(*arrays, *static)
 
 
-HOST = Op("host", "host", _host)
+HOST: Final = Op("host", "host", _host)
 
 # Pointwise operations. Comparisons and logic give bool; all others the dtype of their operands, which agree.
 POINTWISE: dict[str, Op] = {}
@@ -138,6 +138,8 @@ def _pointwise(name: str, compute: Callable[..., Array]) -> Op:
 def _special(name: str) -> Callable[..., Array]:
     def compute(*arrays: Array) -> Array:
         import scipy.special as sp  # a test oracle and start-up cost: only when asked for
+        if name == "expit" and arrays[0].dtype.kind == "c":  # SciPy has it for reals only
+            return 1 / (1 + np.exp(-arrays[0]))
         return getattr(sp, name)(*arrays)
     return compute
 
@@ -153,35 +155,35 @@ def _fmod(a: Array, b: Array) -> Array:
     return np.fmod(a, b)
 
 
-NEG = _pointwise("neg", np.negative)
-ABS = _pointwise("abs", np.abs)
-SQRT = _pointwise("sqrt", np.sqrt)
-RSQRT = _pointwise("rsqrt", lambda x: 1 / np.sqrt(x))
-FLOOR = _pointwise("floor", np.floor)
-CEIL = _pointwise("ceil", np.ceil)
-TRUNC = _pointwise("trunc", np.trunc)
-RINT = _pointwise("rint", np.rint)
-NOT = _pointwise("not", np.invert)
-ADD = _pointwise("add", np.add)
-SUB = _pointwise("sub", np.subtract)
-MUL = _pointwise("mul", np.multiply)
-DIV = _pointwise("div", np.divide)
-MAX = _pointwise("max", np.maximum)
-MIN = _pointwise("min", np.minimum)
-AND = _pointwise("and", np.bitwise_and)
-OR = _pointwise("or", np.bitwise_or)
-XOR = _pointwise("xor", np.bitwise_xor)
-SHL = _pointwise("shl", np.left_shift)
-SHR = _pointwise("shr", np.right_shift)
-FMOD = _pointwise("fmod", _fmod)
-CDIV = _pointwise("cdiv", _cdiv)
-EQ = _pointwise("eq", np.equal)
-NE = _pointwise("ne", np.not_equal)
-LT = _pointwise("lt", np.less)
-LE = _pointwise("le", np.less_equal)
-GT = _pointwise("gt", np.greater)
-GE = _pointwise("ge", np.greater_equal)
-WHERE = _pointwise("where", np.where)
+NEG: Final = _pointwise("neg", np.negative)
+ABS: Final = _pointwise("abs", np.abs)
+SQRT: Final = _pointwise("sqrt", np.sqrt)
+RSQRT: Final = _pointwise("rsqrt", lambda x: 1 / np.sqrt(x))
+FLOOR: Final = _pointwise("floor", np.floor)
+CEIL: Final = _pointwise("ceil", np.ceil)
+TRUNC: Final = _pointwise("trunc", np.trunc)
+RINT: Final = _pointwise("rint", np.rint)
+NOT: Final = _pointwise("not", np.invert)
+ADD: Final = _pointwise("add", np.add)
+SUB: Final = _pointwise("sub", np.subtract)
+MUL: Final = _pointwise("mul", np.multiply)
+DIV: Final = _pointwise("div", np.divide)
+MAX: Final = _pointwise("max", np.maximum)
+MIN: Final = _pointwise("min", np.minimum)
+AND: Final = _pointwise("and", np.bitwise_and)
+OR: Final = _pointwise("or", np.bitwise_or)
+XOR: Final = _pointwise("xor", np.bitwise_xor)
+SHL: Final = _pointwise("shl", np.left_shift)
+SHR: Final = _pointwise("shr", np.right_shift)
+FMOD: Final = _pointwise("fmod", _fmod)
+CDIV: Final = _pointwise("cdiv", _cdiv)
+EQ: Final = _pointwise("eq", np.equal)
+NE: Final = _pointwise("ne", np.not_equal)
+LT: Final = _pointwise("lt", np.less)
+LE: Final = _pointwise("le", np.less_equal)
+GT: Final = _pointwise("gt", np.greater)
+GE: Final = _pointwise("ge", np.greater_equal)
+WHERE: Final = _pointwise("where", np.where)
 for _name in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "sinh", "cosh", "tanh"):
     _pointwise(_name, getattr(np, _name))
 for _name, _np_name in (("asin", "arcsin"), ("acos", "arccos"), ("atan", "arctan"), ("asinh", "arcsinh"), ("acosh", "arccosh"),
@@ -201,7 +203,7 @@ def _cast(node: Node, x: Array) -> Array:
         return x.astype(node.dtype.np)
 
 
-CAST = Op("cast", "pointwise", _cast)
+CAST: Final = Op("cast", "pointwise", _cast)
 
 
 # Reductions and scans.
@@ -224,16 +226,18 @@ def _arg(pick: Callable[..., Array]) -> Callable[[Array, Shape, Node], Array]:
     return fold
 
 
-R_SUM = _reduce("sum", lambda x, axes, node: x.sum(axes, dtype=None if x.dtype.kind in "fc" else node.dtype.np))
-R_PROD = _reduce("prod", lambda x, axes, node: x.prod(axes, dtype=None if x.dtype.kind in "fc" else node.dtype.np))
-R_MAX = _reduce("max", lambda x, axes, node: x.max(axes))
-R_MIN = _reduce("min", lambda x, axes, node: x.min(axes))
-R_ARGMAX = _reduce("argmax", _arg(np.argmax))
-R_ARGMIN = _reduce("argmin", _arg(np.argmin))
-R_ANY = _reduce("any", lambda x, axes, node: x.any(axes))
-R_ALL = _reduce("all", lambda x, axes, node: x.all(axes))
-SCAN_SUM = Op("scan_sum", "scan", lambda node, x: np.cumsum(_wide(x), node.arg, dtype=None if x.dtype.kind in "fc" else node.dtype.np).astype(node.dtype.np))
-SCAN_PROD = Op("scan_prod", "scan", lambda node, x: np.cumprod(_wide(x), node.arg, dtype=None if x.dtype.kind in "fc" else node.dtype.np).astype(node.dtype.np))
+R_SUM: Final = _reduce("sum", lambda x, axes, node: x.sum(axes, dtype=None if x.dtype.kind in "fc" else node.dtype.np))
+R_PROD: Final = _reduce("prod", lambda x, axes, node: x.prod(axes, dtype=None if x.dtype.kind in "fc" else node.dtype.np))
+R_MAX: Final = _reduce("max", lambda x, axes, node: x.max(axes))
+R_MIN: Final = _reduce("min", lambda x, axes, node: x.min(axes))
+R_ARGMAX: Final = _reduce("argmax", _arg(np.argmax))
+R_ARGMIN: Final = _reduce("argmin", _arg(np.argmin))
+R_ANY: Final = _reduce("any", lambda x, axes, node: x.any(axes))
+R_ALL: Final = _reduce("all", lambda x, axes, node: x.all(axes))
+SCAN_SUM: Final = Op("scan_sum", "scan", lambda node, x:
+                     np.cumsum(_wide(x), node.arg, dtype=None if x.dtype.kind in "fc" else node.dtype.np).astype(node.dtype.np))
+SCAN_PROD: Final = Op("scan_prod", "scan", lambda node, x:
+                      np.cumprod(_wide(x), node.arg, dtype=None if x.dtype.kind in "fc" else node.dtype.np).astype(node.dtype.np))
 
 
 def _order(node: Node, x: Array) -> Array:
@@ -287,3 +291,20 @@ def reshape(node: Node, shape: Shape) -> Node:
 def host(function: Callable[..., Any], name: str, srcs: tuple[Node, ...], shape: Shape, dt: dtype, static: tuple[Any, ...] = ()) -> Node:
     """One output computed by a host library."""
     return Node(HOST, srcs, (function, static, name), shape, dt)
+
+
+#: How a host function takes a batch: `rule(static arguments, shapes of the sources)` gives the static arguments for sources that all have a
+#: further dimension in front, as its results then have, or None where it cannot. A function without a rule cannot be vmapped.
+HOST_BATCHING: dict[Callable[..., Any], Callable[[tuple[Any, ...], tuple[Shape, ...]], tuple[Any, ...] | None]] = {}
+
+
+def leading_batch(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator: the host function works on trailing dimensions, and any dimensions in front are a batch to it."""
+    HOST_BATCHING[function] = lambda static, shapes: static
+    return function
+
+
+def axis_first(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator: the host function's first static argument is an axis, counted from the front; all others it leaves apart."""
+    HOST_BATCHING[function] = lambda static, shapes: (static[0] + 1, *static[1:])
+    return function

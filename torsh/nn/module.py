@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from torsh.autograd.grad_mode import no_grad
-from torsh.autograd.graph import HookHandle, grad_fn
+from torsh.autograd.graph import grad_fn
 from torsh.core.devices import device as device_type
 from torsh.core.devices import require
 from torsh.core.dtypes import bfloat16, dtype, float16, float32, float64
-from torsh.nn import state as _state
-from torsh.nn.parameter import Parameter
+from torsh.nn.hooks import Everywhere, HookMixin, call_with_hooks, registered_as
+from torsh.nn.parameter import Parameter, is_lazy
+from torsh.tensor.creation import empty_like
 from torsh.tensor.tensor import Tensor
 
 
@@ -43,11 +44,13 @@ def _located(module: Module, error: Exception) -> None:
 
 
 _LOCATED = (RuntimeError, ValueError, IndexError, TypeError)
-_DICTS = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks",
-          "_forward_pre_hooks_with_kwargs", "_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks")
+_everywhere = Everywhere.calls
+_DICTS = ("_parameters", "_buffers", "_modules", "_call_hooks", "_backward_hooks", "_backward_pre_hooks", "_forward_hooks", "_forward_hooks_with_kwargs",
+          "_forward_hooks_always_called", "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_state_dict_hooks", "_state_dict_pre_hooks",
+          "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks")
 
 
-class Module(_state.StateMixin):
+class Module(HookMixin):
     """Base of all networks: assign parameters, buffers and modules as attributes, and write `forward`.
 
     An error raised in `forward` names the module: `Sequential.2 (Linear): ...`.
@@ -65,6 +68,7 @@ class Module(_state.StateMixin):
     training: bool
     _version: int = 1
     call_super_init: bool = False
+    dump_patches: bool = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if not self.call_super_init:
@@ -77,6 +81,7 @@ class Module(_state.StateMixin):
         for name in _DICTS:
             own[name] = {} if name in ("_parameters", "_buffers", "_modules") else OrderedDict()
         own["_non_persistent_buffers_set"] = set()
+        own["_is_full_backward_hook"] = None
         if self.call_super_init:
             super().__init__(*args, **kwargs)
 
@@ -89,75 +94,16 @@ class Module(_state.StateMixin):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         own = self.__dict__
         try:
-            if own["_forward_hooks"] or own["_forward_pre_hooks"]:
-                return self._call_with_hooks(args, kwargs)
+            if own["_call_hooks"] or _everywhere:
+                return call_with_hooks(self, args, kwargs)
             return self.forward(*args, **kwargs)
         except _LOCATED as error:
             _located(self, error)
             raise
         except KeyError as error:
-            if error.args == ("_forward_hooks",):
+            if error.args == ("_call_hooks",):
                 raise AttributeError(f"'{type(self).__name__}' object was called before Module.__init__()") from None
             raise
-
-    def _call_with_hooks(self, args: Any, kwargs: dict[str, Any]) -> Any:
-        result: Any = None
-        called: set[int] = set()
-        try:
-            for key, hook in list(self._forward_pre_hooks.items()):
-                if key in self._forward_pre_hooks_with_kwargs:
-                    given = hook(self, args, kwargs)
-                    if given is not None:
-                        if not isinstance(given, tuple) or len(given) != 2:
-                            raise RuntimeError(f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got {given}.")
-                        args, kwargs = given
-                else:
-                    given = hook(self, args)
-                    if given is not None:
-                        args = given if isinstance(given, tuple) else (given,)
-            result = self.forward(*args, **kwargs)
-            for key, hook in list(self._forward_hooks.items()):
-                called.add(key)
-                given = self._run_forward_hook(key, hook, args, kwargs, result)
-                if given is not None:
-                    result = given
-            return result
-        except Exception:
-            for key, hook in list(self._forward_hooks.items()):
-                if key in self._forward_hooks_always_called and key not in called:
-                    try:
-                        given = self._run_forward_hook(key, hook, args, kwargs, result)
-                        if given is not None:
-                            result = given
-                    except Exception as error:
-                        warnings.warn("module forward hook with ``always_call=True`` raised an exception that was silenced as another error was "
-                                      f"raised in forward: {error}", stacklevel=3)
-            raise
-
-    def _run_forward_hook(self, key: int, hook: Callable[..., Any], args: Any, kwargs: dict[str, Any], result: Any) -> Any:
-        return hook(self, args, kwargs, result) if key in self._forward_hooks_with_kwargs else hook(self, args, result)
-
-    def register_forward_pre_hook(self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False) -> HookHandle:
-        """Call `hook(module, args)` (with_kwargs: `hook(module, args, kwargs)`) before forward; what it returns replaces the arguments."""
-        handle = HookHandle(self._forward_pre_hooks, hook)
-        if with_kwargs:
-            self._forward_pre_hooks_with_kwargs[handle.id] = True
-        if prepend:
-            self._forward_pre_hooks.move_to_end(handle.id, last=False)
-        return handle
-
-    def register_forward_hook(self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False,
-                              always_call: bool = False) -> HookHandle:
-        """Call `hook(module, args, output)` (with_kwargs: `hook(module, args, kwargs, output)`) after forward; what it returns replaces
-        the output. With `always_call` also when forward raised."""
-        handle = HookHandle(self._forward_hooks, hook)
-        if with_kwargs:
-            self._forward_hooks_with_kwargs[handle.id] = True
-        if always_call:
-            self._forward_hooks_always_called[handle.id] = True
-        if prepend:
-            self._forward_hooks.move_to_end(handle.id, last=False)
-        return handle
 
     # ---- registering
 
@@ -178,7 +124,7 @@ class Module(_state.StateMixin):
         self._check_name(name, "buffer", self._buffers)
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(f"cannot assign '{typename(tensor)}' object to buffer '{name}' (torch Tensor or None required)")
-        self._buffers[name] = tensor
+        self._buffers[name] = registered_as(Everywhere.buffer, self, name, tensor)
         (self._non_persistent_buffers_set.discard if persistent else self._non_persistent_buffers_set.add)(name)
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
@@ -191,16 +137,26 @@ class Module(_state.StateMixin):
         if param is not None and grad_fn(param) is not None:
             raise ValueError(f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created explicitly. To express '{name}' "
                              "as a function of another Tensor, compute the value in the forward() method.")
-        self._parameters[name] = param
+        self._parameters[name] = None if param is None else registered_as(Everywhere.parameter, self, name, param)
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a submodule. Raises KeyError for a name taken, TypeError for no Module."""
         if module is not None and not isinstance(module, Module):
             raise TypeError(f"{typename(module)} is not a Module subclass")
         self._check_name(name, "module", self._modules)
-        self._modules[name] = module
+        self._modules[name] = registered_as(Everywhere.module, self, name, module)
 
-    register_module = add_module
+    def register_module(self, name: str, module: Module | None) -> None:
+        """`add_module`."""
+        self.add_module(name, module)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        own = self.__dict__
+        own.update(state)
+        for name in _DICTS[3:]:  # a file of an earlier version lacks the newer ones
+            own.setdefault(name, OrderedDict())
+        own.setdefault("_non_persistent_buffers_set", set())
+        own.setdefault("_is_full_backward_hook", None)
 
     def __setattr__(self, name: str, value: Any) -> None:
         own = self.__dict__
@@ -221,15 +177,15 @@ class Module(_state.StateMixin):
             if modules is None:
                 raise AttributeError("cannot assign module before Module.__init__() call")
             self._forget(name, "_parameters", "_buffers")
-            modules[name] = value
+            modules[name] = registered_as(Everywhere.module, self, name, value)
             return
         if modules is not None and name in modules:
             if value is not None:
                 raise TypeError(f"cannot assign '{typename(value)}' as child module '{name}' (torch.nn.Module or None expected)")
-            modules[name] = value
+            modules[name] = registered_as(Everywhere.module, self, name, value)
             return
         buffers = own.get("_buffers")
-        marked = isinstance(value, Tensor) and "_is_buffer" in value.__dict__
+        marked = isinstance(value, Tensor) and getattr(value, "_is_buffer", False)
         if marked or (buffers is not None and name in buffers):
             if value is not None and not isinstance(value, Tensor):
                 raise TypeError(f"cannot assign '{typename(value)}' as buffer '{name}' (torch.nn.Buffer, torch.Tensor or None expected)")
@@ -237,7 +193,7 @@ class Module(_state.StateMixin):
                 self._forget(name, "_parameters", "_modules")
                 self.register_buffer(name, value, value.persistent)  # type: ignore[union-attr]
             else:
-                buffers[name] = value  # type: ignore[index]
+                buffers[name] = registered_as(Everywhere.buffer, self, name, value)  # type: ignore[index]
             return
         object.__setattr__(self, name, value)
 
@@ -385,7 +341,9 @@ class Module(_state.StateMixin):
             for module in self.children():
                 module._apply(fn)
         for p in self._parameters.values():
-            if p is not None:
+            if is_lazy(p):
+                p._dtype = fn(p)._dtype
+            elif p is not None:
                 with no_grad():
                     p.data = fn(p)  # type: ignore[attr-defined]
                     if p._grad is not None:
@@ -412,7 +370,15 @@ class Module(_state.StateMixin):
             return self
         if dtype.category < 2:
             raise TypeError(f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}")
+        if dtype.is_complex:
+            warnings.warn("Complex modules are a new feature under active development whose design may change, and some modules might not work as "
+                          "expected when using complex tensors as parameters or buffers.", stacklevel=2)
         return self._apply(lambda t: t.to(dtype) if t._dtype.category >= 2 else t)  # type: ignore[attr-defined,no-any-return]
+
+    def to_empty(self, *, device: Any, recurse: bool = True) -> Module:
+        """Give all parameters and buffers memory on a device, with no values. Raises RuntimeError for a device without a backend."""
+        require(device)
+        return self._apply(empty_like, recurse)
 
     def type(self, dst_type: dtype) -> Module:
         """Convert all parameters and buffers."""

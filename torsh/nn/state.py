@@ -1,12 +1,15 @@
 """state_dict and load_state_dict: PyTorch's format, hooks and errors."""
 from __future__ import annotations
 
+import warnings
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from torsh.autograd.grad_mode import no_grad
 from torsh.autograd.graph import HookHandle
+from torsh.nn.parameter import Parameter, is_lazy
 from torsh.tensor.tensor import Tensor
 
 _EXTRA = "_extra_state"
@@ -21,6 +24,24 @@ class IncompatibleKeys(NamedTuple):
         if not self.missing_keys and not self.unexpected_keys:
             return "<All keys matched successfully>"
         return f"_IncompatibleKeys(missing_keys={self.missing_keys!r}, unexpected_keys={self.unexpected_keys!r})"
+
+
+class _WithModule:
+    """A hook that also gets its module, which it does not keep alive; a copy of the module has a hook that gets the copy."""
+    __slots__ = ("hook", "module")
+
+    def __init__(self, hook: Callable[..., Any], module: Any) -> None:
+        self.hook = hook
+        self.module = weakref.ref(module)
+
+    def __call__(self, *args: Any) -> Any:
+        module = self.module()
+        if module is None:
+            raise RuntimeError("You are trying to call the hook of a dead Module!")
+        return self.hook(module, *args)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _WithModule, (self.hook, self.module())
 
 
 class StateMixin:
@@ -45,8 +66,12 @@ class StateMixin:
 
     # ---- saving
 
-    def state_dict(self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> dict[str, Any]:
+    def state_dict(self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> dict[str, Any]:
         """All parameters and persistent buffers by path; detached unless `keep_vars`. They share memory with the module."""
+        if args:
+            warnings.warn("Positional args are being deprecated, use kwargs instead.", FutureWarning, stacklevel=2)
+            given: list[Any] = [destination, prefix, keep_vars]
+            destination, prefix, keep_vars = [*args, *given[len(args):]]
         if destination is None:
             destination = _StateDict()
         local = {"version": self._version}
@@ -70,10 +95,10 @@ class StateMixin:
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         for name, p in self._parameters.items():
             if p is not None:
-                destination[prefix + name] = p if keep_vars else p.detach()
+                destination[prefix + name] = p if keep_vars or is_lazy(p) else p.detach()
         for name, b in self._buffers.items():
             if b is not None and name not in self._non_persistent_buffers_set:
-                destination[prefix + name] = b if keep_vars else b.detach()
+                destination[prefix + name] = b if keep_vars or is_lazy(b) else b.detach()
         if type(self).get_extra_state is not StateMixin.get_extra_state:
             destination[prefix + _EXTRA] = self.get_extra_state()
 
@@ -92,10 +117,10 @@ class StateMixin:
 
     def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
         """Call `hook(module, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)` before loading."""
-        return HookHandle(self._load_state_dict_pre_hooks, lambda *args: hook(self, *args))
+        return HookHandle(self._load_state_dict_pre_hooks, _WithModule(hook, self))
 
     def _register_load_state_dict_pre_hook(self, hook: Callable[..., Any], with_module: bool = False) -> HookHandle:
-        return HookHandle(self._load_state_dict_pre_hooks, (lambda *args: hook(self, *args)) if with_module else hook)
+        return HookHandle(self._load_state_dict_pre_hooks, _WithModule(hook, self) if with_module else hook)
 
     def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> HookHandle:
         """Call `hook(module, incompatible_keys)` after loading; it may change the keys in place."""
@@ -144,7 +169,9 @@ class StateMixin:
                 error_msgs.append(f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from checkpoint but '
                                   f"received {type(given)}")
                 continue
-            if not own._shape and len(given._shape) == 1:  # written by versions that kept scalars in one dimension
+            if is_lazy(own) and is_lazy(given):
+                continue
+            if not own._shape and given._shape == (1,):  # written by versions that kept scalars in one dimension
                 given = given[0]  # type: ignore[index]
             if given._shape != own._shape:
                 error_msgs.append(f"size mismatch for {key}: copying a param with shape {given.shape} from checkpoint, the shape in current model "
@@ -175,7 +202,6 @@ class StateMixin:
                         unexpected_keys.append(key)
 
     def _assign(self, name: str, own: Tensor, given: Tensor) -> None:
-        from torsh.nn.parameter import Parameter
         if isinstance(own, Parameter):
             if isinstance(given, Parameter):
                 given.requires_grad_(own._requires_grad)  # type: ignore[attr-defined]

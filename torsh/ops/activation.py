@@ -168,7 +168,12 @@ def celu(input: Tensor, alpha: float = 1.0) -> Tensor:
     return _call(_ELU, "elu", input, alpha, 1.0, 1.0 / alpha)
 
 
-_SILU = _declare("silu", lambda x: x * sigmoid(x), lambda g, x: (lambda s: g * s * (1 + x * (1 - s)))(sigmoid(x)))
+def _silu_slope(g: Tensor, x: Tensor) -> Tensor:
+    s = sigmoid(x)
+    return g * s * (1 + x * (1 - s))
+
+
+_SILU = _declare("silu", lambda x: x * sigmoid(x), _silu_slope)
 
 
 def silu(input: Tensor) -> Tensor:

@@ -220,6 +220,14 @@ def _make(k: int) -> tuple[Any, Any]:
     return conv, conv_transpose
 
 
+def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
+    """`conv1d` of [time, n, c] with weight [kernel, c, o] and bias [o]: [time, n, o]. Raises RuntimeError for shapes and types that do not fit."""
+    if len(input._shape) != 3 or len(weight._shape) != 3 or len(bias._shape) != 1:
+        raise RuntimeError(f"conv_tbc: Input must have 3 dims: time, batch, in_channel, weight kernel width, in_channels, out_channels, and bias 1, but "
+                           f"got shapes {list(input._shape)}, {list(weight._shape)} and {list(bias._shape)}")
+    return conv1d(input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, 1, pad).permute(2, 0, 1)  # type: ignore[attr-defined,no-any-return]
+
+
 conv1d, conv_transpose1d = _make(1)
 conv2d, conv_transpose2d = _make(2)
 conv3d, conv_transpose3d = _make(3)

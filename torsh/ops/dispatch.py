@@ -7,21 +7,34 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, TypeVar
 
+from torsh.autograd.entered import entered
 from torsh.autograd.grad_mode import state
-from torsh.autograd.graph import grad_fn, needs_record, record, requires_grad, snapshot
+from torsh.autograd.graph import grad_fn, needs_record, record, snapshot
 from torsh.core import dtypes
 from torsh.core.dtypes import PROMOTE, dtype
 from torsh.core.shapes import Shape, broadcast
 from torsh.graph.node import Node, Op, several
 from torsh.graph.primitives import CAST, cast, const, expand
-from torsh.tensor.tensor import Tensor, wrap
+from torsh.tensor.tensor import Tensor, attribute, wrap
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: torsh.<name> for every public function of the operation families.
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
+#: The module that defines each public function which is loaded when first used (see `ops.late`).
+LATE: dict[str, str] = {}
+
+
+def late(name: str) -> Callable[..., Any]:
+    """The public function `name`, its module loaded if need be. Raises KeyError for an unknown name."""
+    found = FUNCTIONS.get(name)
+    if found is None:
+        import_module(LATE[name])
+        found = FUNCTIONS[name]
+    return found
 
 
 def apply(op: Op, tensors: tuple[Tensor, ...], arg: Any, shape: Shape, dt: dtype, nodes: tuple[Node, ...] | None = None) -> Tensor:
@@ -44,10 +57,9 @@ def apply_several(op: Op, tensors: tuple[Tensor, ...], arg: Any, outputs: tuple[
 
 
 def _finish(op: Op, arg: Any, tensors: tuple[Tensor, ...], outs: tuple[Tensor, ...]) -> None:
-    if state.enabled:
-        if op.vjp is not None and needs_record(tensors):
-            record(op, arg, tensors, outs)
-    elif state.inference:
+    if op.vjp is not None and needs_record(tensors):
+        record(op, arg, tensors, outs)
+    elif entered.inference and state.inference:
         for o in outs:
             o._inference = True
 
@@ -113,13 +125,25 @@ def pointwise(op: Op, args: tuple[Any, ...], compute: dtype, result: dtype, what
             shape = broadcast(shape, s, what) if shape else s if s else shape
     nodes = tuple([operand(x, compute, what) for x in args])
     out = wrap(Node(op, nodes, arg, shape, result))
-    if state.enabled:
-        if op.vjp is not None:
-            for x in args:
-                if isinstance(x, Tensor) and (x._requires_grad or (x._base is not None and requires_grad(x))):
-                    record(op, arg, tuple([a if isinstance(a, Tensor) else scalar_tensor(a, compute) for a in args]), (out,))
-                    break
-    elif state.inference:
+    if op.vjp is not None:
+        for x in args:
+            if isinstance(x, Tensor) and (x._requires_grad or x._base is not None) and needs_record((x,)):
+                record(op, arg, tuple([a if isinstance(a, Tensor) else scalar_tensor(a, compute) for a in args]), (out,))
+                return out
+    if entered.inference and state.inference:
+        out._inference = True
+    return out
+
+
+def same_type(op: Op, a: Tensor, b: Tensor, what: str) -> Tensor:
+    """As `pointwise`, for two tensors of the type in which the operation computes and that it gives: the shortest way there is."""
+    shape = a._shape
+    if b._shape is not shape and b._shape != shape:
+        shape = broadcast(shape, b._shape, what)
+    out = wrap(Node(op, (a._node(), b._node()), None, shape, a._dtype))
+    if (a._requires_grad or b._requires_grad or a._base is not None or b._base is not None) and op.vjp is not None and needs_record((a, b)):
+        record(op, None, (a, b), (out,))
+    elif entered.inference and state.inference:
         out._inference = True
     return out
 
@@ -197,21 +221,22 @@ def public(*names: str, function: bool = True, method: bool = True, inplace: boo
     """
     def register(f: F) -> F:
         for name in names or (f.__name__.rstrip("_") if not f.__name__.endswith("_") else f.__name__,):
-            shown = _with_out(f, name) if out else f
+            shown = with_out(f, name) if out else f
             if function:
                 FUNCTIONS[name] = shown
             if method:
-                setattr(Tensor, name, shown)
+                attribute(name, shown)
             if inplace:
                 written = _in_place(f, name + "_")
-                setattr(Tensor, name + "_", written)
+                attribute(name + "_", written)
                 if function:
                     FUNCTIONS[name + "_"] = written
         return f
     return register
 
 
-def _with_out(f: Callable[..., Any], name: str) -> Callable[..., Any]:
+def with_out(f: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The function with an `out=` argument: a tensor, or a tuple of them for several results."""
     @functools.wraps(f)
     def call(*args: Any, out: Any = None, **kwargs: Any) -> Any:
         if out is None:
@@ -222,7 +247,6 @@ def _with_out(f: Callable[..., Any], name: str) -> Callable[..., Any]:
             return type(value)(*written) if hasattr(value, "_fields") else tuple(written)
         return write_out(out, value, name)
     call.__name__ = name
-    call.__kwdefaults__ = {"out": None}
     return call
 
 
@@ -269,5 +293,5 @@ def _cast_vjp(ctx: Any, g: Tensor) -> Tensor:
 
 CAST.vjp = _cast_vjp
 CAST.grad_name = "ToCopyBackward0"
-__all__ = ["FUNCTIONS", "apply", "apply_several", "cast_tensor", "coarse", "copy_into", "operand", "pointwise", "public", "recorded",
-           "result_type_of", "scalar_tensor", "shape_of", "tensors_of", "write_out"]
+__all__ = ["FUNCTIONS", "LATE", "apply", "apply_several", "cast_tensor", "coarse", "copy_into", "late", "operand", "pointwise", "public", "recorded",
+           "result_type_of", "scalar_tensor", "shape_of", "tensors_of", "with_out", "write_out"]

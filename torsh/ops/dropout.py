@@ -8,7 +8,7 @@ from torsh.core.dtypes import bool_
 from torsh.core.generator import default_generator
 from torsh.core.shapes import Shape, numel
 from torsh.ops.dispatch import cast_tensor, copy_into
-from torsh.tensor.creation import from_array
+from torsh.ops.random import drawn
 from torsh.tensor.tensor import Tensor
 
 _ALPHA = 1.7580993408473766  # selu's limit for x -> -infinity, negated: scale * alpha
@@ -16,7 +16,7 @@ _ALPHA = 1.7580993408473766  # selu's limit for x -> -infinity, negated: scale *
 
 def kept_mask(shape: Shape, p: float) -> Tensor:
     """A bool tensor, true with probability 1 - p."""
-    return from_array(default_generator().bernoulli(shape, 1.0 - p, bool_.np))
+    return drawn(shape, lambda s: default_generator().bernoulli(s, 1.0 - p, bool_.np))
 
 
 def _check(what: str, p: float) -> None:

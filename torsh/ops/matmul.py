@@ -1,16 +1,17 @@
 """Matrix products: one contraction primitive, [batch, m, k] times [batch, k, n], and PyTorch's forms of it."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torsh.autograd.graph import GradNode
-from torsh.core.dtypes import dtype
+from torsh.core.dtypes import dtype, float32
 from torsh.core.shapes import broadcast, numel
 from torsh.graph.primitives import CONTRACT
-from torsh.ops.dispatch import apply, coarse, public
+from torsh.ops.dispatch import apply, cast_tensor, coarse, public
 from torsh.ops.pointwise import conj_if
 from torsh.ops.reduce import sum_to
-from torsh.tensor.tensor import Tensor
+from torsh.tensor.tensor import Tensor, attribute
 
 
 def _contract_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -82,16 +83,36 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     return (input * tensor).sum(dtype=input._dtype)  # type: ignore[attr-defined,no-any-return]
 
 
-public("vdot")(lambda input, other: dot(conj_if(input), other))
-public("inner")(lambda input, other: input * other if not input._shape or not other._shape else _inner(input, other))
-public("outer", "ger", out=True)(lambda input, vec2: input.unsqueeze(1) * vec2)
+@public(out=True)
+def vdot(input: Tensor, other: Tensor) -> Tensor:
+    """`dot` with the conjugate of the first vector. Raises as it does."""
+    return dot(conj_if(input), other)
 
 
-def _inner(a: Tensor, b: Tensor) -> Tensor:
+@public("outer", "ger", out=True)
+def outer(input: Tensor, vec2: Tensor) -> Tensor:
+    """All products of the elements of two vectors, [n, m]. Raises RuntimeError for other shapes."""
+    if len(input._shape) != 1 or len(vec2._shape) != 1:
+        raise RuntimeError(f"outer: Expected 1-D argument self and vec2, but got {len(input._shape)}-D and {len(vec2._shape)}-D")
+    return input.unsqueeze(1) * vec2  # type: ignore[attr-defined,no-any-return]
+
+
+@public(out=True)
+def inner(input: Tensor, other: Tensor) -> Tensor:
+    """Sums of products over the last dimension of both; a 0-dimensional operand scales the other. Raises RuntimeError for sizes that differ."""
+    a, b = input, other
+    if not a._shape or not b._shape:
+        return a * b  # type: ignore[no-any-return]
+    _same_type("inner", a, b)
     if a._shape[-1] != b._shape[-1]:
         raise RuntimeError(f"inner() the last dimension must match on both input tensors but got shapes {list(a._shape)} and {list(b._shape)}")
-    rows = matmul(a.reshape(-1, a._shape[-1]), b.reshape(-1, b._shape[-1]).t())  # type: ignore[attr-defined]
+    rows = matmul(_rows(a), _rows(b).t())  # type: ignore[attr-defined]
     return rows.reshape(*a._shape[:-1], *b._shape[:-1])  # type: ignore[attr-defined,no-any-return]
+
+
+def _rows(t: Tensor) -> Tensor:
+    """All dimensions but the last made one."""
+    return t.reshape(numel(t._shape[:-1]), t._shape[-1])  # type: ignore[attr-defined,no-any-return]
 
 
 @public(out=True)
@@ -118,50 +139,50 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     if len(a) == 1:
         return matmul(input.unsqueeze(0), other).squeeze(-2)  # type: ignore[attr-defined,no-any-return]
     if len(b) == 2:  # one matrix for every batch: fold the batch into the rows
-        return mm(input.reshape(-1, a[-1]), other).reshape(*a[:-1], b[-1])  # type: ignore[attr-defined,no-any-return]
+        return mm(_rows(input), other).reshape(*a[:-1], b[-1])  # type: ignore[attr-defined,no-any-return]
     batch = broadcast(a[:-2], b[:-2], "matmul")
-    x = input.expand(*batch, *a[-2:]).reshape(-1, *a[-2:]) if len(a) > 2 else input.unsqueeze(0)  # type: ignore[attr-defined]
-    y = other.expand(*batch, *b[-2:]).reshape(-1, *b[-2:])  # type: ignore[attr-defined]
+    x = input.expand(*batch, *a[-2:]).reshape(numel(batch), *a[-2:]) if len(a) > 2 else input.unsqueeze(0)  # type: ignore[attr-defined]
+    y = other.expand(*batch, *b[-2:]).reshape(numel(batch), *b[-2:])  # type: ignore[attr-defined]
     return contract(x, y).reshape(*batch, a[-2], b[-1])  # type: ignore[attr-defined,no-any-return]
+
+
+def _fused(name: str, product: Callable[..., Tensor], meaning: str) -> None:
+    """`name(input, a, b, *, beta, alpha)`: beta * input + alpha * product(a, b), in half types rounded once, in integers by integer factors."""
+    def function(input: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+        dt = input._dtype
+        if dt.category == 0:
+            beta, alpha = bool(beta), bool(alpha)
+        elif dt.category == 1:
+            beta, alpha = int(beta), int(alpha)
+        half = dt.category == 2 and dt.itemsize == 2 and a._dtype is dt and b._dtype is dt
+        x, found = (cast_tensor(input, float32), product(cast_tensor(a, float32), cast_tensor(b, float32))) if half else (input, product(a, b))
+        found = _scaled(found, alpha)
+        shape = broadcast(input._shape, found._shape, name)
+        if shape != found._shape:
+            raise RuntimeError(f"{name}: input of shape {list(input._shape)} does not broadcast to the product's shape {list(found._shape)}")
+        found = found if beta == 0 else _scaled(x, beta) + found
+        return cast_tensor(found, dt) if half else found
+    function.__name__ = name
+    function.__doc__ = f"`beta * input + alpha * {meaning}`; with beta 0, input is not read. Raises RuntimeError for shapes that do not fit."
+    public(inplace=True, out=True)(function)
+    globals()[name] = function
 
 
 def _scaled(t: Tensor, factor: Any) -> Tensor:
     return t if factor == 1 else t * factor
 
 
-@public(inplace=True, out=True)
-def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """`beta * input + alpha * (mat1 @ mat2)`; with beta 0, input is not read."""
-    product = _scaled(mm(mat1, mat2), alpha)
-    return product if beta == 0 else _scaled(input, beta) + product
+def _outer(a: Tensor, b: Tensor) -> Tensor:
+    if len(a._shape) != 1 or len(b._shape) != 1:
+        raise RuntimeError(f"addr: Expected 1-D argument vec1 and vec2, but got {len(a._shape)}-D and {len(b._shape)}-D")
+    return a.unsqueeze(1) * b  # type: ignore[attr-defined,no-any-return]
 
 
-@public(inplace=True, out=True)
-def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """`beta * input + alpha * (mat @ vec)`."""
-    product = _scaled(mv(mat, vec), alpha)
-    return product if beta == 0 else _scaled(input, beta) + product
-
-
-@public(inplace=True, out=True)
-def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """`beta * input + alpha * outer(vec1, vec2)`."""
-    product = _scaled(vec1.unsqueeze(1) * vec2, alpha)  # type: ignore[attr-defined]
-    return product if beta == 0 else _scaled(input, beta) + product
-
-
-@public(inplace=True, out=True)
-def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """`beta * input + alpha * bmm(batch1, batch2)`."""
-    product = _scaled(bmm(batch1, batch2), alpha)
-    return product if beta == 0 else _scaled(input, beta) + product
-
-
-@public(inplace=True, out=True)
-def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """`beta * input + alpha * bmm(batch1, batch2).sum(0)`."""
-    product = _scaled(bmm(batch1, batch2).sum(0), alpha)  # type: ignore[attr-defined]
-    return product if beta == 0 else _scaled(input, beta) + product
+_fused("addmm", mm, "(mat1 @ mat2)")
+_fused("addmv", mv, "(mat @ vec)")
+_fused("addr", _outer, "outer(vec1, vec2)")
+_fused("baddbmm", bmm, "bmm(batch1, batch2)")
+_fused("addbmm", lambda a, b: bmm(a, b).sum(0, dtype=a._dtype), "bmm(batch1, batch2).sum(0)")
 
 
 def _linear(x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
@@ -203,6 +224,6 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return apply(_LINEAR, tensors, (), (*x[:-1], w[0]), dt)
 
 
-Tensor.__matmul__ = matmul  # type: ignore[attr-defined]
-Tensor.__rmatmul__ = lambda self, other: matmul(other, self)  # type: ignore[attr-defined]
-Tensor.__imatmul__ = lambda self, other: self.copy_(matmul(self, other))  # type: ignore[attr-defined]
+attribute("__matmul__", matmul)
+attribute("__rmatmul__", lambda self, other: matmul(other, self))
+attribute("__imatmul__", lambda self, other: self.copy_(matmul(self, other)))

@@ -1,14 +1,38 @@
 """Every operation family, loaded: `FUNCTIONS` are the public names of `torsh`."""
 from __future__ import annotations
 
+from importlib import import_module
 from math import e, inf, nan, pi
 
-from torsh.autograd import engine, methods
-from torsh.ops import convert, gather, indexing, join, matmul, matrix, network, pointwise, random, reduce, scan, scatter, sort, views
+from torsh.autograd import engine
+from torsh.ops import pointwise, reduce
 from torsh.ops.dispatch import FUNCTIONS, cast_tensor
 
+import_module("torsh.autograd.methods")
+for _family in (
+    "calculus",
+    "combine",
+    "complex_numbers",
+    "convert",
+    "copies",
+    "floating",
+    "gather",
+    "indexing",
+    "inquiry",
+    "join",
+    "late",
+    "matmul",
+    "matrix",
+    "network",
+    "random",
+    "reduce",
+    "scan",
+    "scatter",
+    "sort",
+    "statistics",
+):
+    import_module("torsh.ops." + _family)
 engine.arithmetic.add = pointwise.add
-engine.arithmetic.sum_to = views.sum_to
+engine.arithmetic.sum_to = reduce.sum_to
 engine.arithmetic.cast = cast_tensor
-__all__ = ["FUNCTIONS", "convert", "e", "gather", "indexing", "inf", "join", "matmul", "matrix", "methods", "nan", "network", "pi", "random", "reduce",
-           "scan", "scatter", "sort"]
+__all__ = ["FUNCTIONS", "e", "inf", "nan", "pi"]

@@ -11,8 +11,7 @@ from torsh.core.shapes import Shape, numel, reduced
 from torsh.ops.composite import HALF, rule, wide
 from torsh.ops.dispatch import apply, apply_several, cast_tensor, coarse, scalar_tensor
 from torsh.ops.pointwise import rsqrt
-from torsh.ops.reduce import mean, sum, vector_norm
-from torsh.ops.views import sum_to
+from torsh.ops.reduce import mean, sum, sum_to, vector_norm
 from torsh.tensor.tensor import Tensor
 
 # The operation: x, eps, then maybe weight and bias; arg (axes, shape of the weight or None, shape of the bias or None).
@@ -65,16 +64,16 @@ def _normalize_vjp(ctx: GradNode, g: Tensor, *_: Any) -> tuple[Tensor | None, ..
     x, eps = ctx[0], ctx[1]
     axes, weight_shape, bias_shape = ctx.arg
     if state.enabled:  # the moments must be functions of x again
-        _, centre, variance = _moments(wide(x), axes)
+        centre, variance = _moments(wide(x), axes)[1:]
     else:
         centre, variance = ctx.saved_output(1), ctx.saved_output(2)
-    weight = () if weight_shape is None else (ctx[2],)
+    weight: tuple[Tensor, ...] = () if weight_shape is None else (ctx[2],)
     out: list[Tensor | None] = [None, None]
     if ctx.needs[0]:
         out[0] = _input_rule((g, x, centre, variance, eps, *weight), (axes, weight_shape), x._shape, x._dtype)
     if weight:
-        gw = _weight_rule((g, x, centre, variance, eps), (weight_shape,), weight_shape, g._dtype) if ctx.needs[2] else None
-        out.append(gw if gw is None else gw.reshape(ctx.shapes[2]))  # type: ignore[attr-defined]
+        gw: Tensor | None = _weight_rule((g, x, centre, variance, eps), (weight_shape,), weight_shape, g._dtype) if ctx.needs[2] else None
+        out.append(gw if gw is None else gw.reshape(ctx.shapes[2]))
     if bias_shape is not None:
         out.append(sum_to(g, bias_shape).reshape(ctx.shapes[-1]) if ctx.needs[-1] else None)  # type: ignore[attr-defined]
     return tuple(out)

@@ -13,9 +13,9 @@ from torsh.core import dtypes
 from torsh.core.dtypes import bool_, dtype, get_default_dtype
 from torsh.graph import primitives as p
 from torsh.graph.node import Op
-from torsh.ops.dispatch import cast_tensor, coarse, pointwise, public, result_type_of, shape_of
+from torsh.ops.dispatch import cast_tensor, coarse, pointwise, public, result_type_of, same_type, shape_of
 from torsh.ops.views import zeros_like_shape
-from torsh.tensor.tensor import Tensor
+from torsh.tensor.tensor import Tensor, attribute, operators
 
 Vjp = Callable[..., Any]
 P = p.POINTWISE
@@ -92,6 +92,7 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 @public()
 def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """`other - alpha * input`."""
+    need_tensors("rsub", input)
     return sub(other, input, alpha=alpha)
 
 
@@ -135,11 +136,11 @@ def floor_divide(input: Any, other: Any) -> Tensor:
         remainder_ = remainder(input, other)
         exact = sub(input, remainder_)
         quotient = rint(div(exact, other))
-        return where(isfinite(div(input, other)) & ne(other, 0), quotient, div(input, other))
+        return where(isfinite(div(input, other)) & (other != 0), quotient, div(input, other))
     _no_zero(other)
     q = pointwise(p.CDIV, (input, other), dt, dt, "floor_divide")
     r = pointwise(p.FMOD, (input, other), dt, dt, "floor_divide")
-    return sub(q, cast_tensor((r != 0) & ((r < 0) != lt(other, 0)), dt))
+    return sub(q, cast_tensor((r != 0) & ((r < 0) != (other < 0)), dt))
 
 
 def _remainder_expand(a: Tensor, b: Tensor) -> Tensor:
@@ -153,7 +154,8 @@ _REMAINDER.kind = "coarse"
 
 @public(inplace=True, out=True)
 def remainder(input: Any, other: Any) -> Tensor:
-    """Python's modulus: the result has the sign of `other`."""
+    """Python's modulus: the result has the sign of `other`. Raises TypeError for two numbers."""
+    need_a_tensor("remainder", input, other)
     dt = result_type_of(input, other)
     if dt.category < 2:
         _no_zero(other)
@@ -166,6 +168,7 @@ _differentiable(p.FMOD, lambda ctx, g: (g, -g * div(ctx[0], ctx[1], rounding_mod
 @public(inplace=True, out=True)
 def fmod(input: Any, other: Any) -> Tensor:
     """C's fmod: the result has the sign of `input`."""
+    need_tensors("fmod", input)
     dt = result_type_of(input, other)
     if dt.category < 2:
         _no_zero(other)
@@ -178,7 +181,8 @@ def _pow_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
     if ctx.needs[0]:
         gx = g * conj_if(where(y == 0, zeros_like_shape((), ctx.out), y * x ** (y - 1)))
     if ctx.needs[1]:
-        safe = where((x == 0) & (y >= 0), zeros_like_shape((), ctx.out), ctx.out * log(x)) if not x._dtype.is_complex else ctx.out * log(x)
+        positive_power = (y.real if y._dtype.is_complex else y) >= 0
+        safe = where((x == 0) & positive_power, zeros_like_shape((), ctx.out), ctx.out * log(cast_tensor(x, ctx.out._dtype)))
         gy = g * conj_if(safe)
     return gx, gy
 
@@ -189,6 +193,7 @@ _differentiable(P["pow"], _pow_vjp, (0, 1), True)
 @public(inplace=True, out=True)
 def pow(input: Any, exponent: Any) -> Tensor:
     """`input` to the power `exponent`. Raises RuntimeError for an integer tensor to a negative integer number."""
+    need_a_tensor("pow", input, exponent)
     dt = result_type_of(input, exponent)
     if isinstance(exponent, (int, float)) and not isinstance(exponent, bool) and isinstance(input, Tensor):
         if dt.category == 1 and exponent < 0:
@@ -222,7 +227,7 @@ def _int_pow(x: Tensor, y: Tensor) -> Tensor:
 
 
 _INT_POW = coarse("int_pow", _int_pow, None)
-_CUBE = coarse("cube", lambda x: x * x * x, lambda ctx, g: g * (3 * square(ctx[0])), (0,), grad_name="PowBackward0")
+_CUBE = coarse("cube", lambda x: x * x * x, lambda ctx, g: g * (3 * ctx[0].square()), (0,), grad_name="PowBackward0")
 _SQUARE = coarse("square", lambda x: x * x, lambda ctx, g: g * conj_if(2 * ctx[0]), (0,), grad_name="PowBackward0")
 
 
@@ -249,7 +254,7 @@ def positive(input: Tensor) -> Tensor:
     return input
 
 
-_differentiable(p.ABS, lambda ctx, g: g * sgn(ctx[0]), (0,))
+_differentiable(p.ABS, lambda ctx, g: g * ctx[0].sgn(), (0,))
 
 
 @public("abs", "absolute", inplace=True, out=True)
@@ -270,8 +275,11 @@ def sign(input: Tensor) -> Tensor:
     return pointwise(_SIGN, (input,), dt, dt, "sign", ())
 
 
-_SIGN = coarse("sign", lambda x: x if x._dtype is bool_ else where(x > 0, 1, where(x < 0, -1, 0)).to(x._dtype),  # type: ignore[attr-defined]
-               lambda ctx, g: zeros_like_shape(ctx.shapes[0], g))
+def _sign(x: Tensor) -> Any:
+    return x if x._dtype is bool_ else where(x > 0, 1, where(x < 0, -1, 0)).to(x._dtype)
+
+
+_SIGN = coarse("sign", _sign, lambda ctx, g: zeros_like_shape(ctx.shapes[0], g))
 
 
 @public(inplace=True, out=True)
@@ -280,20 +288,39 @@ def sgn(input: Tensor) -> Tensor:
     if not input._dtype.is_complex:
         return sign(input)
     size = abs(input)
-    return where(size == 0, zeros_like_shape((), input), input / size)
+    none = size == 0
+    return where(none, zeros_like_shape((), input), input / where(none, zeros_like_shape((), size) + 1, size))
 
 
 # ---- comparison and logic
 
 
+def need_tensors(what: str, *args: Any) -> None:
+    """Raises TypeError for an argument that is not a tensor."""
+    for i, x in enumerate(args):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{what}(): argument {i + 1} must be Tensor, not {type(x).__name__}")
+
+
+def need_a_tensor(what: str, input: Any, other: Any) -> None:
+    """Raises TypeError unless one of two operands is a tensor."""
+    if not isinstance(input, Tensor) and not isinstance(other, Tensor):
+        raise TypeError(f"{what}(): one of the arguments must be Tensor, got {type(input).__name__} and {type(other).__name__}")
+
+
 def _comparison(name: str, op: Op, *synonyms: str) -> Callable[..., Tensor]:
+    ordered = name not in ("eq", "ne")
+
     def compare(input: Any, other: Any) -> Tensor:
         if isinstance(input, Tensor) and isinstance(other, Tensor) and input._dtype is other._dtype:
+            if ordered and input._dtype.is_complex:
+                raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{input._dtype.title}': complex numbers have no order")
             return pointwise(op, (input, other), input._dtype, bool_, name)
+        need_tensors(name, input)
         return pointwise(op, (input, other), result_type_of(input, other), bool_, name)
     compare.__name__ = name
     compare.__doc__ = f"`input {name} other` element by element, broadcast: a bool tensor. Raises RuntimeError for shapes that do not broadcast."
-    public(name, *synonyms, inplace=False, out=True)(compare)
+    public(name, *synonyms, inplace=True, out=True)(compare)
     return compare
 
 
@@ -311,6 +338,7 @@ def _as_bool(x: Any) -> Any:
 
 def _logical(name: str, op: Op) -> Callable[..., Tensor]:
     def combine(input: Any, other: Any) -> Tensor:
+        need_tensors(name, input, other)
         return pointwise(op, (_as_bool(input), _as_bool(other)), bool_, bool_, name)
     combine.__name__ = name
     combine.__doc__ = f"{name.replace('_', ' ')} of the truth of each element: a bool tensor."
@@ -331,6 +359,7 @@ def logical_not(input: Tensor) -> Tensor:
 
 def _bitwise(name: str, op: Op) -> Callable[..., Tensor]:
     def combine(input: Any, other: Any) -> Tensor:
+        need_a_tensor(name, input, other)
         dt = result_type_of(input, other)
         if dt.category > 1 or (dt is bool_ and "shift" in name):
             raise RuntimeError(f"\"{name}_cpu\" not implemented for '{dt.title}'")
@@ -400,26 +429,57 @@ def _extremum(name: str, op: Op, better: Callable[..., Tensor]) -> Callable[...,
         if dt.is_complex:
             raise RuntimeError(f"{name} not implemented for complex tensors.")
         return pointwise((p.OR if op is p.MAX else p.AND) if dt is bool_ else op, (input, other), dt, dt, name)
-    combine.__name__ = name
-    combine.__doc__ = f"Element by element {name}, broadcast; NaN wins. Raises RuntimeError for complex tensors."
-    public(out=True)(combine)
-    return combine
+    def checked(input: Tensor, other: Tensor) -> Tensor:
+        need_tensors(name, input, other)
+        return combine(input, other)
+    checked.__name__ = name
+    checked.__doc__ = f"Element by element {name}, broadcast; NaN wins. Raises RuntimeError for complex tensors, TypeError for numbers."
+    public(out=True)(checked)
+    return combine  # which takes numbers too
 
 
 maximum = _extremum("maximum", p.MAX, gt)
 minimum = _extremum("minimum", p.MIN, lt)
 
 
+def _first_or_second(first: Callable[..., Tensor]) -> Vjp:
+    """The whole gradient to the operand that was taken, the first of equals; none is shared, as in PyTorch."""
+    def vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor, Tensor]:
+        taken, zero = first(ctx[0], ctx[1]) | isnan(ctx[1]), zeros_like_shape((), g)
+        return where(taken, g, zero), where(taken, zero, g)
+    return vjp
+
+
+def _larger(x: Tensor, y: Tensor) -> Tensor:
+    return where(isnan(x), y, where(isnan(y), x, maximum(x, y)))  # type: ignore[no-any-return]
+
+
+def _smaller(x: Tensor, y: Tensor) -> Tensor:
+    return where(isnan(x), y, where(isnan(y), x, minimum(x, y)))  # type: ignore[no-any-return]
+
+
+_FMAX = coarse("fmax", _larger, _first_or_second(lambda x, y: x >= y), (0, 1))
+_FMIN = coarse("fmin", _smaller, _first_or_second(lambda x, y: x <= y), (0, 1))
+
+
+def _f_extremum(name: str, op: Op, input: Tensor, other: Tensor) -> Tensor:
+    need_tensors(name, input, other)
+    dt = result_type_of(input, other)
+    if dt.is_complex:
+        raise NotImplementedError(f"{name} not implemented for complex tensors.")
+    return pointwise(op, (input, other), dt, dt, name, ())
+
+
 @public(out=True)
-def fmax(input: Any, other: Any) -> Tensor:
+def fmax(input: Tensor, other: Tensor) -> Tensor:
     """Element by element maximum that ignores NaN where it can."""
-    return where(isnan(input), other, where(isnan(other), input, maximum(input, other)))
+    return _f_extremum("fmax", _FMAX, input, other)
 
 
 @public(out=True)
-def fmin(input: Any, other: Any) -> Tensor:
+def fmin(input: Tensor, other: Tensor) -> Tensor:
     """Element by element minimum that ignores NaN where it can."""
-    return where(isnan(input), other, where(isnan(other), input, minimum(input, other)))
+    return _f_extremum("fmin", _FMIN, input, other)
 
 
 @public(out=False)
@@ -471,17 +531,17 @@ _UNARY: dict[str, tuple[Vjp, tuple[int, ...], bool]] = {
     "sin": (lambda c, g: g * conj_if(c[0].cos()), (0,), False),
     "cos": (lambda c, g: g * -conj_if(c[0].sin()), (0,), False),
     "tan": (lambda c, g: g * conj_if(1 + square(c.out)), (), True),
-    "asin": (lambda c, g: g * conj_if(rsqrt(1 - square(c[0]))), (0,), False),
-    "acos": (lambda c, g: g * -conj_if(rsqrt(1 - square(c[0]))), (0,), False),
+    "asin": (lambda c, g: g * conj_if((1 - square(c[0])).rsqrt()), (0,), False),
+    "acos": (lambda c, g: g * -conj_if((1 - square(c[0])).rsqrt()), (0,), False),
     "atan": (lambda c, g: g / conj_if(1 + square(c[0])), (0,), False),
     "sinh": (lambda c, g: g * conj_if(c[0].cosh()), (0,), False),
     "cosh": (lambda c, g: g * conj_if(c[0].sinh()), (0,), False),
     "tanh": (lambda c, g: g * conj_if(1 - square(c.out)), (), True),
-    "asinh": (lambda c, g: g * conj_if(rsqrt(square(c[0]) + 1)), (0,), False),
-    "acosh": (lambda c, g: g * conj_if(rsqrt(c[0] - 1) * rsqrt(c[0] + 1)), (0,), False),
+    "asinh": (lambda c, g: g * conj_if((square(c[0]) + 1).rsqrt()), (0,), False),
+    "acosh": (lambda c, g: g * conj_if((c[0] - 1).rsqrt() * (c[0] + 1).rsqrt()), (0,), False),
     "atanh": (lambda c, g: g / conj_if(1 - square(c[0])), (0,), False),
-    "erf": (lambda c, g: g * (_TWO_OVER_SQRT_PI * exp(-square(c[0]))), (0,), False),
-    "erfc": (lambda c, g: g * (-_TWO_OVER_SQRT_PI * exp(-square(c[0]))), (0,), False),
+    "erf": (lambda c, g: g * (_TWO_OVER_SQRT_PI * (-square(c[0])).exp()), (0,), False),
+    "erfc": (lambda c, g: g * (-_TWO_OVER_SQRT_PI * (-square(c[0])).exp()), (0,), False),
     "sigmoid": (lambda c, g: g * conj_if(c.out * (1 - c.out)), (), True),
 }
 _SYNONYMS = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh"}
@@ -524,6 +584,7 @@ _differentiable(P["atan2"], lambda ctx, g: (g * ctx[1] / (square(ctx[0]) + squar
 @public("atan2", "arctan2", inplace=True, out=True)
 def atan2(input: Any, other: Any) -> Tensor:
     """The angle of the point (other, input), in (-pi, pi]."""
+    need_tensors("atan2", input, other)
     dt = float_type(result_type_of(input, other))
     return pointwise(P["atan2"], (input, other), dt, dt, "atan2")
 
@@ -585,6 +646,7 @@ _CLAMP_MAX = coarse("clamp_max", lambda x, hi: minimum(x, hi),
 @public("clamp", "clip", inplace=True, out=True)
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """Each element limited to [min, max] (numbers or tensors; None leaves a side open). Raises RuntimeError if both are None."""
+    need_tensors("clamp", input)
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     if input._dtype.is_complex:
@@ -609,22 +671,44 @@ def clamp_max(input: Tensor, max: Any) -> Tensor:
     return clamp(input, max=max)
 
 
+def _rounded_once(function: Callable[..., Tensor], what: str) -> Callable[..., Tensor]:
+    """A formula of three operands whose value in half types is rounded only at its end, as PyTorch's kernels do."""
+    def call(*operands: Any) -> Tensor:
+        dt = operands[0]._dtype
+        if dt.category == 2 and dt.itemsize == 2 and all(x._dtype is dt for x in operands if isinstance(x, Tensor)):
+            return cast_tensor(function(*[cast_tensor(x, dtypes.float32) if isinstance(x, Tensor) else x for x in operands]), dt)
+        return function(*operands)
+    call.__name__ = what
+    return call
+
+
+_addcmul = _rounded_once(lambda a, b, c, value: a + (b * c if value == 1 else b * c * value), "addcmul")
+_addcdiv = _rounded_once(lambda a, b, c, value: a + (b / c if value == 1 else b / c * value), "addcdiv")
+_lerp = _rounded_once(lambda a, b, w: a + w * (b - a), "lerp")
+
+
 @public(inplace=True, out=True)
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """`input + value * tensor1 * tensor2`."""
-    return input + (tensor1 * tensor2 if value == 1 else tensor1 * tensor2 * value)
+    return _addcmul(input, tensor1, tensor2, value)
 
 
 @public(inplace=True, out=True)
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
-    """`input + value * tensor1 / tensor2`."""
-    return input + (tensor1 / tensor2 if value == 1 else tensor1 / tensor2 * value)
+    """`input + value * tensor1 / tensor2`. Raises RuntimeError for integer tensors alone."""
+    if tensor1._dtype.category < 2 and tensor2._dtype.category < 2:
+        raise RuntimeError("Integer division with addcdiv is no longer supported, and in a future release addcdiv will perform a true division of "
+                           "tensor1 and tensor2.")
+    return _addcdiv(input, tensor1, tensor2, value)
 
 
 @public(inplace=True, out=True)
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
-    """`input + weight * (end - input)`."""
-    return input + weight * (end - input)
+    """`input + weight * (end - input)`. Raises RuntimeError for tensors of two types."""
+    if input._dtype is not end._dtype or (isinstance(weight, Tensor) and weight._dtype is not input._dtype):
+        other = end if end._dtype is not input._dtype else weight
+        raise RuntimeError(f"expected dtype {input._dtype.name} for `{'end' if other is end else 'weight'}` but got dtype {other._dtype.name}")
+    return _lerp(input, end, weight)
 
 
 builtin_abs = __builtins__["abs"] if isinstance(__builtins__, dict) else __builtins__.abs
@@ -633,27 +717,60 @@ builtin_abs = __builtins__["abs"] if isinstance(__builtins__, dict) else __built
 # ---- operators
 
 
+def _is_operand(x: Any) -> bool:
+    return isinstance(x, (Tensor, int, float, complex, bool)) or (hasattr(x, "dtype") and getattr(x, "ndim", 1) == 0)
+
+
+def _add_operator(self: Tensor, other: Any) -> Any:
+    if isinstance(other, Tensor) and other._dtype is self._dtype and other._dtype is not bool_:
+        return same_type(p.ADD, self, other, "add")
+    return add(self, other) if _is_operand(other) else NotImplemented
+
+
+def _sub_operator(self: Tensor, other: Any) -> Any:
+    if isinstance(other, Tensor) and other._dtype is self._dtype and other._dtype is not bool_:
+        return same_type(p.SUB, self, other, "sub")
+    return sub(self, other) if _is_operand(other) else NotImplemented
+
+
+def _mul_operator(self: Tensor, other: Any) -> Any:
+    if isinstance(other, Tensor) and other._dtype is self._dtype and other._dtype is not bool_:
+        return same_type(p.MUL, self, other, "mul")
+    return mul(self, other) if _is_operand(other) else NotImplemented
+
+
+def _truediv_operator(self: Tensor, other: Any) -> Any:
+    if isinstance(other, Tensor) and other._dtype is self._dtype and other._dtype.category >= 2:
+        return same_type(p.DIV, self, other, "div")
+    return div(self, other) if _is_operand(other) else NotImplemented
+
+
+operators.add, operators.sub, operators.mul, operators.truediv = _add_operator, _sub_operator, _mul_operator, _truediv_operator
+
+
 def _or_not_implemented(f: Callable[..., Any]) -> Callable[..., Any]:
     def operator(self: Tensor, other: Any) -> Any:
-        if isinstance(other, (Tensor, int, float, complex, bool)) or (hasattr(other, "dtype") and getattr(other, "ndim", 1) == 0):
-            return f(self, other)
-        return NotImplemented
+        return f(self, other) if _is_operand(other) else NotImplemented
     return operator
 
 
 def _reflected(f: Callable[..., Any]) -> Callable[..., Any]:
-    return _or_not_implemented(lambda self, other: f(other, self))
+    def swapped(self: Tensor, other: Any) -> Any:
+        need_tensors(f.__name__, self)
+        return f(other, self)
+    return _or_not_implemented(swapped)
 
 
 for _n, _f in (("add", add), ("sub", sub), ("mul", mul), ("truediv", div), ("floordiv", floor_divide), ("mod", remainder), ("pow", pow),
                ("and", bitwise_and), ("or", bitwise_or), ("xor", bitwise_xor), ("lshift", bitwise_left_shift), ("rshift", bitwise_right_shift)):
-    setattr(Tensor, f"__{_n}__", _or_not_implemented(_f))
-    setattr(Tensor, f"__r{_n}__", _reflected(_f))
+    if _n not in ("add", "sub", "mul", "truediv"):  # these are the class's own: the slot is reached without a look-up
+        attribute(f"__{_n}__", _or_not_implemented(_f))
+    attribute(f"__r{_n}__", _reflected(_f))
 for _n, _m in (("add", "add_"), ("sub", "sub_"), ("mul", "mul_"), ("truediv", "div_"), ("floordiv", "floor_divide_"), ("mod", "remainder_"),
                ("pow", "pow_"), ("and", "bitwise_and_"), ("or", "bitwise_or_"), ("xor", "bitwise_xor_"), ("lshift", "bitwise_left_shift_"),
                ("rshift", "bitwise_right_shift_")):
-    setattr(Tensor, f"__i{_n}__", getattr(Tensor, _m))
+    attribute(f"__i{_n}__", getattr(Tensor, _m))
 for _n, _f in (("eq", eq), ("ne", ne), ("lt", lt), ("le", le), ("gt", gt), ("ge", ge)):
-    setattr(Tensor, f"__{_n}__", _or_not_implemented(_f))
-for _n, _f in (("neg", neg), ("pos", positive), ("abs", abs), ("invert", bitwise_not)):
-    setattr(Tensor, f"__{_n}__", lambda self, _f=_f: _f(self))
+    attribute(f"__{_n}__", _or_not_implemented(_f))
+for _n, _g in (("neg", neg), ("pos", positive), ("abs", abs), ("invert", bitwise_not)):
+    attribute(f"__{_n}__", lambda self, _g=_g: _g(self))

@@ -1,15 +1,18 @@
 """Random tensors: PyTorch's numbers for a seed, drawn at the call, in program order, into memory of their own."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from torsh.core import devices
 from torsh.core.dtypes import dtype, get_default_dtype, int64
-from torsh.core.shapes import Shape, broadcast, contiguous_strides
-from torsh.ops.dispatch import check_writable, copy_into, public, write_out
+from torsh.core.shapes import Shape, broadcast, contiguous_strides, numel
+from torsh.graph.node import Op
+from torsh.ops.dispatch import check_writable, copy_into, public, recorded, tensors_of, write_out
+from torsh.ops.views import zeros_like_shape
 from torsh.tensor.creation import _check, _sizes, finish, from_array
 from torsh.tensor.tensor import Tensor
 
@@ -80,13 +83,40 @@ def engine_of(generator: Generator | None) -> Any:
     return default()
 
 
-def _made(array: np.ndarray, requires_grad: bool, out: Tensor | None, what: str) -> Tensor:
-    made = from_array(array)
+class _Mapped:
+    """What draws while a function is vmapped: set by `func.vmap`."""
+    draw: Callable[[Shape, Callable[[Shape], np.ndarray]], Tensor] | None = None
+
+
+mapped = _Mapped()
+
+
+def drawn(shape: Shape, draw: Callable[[Shape], np.ndarray]) -> Tensor:
+    """The tensor of `draw(shape)`. Every random tensor comes from here."""
+    return from_array(draw(shape)) if mapped.draw is None else mapped.draw(shape, draw)
+
+
+def _made(made: Tensor, requires_grad: bool, out: Tensor | None, what: str) -> Tensor:
     return finish(made, requires_grad) if out is None else write_out(out, made, what)
+
+
+_DRAWN = Op("drawn", "history", None, None, lambda ctx, g: tuple([zeros_like_shape(s, g) for s in ctx.shapes]), grad_name="NormalBackward")
+
+
+def _drawn(out: Tensor, *parameters: Any) -> Tensor:
+    """A draw by tensors of parameters, whose derivative by them is zero, as in PyTorch."""
+    return recorded(_DRAWN, None, tensors_of(*parameters), out)
 
 
 def _type(dt: dtype | None, out: Tensor | None, default: dtype | None = None) -> dtype:
     return dt or (out._dtype if out is not None else default or get_default_dtype())
+
+
+def _numbers(draw: Any, shape: Shape, dt: dtype, *numbers: float) -> np.ndarray:
+    """`draw(shape, dtype, *numbers)`; complex numbers as pairs of reals."""
+    if not dt.is_complex:
+        return draw(shape, dt.np, *numbers)  # type: ignore[no-any-return]
+    return draw((*shape, 2), dt.to_real().np, *numbers).view(dt.np).reshape(shape)  # type: ignore[no-any-return]
 
 
 @public(method=False)
@@ -101,16 +131,20 @@ def rand(*size: Any, generator: Generator | None = None, out: Tensor | None = No
     """
     devices.require(device)
     _check(layout, pin_memory)
-    return _made(engine_of(generator).uniform(_sizes(size, "rand"), _type(dtype, out).np), requires_grad, out, "rand")
+    draw, dt = engine_of(generator).uniform, _type(dtype, out)
+    return _made(drawn(_sizes(size, "rand"), lambda s: _numbers(draw, s, dt)), requires_grad, out, "rand")
 
 
 @public(method=False)
 def randn(*size: Any, generator: Generator | None = None, out: Tensor | None = None, dtype: dtype | None = None, layout: Any = None,
           device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
-    """Standard normal numbers. Raises RuntimeError for a negative size, NotImplementedError unless floating."""
+    """Standard normal numbers; complex ones have variance 1, half of it in each part. Raises RuntimeError for a negative size,
+    NotImplementedError for integers."""
     devices.require(device)
     _check(layout, pin_memory)
-    return _made(engine_of(generator).normal(_sizes(size, "randn"), _type(dtype, out).np), requires_grad, out, "randn")
+    draw, dt = engine_of(generator).normal, _type(dtype, out)
+    std = math.sqrt(0.5) if dt.is_complex else 1.0
+    return _made(drawn(_sizes(size, "randn"), lambda s: _numbers(draw, s, dt, 0.0, std)), requires_grad, out, "randn")
 
 
 @public(method=False)
@@ -126,8 +160,8 @@ def randint(low: int, high: Any = None, size: Any = None, *, generator: Generato
         low, high = 0, low
     devices.require(device)
     _check(layout, pin_memory)
-    array = engine_of(generator).random_from_to(_sizes((size,), "randint"), _type(dtype, out, int64).np, low, high)
-    return _made(array, requires_grad, out, "randint")
+    engine, kind = engine_of(generator), _type(dtype, out, int64).np
+    return _made(drawn(_sizes((size,), "randint"), lambda s: engine.random_from_to(s, kind, low, high)), requires_grad, out, "randint")
 
 
 @public(method=False)
@@ -136,7 +170,11 @@ def randperm(n: int, *, generator: Generator | None = None, out: Tensor | None =
     """0 .. n-1 in random order. Raises RuntimeError for a negative n."""
     devices.require(device)
     _check(layout, pin_memory)
-    return _made(engine_of(generator).permutation(n, _type(dtype, out, int64).np), requires_grad, out, "randperm")
+    engine, kind = engine_of(generator), _type(dtype, out, int64).np
+
+    def draw(shape: Shape) -> np.ndarray:
+        return np.stack([engine.permutation(n, kind) for _ in range(numel(shape[:-1]))]).reshape(shape)
+    return _made(drawn((n,), draw) if n >= 0 else from_array(engine.permutation(n, kind)), requires_grad, out, "randperm")
 
 
 @public(method=False)
@@ -172,7 +210,8 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Sequence[int] | None = None, *
             raise TypeError("normal(): missing 1 required argument: 'size', as mean and std are numbers")
         devices.require(device)
         _check(layout, pin_memory)
-        return _made(engine_of(generator).normal(_sizes((size,), "normal"), _type(dtype, out).np, mean, std), requires_grad, out, "normal")
+        engine, kind = engine_of(generator), _type(dtype, out).np
+        return _made(drawn(_sizes((size,), "normal"), lambda s: engine.normal(s, kind, mean, std)), requires_grad, out, "normal")
     if std_tensor and std.numel() and bool((std._window() < 0).any()):
         raise RuntimeError("normal expects all elements of std >= 0.0")
     if mean_tensor and std_tensor:
@@ -180,10 +219,12 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Sequence[int] | None = None, *
     else:
         shape = mean._shape if mean_tensor else std._shape
     own = (mean if mean_tensor else std)._dtype
-    made = from_array(engine_of(generator).normal(shape, own.np, 0.0, 1.0 if std_tensor else std))
+    engine = engine_of(generator)
+    made = drawn(shape, lambda s: engine.normal(s, own.np, 0.0, 1.0 if std_tensor else std))
     if std_tensor:
         made = made * std.detach()
     made = made + (mean.detach() if mean_tensor else mean)  # type: ignore[operator]
+    made = _drawn(made, *[t for t in (mean, std) if isinstance(t, Tensor)])
     return made if out is None else write_out(out, made, "normal")
 
 
@@ -191,7 +232,12 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Sequence[int] | None = None, *
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
     """1 with the probability in `input` (or `p` everywhere), else 0. Raises RuntimeError for one outside [0, 1]."""
     chance = p if p is not None else np.ascontiguousarray(input._window())
-    return _made(engine_of(generator).bernoulli(input._shape, chance, input._dtype.np), False, out, "bernoulli")
+    engine = engine_of(generator)
+
+    def draw(shape: Shape) -> np.ndarray:
+        return engine.bernoulli(shape, chance if p is not None else np.broadcast_to(chance, shape).copy(), input._dtype.np)  # type: ignore[no-any-return]
+    made = _drawn(drawn(input._shape, draw), input)
+    return made if out is None else write_out(out, made, "bernoulli")
 
 
 @public()
@@ -201,8 +247,17 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
 
     Raises RuntimeError for weights that are negative, not finite or all zero, and for too many samples.
     """
-    picks = engine_of(generator).multinomial(np.ascontiguousarray(input._window()), num_samples, replacement)
-    return _made(picks, False, out, "multinomial")
+    if out is not None and out._dtype is not int64:
+        raise RuntimeError(f"multinomial expects Long tensor out, got: {out._dtype.title}")
+    engine, weights = engine_of(generator), np.ascontiguousarray(input._window())
+
+    def draw(shape: Shape) -> np.ndarray:
+        lead = shape[:len(shape) - len(weights.shape)]
+        if not lead:
+            return engine.multinomial(weights, num_samples, replacement)  # type: ignore[no-any-return]
+        many = np.broadcast_to(weights, (*lead, *weights.shape)).reshape(-1, weights.shape[-1])
+        return engine.multinomial(np.ascontiguousarray(many), num_samples, replacement).reshape(shape)  # type: ignore[no-any-return]
+    return _made(drawn((*weights.shape[:-1], num_samples), draw), False, out, "multinomial")
 
 
 # ---- filling in place
@@ -218,24 +273,28 @@ def _fill(t: Tensor, draw: Any, what: str, logical: bool = False) -> Tensor:
     """`draw(shape)` gives the numbers; `logical`: in row-major order whatever the strides."""
     check_writable(t)
     order = list(range(len(t._shape))) if logical or t._strides is None else _memory_order(t)
-    array = draw(tuple([t._shape[d] for d in order]))
-    return copy_into(t, from_array(array.transpose(np.argsort(order)) if order else array), what)
+    made = drawn(tuple([t._shape[d] for d in order]), draw)
+    return copy_into(t, made.permute(*np.argsort(order).tolist()) if order != sorted(order) else made, what)  # type: ignore[attr-defined]
 
 
 @public("uniform_", function=False)
 def uniform_(self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None, **named: float) -> Tensor:
     """Overwrite with numbers uniform in [from, to). Raises RuntimeError for bounds out of order."""
     low = named.pop("from", from_) if named else from_
-    return _fill(self, lambda s: engine_of(generator).uniform(s, self._dtype.np, low, to), "uniform_")
+    engine = engine_of(generator)
+    return _fill(self, lambda s: _numbers(engine.uniform, s, self._dtype, low, to), "uniform_")
 
 
 @public("normal_", function=False)
 def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Overwrite with normal numbers. Raises RuntimeError for std < 0."""
     engine, kind = engine_of(generator), self._dtype.np
+    if self._dtype.is_complex:
+        half = std * math.sqrt(0.5)
+        return _fill(self, lambda s: _numbers(engine.normal, s, self._dtype, mean, half), "normal_")
 
     def draw(shape: Shape) -> np.ndarray:
-        count = self.numel()
+        count = numel(shape)
         if count < 16 or self.is_contiguous():
             return engine.normal(shape, kind, mean, std)  # type: ignore[no-any-return]
         # PyTorch makes the numbers of a strided tensor one pair at a time, as the engine does for few.
@@ -257,8 +316,8 @@ def random_(self: Tensor, from_: int | None = None, to: int | None = None, *, ge
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Overwrite with 1 with probability p (a number, or a tensor that broadcasts), else 0. Raises RuntimeError outside [0, 1]."""
     if isinstance(p, Tensor):
-        chance = np.broadcast_to(p._window(), self._shape).copy()
-        return _fill(self, lambda s: engine_of(generator).bernoulli(s, chance, self._dtype.np), "bernoulli_", logical=True)
+        chance = np.broadcast_to(p._window(), self._shape)
+        return _fill(self, lambda s: engine_of(generator).bernoulli(s, np.broadcast_to(chance, s).copy(), self._dtype.np), "bernoulli_", logical=True)
     return _fill(self, lambda s: engine_of(generator).bernoulli(s, p, self._dtype.np), "bernoulli_")
 
 
@@ -286,4 +345,4 @@ def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator:
     return _fill(self, lambda s: engine_of(generator).cauchy(s, self._dtype.np, median, sigma), "cauchy_")
 
 
-__all__ = ["Generator", "default_generator", "engine_of"]
+__all__ = ["Generator", "default_generator", "drawn", "engine_of", "mapped"]

@@ -2,17 +2,17 @@
 from __future__ import annotations
 
 import math
-from collections import namedtuple
 from typing import Any
 
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import bool_, dtype, int64
+from torsh.core.results import result_type
 from torsh.core.shapes import Shape, numel, reduced, wrap_dim, wrap_dims
 from torsh.graph import primitives as p
 from torsh.graph.node import Op
 from torsh.graph.primitives import cast
 from torsh.ops import views
-from torsh.ops.dispatch import apply, cast_tensor, coarse, public
+from torsh.ops.dispatch import apply, cast_tensor, coarse, late, public, recorded
 from torsh.ops.pointwise import abs, conj_if, exp, float_type, log, ne, where
 from torsh.ops.views import zeros_like_shape
 from torsh.tensor.tensor import Tensor
@@ -166,8 +166,7 @@ argmax, argmin = _argument("argmax", p.R_ARGMAX), _argument("argmin", p.R_ARGMIN
 
 
 def _with_index(name: str, pick: Any, elementwise_name: str) -> Any:
-    result = namedtuple(name, ("values", "indices"))  # type: ignore[misc]
-    result.__module__ = "torsh.return_types"
+    result = result_type(name, "values", "indices")
 
     def function(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
         if isinstance(dim, Tensor):
@@ -193,11 +192,14 @@ max_, max_result = _with_index("max", argmax, "maximum")
 min_, min_result = _with_index("min", argmin, "minimum")
 
 
+aminmax_result = result_type("aminmax", "min", "max")
+
+
 @public(out=True)
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """(min, max) over all elements or one dimension."""
     axes = () if dim is None else (dim,)
-    return namedtuple("aminmax", ("min", "max"))(amin(input, axes, keepdim), amax(input, axes, keepdim))
+    return aminmax_result(amin(input, axes, keepdim), amax(input, axes, keepdim))
 
 
 def _truth(name: str, op: Op) -> Any:
@@ -256,10 +258,10 @@ def var(input: Tensor, *args: Any, dim: Dims = None, unbiased: bool | None = Non
     Two passes over the data: the mean first. Raises RuntimeError for integer tensors.
     """
     if len(args) == 3:
-        args, keepdim = args[:2], args[2]
+        keepdim = args[2]
     if input._dtype.category < 2:
         raise RuntimeError("std and var only support floating point and complex dtypes")
-    axes, c = _moment_axes(args, dim, unbiased, correction, len(input._shape), "var")
+    axes, c = _moment_axes(args[:2], dim, unbiased, correction, len(input._shape), "var")
     return apply(_VAR, (input,), (axes, keepdim, c), reduced(input._shape, axes, keepdim), input._dtype.to_real())
 
 
@@ -309,6 +311,14 @@ def any_zero(shape: Shape, axes: Shape) -> bool:
     return 0 in [shape[i] for i in axes]
 
 
+_CONSTANT = Op("constant", "history", None, None, lambda ctx, g: zeros_like_shape(ctx.shapes[0], cast_tensor(g, ctx.dtypes[0])))
+
+
+def unmoved(value: Tensor, of: Tensor) -> Tensor:
+    """`value`, made for this call, as a function of `of` whose derivative is zero everywhere."""
+    return recorded(_CONSTANT, None, (of,), value)
+
+
 def vector_norm(x: Tensor, order: Any, axes: Shape, keepdim: bool) -> Tensor:
     """The p-norm of the elements over axes (p may be 0, inf, -inf)."""
     size = abs(x)
@@ -317,12 +327,26 @@ def vector_norm(x: Tensor, order: Any, axes: Shape, keepdim: bool) -> Tensor:
     if order == -math.inf:
         return amin(size, axes, keepdim)
     if order == 0:
-        return sum(ne(x, 0).to(size._dtype), axes, keepdim)  # type: ignore[attr-defined]
+        return unmoved(sum(ne(x, 0).to(size._dtype), axes, keepdim), x)  # type: ignore[attr-defined]
     if order == 1:
         return sum(size, axes, keepdim)
     if order == 2:
         return apply(_NORM2, (size,), (axes, keepdim), reduced(size._shape, axes, keepdim), size._dtype)
-    return sum(size ** order, axes, keepdim) ** (1.0 / order)
+    return apply(_NORM, (size,), (order, axes, keepdim), reduced(size._shape, axes, keepdim), size._dtype)
+
+
+def _norm_vjp(ctx: GradNode, g: Tensor) -> Tensor:
+    """g (|x| / norm)^(p-1); 0 where x or the norm is 0."""
+    size, (order, axes, _) = ctx[0], ctx.arg
+    out = _unreduce(ctx.out, ctx.shapes[0], axes)
+    none = (size == 0) | (out == 0)
+    one = zeros_like_shape((), size) + 1
+    slope = where(none, one, size / where(none, one, out)) ** (order - 1)
+    return where(none, zeros_like_shape((), size), _unreduce(g, ctx.shapes[0], axes) * slope)  # type: ignore[no-any-return]
+
+
+_NORM = coarse("linalg_vector_norm_p", lambda size, order, axes, keepdim: sum(size ** order, axes, keepdim) ** (1.0 / order), _norm_vjp, (0,), True,
+               "LinalgVectorNormBackward0")
 
 
 def _norm2_vjp(ctx: GradNode, g: Tensor) -> Tensor:
@@ -336,13 +360,18 @@ _NORM2 = coarse("linalg_vector_norm", lambda x, axes, keepdim: sum(x * x, axes, 
 
 @public(out=True)
 def norm(input: Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False, *, dtype: dtype | None = None) -> Tensor:
-    """The vector p-norm over dimensions (all by default); "fro" is the 2-norm. Raises RuntimeError for integer tensors."""
+    """The vector p-norm over dimensions (all by default); "fro" is the 2-norm, "nuc" the sum of singular values of two dimensions.
+
+    Raises RuntimeError for integer tensors.
+    """
     x = input if dtype is None else cast_tensor(input, dtype)
     if x._dtype.category < 2:
         raise RuntimeError(f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {x._dtype.title}")
+    if p == "nuc":
+        return late("nuclear_norm")(x, dim, keepdim)  # type: ignore[no-any-return]
     order = 2 if p is None or p == "fro" else p
     if isinstance(order, str):
-        raise RuntimeError(f"norm: order {order!r} is not supported; give a number, inf or 'fro'")
+        raise RuntimeError(f"norm: order {order!r} is not supported; give a number, inf, 'fro' or 'nuc'")
     return vector_norm(x, order, wrap_dims(dim, len(x._shape), "norm"), keepdim)
 
 

@@ -1,7 +1,6 @@
 """Running folds along a dimension: cumsum, cumprod, cummax, cummin, logcumsumexp; and differences, cumsum's inverse."""
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import bool_, dtype, int64
+from torsh.core.results import result_type
 from torsh.core.shapes import wrap_dim
 from torsh.graph import primitives as p
 from torsh.graph.node import Op
@@ -117,14 +117,8 @@ def _extreme_places(x: Tensor, d: int, largest: bool) -> Tensor:
 _EXTREME = coarse("cumulative_extreme", _extreme_places, None)
 
 
-def _pair(name: str) -> Any:
-    result = namedtuple(name, ("values", "indices"))  # type: ignore[misc]
-    result.__module__ = "torsh.return_types"
-    return result
-
-
 def _running(name: str, largest: bool) -> Any:
-    result = _pair(name)
+    result = result_type(name, "values", "indices")
 
     def function(input: Tensor, dim: int) -> Any:
         d = wrap_dim(dim, len(input._shape), name)

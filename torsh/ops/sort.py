@@ -6,7 +6,6 @@ NaN counts as larger than every number.
 """
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
 
@@ -14,9 +13,10 @@ import numpy as np
 
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int32, int64
+from torsh.core.results import result_type
 from torsh.core.shapes import Shape, reduced, wrap_dim
 from torsh.graph.node import Node
-from torsh.graph.primitives import ORDER, cast, host
+from torsh.graph.primitives import HOST_BATCHING, ORDER, axis_first, cast, host
 from torsh.ops.dispatch import apply, cast_tensor, coarse, public, result_type_of
 from torsh.ops.gather import gather
 from torsh.ops.pointwise import where
@@ -30,6 +30,7 @@ def _comparable(x: np.ndarray) -> np.ndarray:
     return x.astype(np.float32) if x.dtype.itemsize == 2 and x.dtype.kind not in "iu" else x
 
 
+@axis_first
 def _positions_sorted(x: np.ndarray, d: int, descending: bool) -> np.ndarray:
     x = _comparable(x)
     if not descending:
@@ -38,6 +39,7 @@ def _positions_sorted(x: np.ndarray, d: int, descending: bool) -> np.ndarray:
     return np.flip(x.shape[d] - 1 - np.argsort(np.flip(x, d), d, kind="stable"), d)
 
 
+@axis_first
 def _positions_of_top(x: np.ndarray, d: int, k: int, largest: bool) -> np.ndarray:
     x = np.moveaxis(_comparable(x), d, -1)
     n = x.shape[-1]
@@ -64,13 +66,7 @@ def _real(what: str, t: Tensor) -> None:
         raise RuntimeError(f"{what}: complex tensors have no order (got dtype {t._dtype.title})")
 
 
-def _pair(name: str) -> Any:
-    result = namedtuple(name, ("values", "indices"))  # type: ignore[misc]
-    result.__module__ = "torsh.return_types"
-    return result
-
-
-_SORT, _TOPK, _KTH, _MEDIAN, _NANMEDIAN, _MODE = (_pair(n) for n in ("sort", "topk", "kthvalue", "median", "nanmedian", "mode"))
+_SORT, _TOPK, _KTH, _MEDIAN, _NANMEDIAN, _MODE = (result_type(n, "values", "indices") for n in ("sort", "topk", "kthvalue", "median", "nanmedian", "mode"))
 
 
 def _alone(result: Any, t: Tensor) -> Any:
@@ -130,10 +126,12 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
 # ---- one of each row
 
 
+@axis_first
 def _position_kth(x: np.ndarray, d: int, k: int) -> np.ndarray:
     return np.take(_positions_sorted(x, d, False), [k - 1], d)
 
 
+@axis_first
 def _position_median(x: np.ndarray, d: int, ignore_nan: bool) -> np.ndarray:
     """The lower median; the first NaN if there is one, unless they are ignored."""
     order = _positions_sorted(x, d, False)
@@ -144,6 +142,7 @@ def _position_median(x: np.ndarray, d: int, ignore_nan: bool) -> np.ndarray:
     return at if ignore_nan else np.where(nan.any(d, keepdims=True), nan.argmax(d, keepdims=True), at)  # type: ignore[no-any-return]
 
 
+@axis_first
 def _position_mode(x: np.ndarray, d: int) -> np.ndarray:
     """The smallest of the most frequent elements, where it stands last."""
     order = np.moveaxis(_positions_sorted(x, d, False), d, -1)
@@ -296,6 +295,10 @@ def _search_right(sequence: np.ndarray, values: np.ndarray, *sorter: np.ndarray)
 
 def _search_left(sequence: np.ndarray, values: np.ndarray, *sorter: np.ndarray) -> np.ndarray:
     return _search(sequence, values, "left", *sorter)
+
+
+for _f in (_search_left, _search_right):  # rows of a batch go with rows of values
+    HOST_BATCHING[_f] = lambda static, shapes: static if len(shapes[0]) == len(shapes[1]) else None
 
 
 @public(method=False, out=True)

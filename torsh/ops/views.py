@@ -11,6 +11,7 @@ from typing import Any
 
 from torsh.autograd import graph
 from torsh.autograd.graph import GradNode, snapshot
+from torsh.core.layouts import contiguous_format, order_of, preserve_format, strides_for
 from torsh.core.shapes import Shape, contiguous_strides, infer_size, is_contiguous, numel, storage_extent, view_strides, wrap_dim
 from torsh.graph.node import Node, Op
 from torsh.graph.primitives import ASSIGN, SCATTER, const
@@ -18,7 +19,7 @@ from torsh.graph.primitives import expand as expand_node
 from torsh.graph.primitives import reshape as reshape_node
 from torsh.ops import dispatch
 from torsh.ops.dispatch import apply, public, recorded, wrap
-from torsh.tensor.tensor import Tensor, alias
+from torsh.tensor.tensor import Tensor, alias, attribute
 
 Geometry = tuple[Shape, Shape, int]
 
@@ -34,6 +35,20 @@ def _view(t: Tensor, geometry: Geometry, op: Op, arg: Any) -> Tensor:
     out._base = t if t._base is None else t._base
     out._view_version = t._storage.version
     return recorded(op, arg, (t,), out)
+
+
+def real_geometry(shape: Shape, strides: Shape, offset: int) -> Geometry:
+    """The geometry of complex elements as pairs of reals, in a new last dimension."""
+    return (*shape, 2), (*[2 * s for s in strides], 1), 2 * offset
+
+
+def mixed_view(t: Tensor, geometry: Geometry, dt: Any, op: Op) -> Tensor:
+    """A view that reads the memory as elements of another type (reals as complex numbers or the other way round), as `op` records."""
+    shape, strides, offset = geometry
+    out = alias(t, shape, strides, offset, dt)
+    out._base = t if t._base is None else t._base
+    out._view_version = t._storage.version
+    return recorded(op, None, (t,), out)
 
 
 # ---- regions: the functional form of writing through a view
@@ -87,7 +102,11 @@ def _region_add_expand(node: Node, value: Node) -> Node:
     return Node(SCATTER, (zeros, expand_node(value, region)), (region, strides, offset, (), (), "add"), shape, node.dtype)
 
 
-_REGION_ADD = Op("region_added", "coarse", None, _region_add_expand, lambda ctx, g: as_strided(_dense(g), *ctx.arg[1:]))
+def _region_add_vjp(ctx: GradNode, g: Tensor) -> Tensor:
+    return as_strided(_dense(g), *ctx.arg[1:])
+
+
+_REGION_ADD = Op("region_added", "coarse", None, _region_add_expand, _region_add_vjp)
 
 
 def _region_of(ctx: GradNode, g: Tensor) -> Tensor:
@@ -110,15 +129,17 @@ def _through_storage(fn: Callable[[Tensor], Tensor], g: Tensor, base: Geometry, 
 
 
 def _write_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    (shape, strides, offset), base, count = ctx.arg
+    (shape, strides, offset), base, count, as_reals = ctx.arg
     old = new = None
+    if as_reals:
+        g = _dense(g).view_as_real()
     if ctx.needs[0]:
         old = _through_storage(lambda w: region_assigned(w, zeros_like_shape(shape, w), shape, strides, offset), g, base, count)
     if ctx.needs[1]:
         whole = g if base[2] == 0 and is_contiguous(base[0], base[1]) and numel(base[0]) == count else \
             region_assigned(zeros_like_shape((count,), g), g, *base)
         new = as_strided(_dense(whole), shape, strides, offset)
-    return old, new
+    return _dense(old).view_as_complex() if as_reals and old is not None else old, new
 
 
 _WRITE = Op("copy_slices", "history", None, None, _write_vjp, grad_name="CopySlices")
@@ -127,6 +148,23 @@ _COPY = Op("copy", "history", None, None, lambda ctx, g: (g, zeros_like_shape(ct
 
 def _geometry(t: Tensor) -> Geometry:
     return t._shape, t.stride(), t._offset
+
+
+def _write_places(target: Tensor, base: Tensor) -> tuple[Geometry, Geometry, int, bool]:
+    """The places of a view and of its base, the storage's size, and whether these count reals although the base is complex.
+
+    Where one is complex and the other real, everything counts reals: PyTorch's gradient of a complex tensor, read as reals, is the
+    gradient of its reals.
+    """
+    region, whole = _geometry(target), _geometry(base)
+    real = target._dtype is not base._dtype
+    if real and base._dtype.is_complex:
+        whole = real_geometry(*whole)
+    elif real:
+        region = real_geometry(*region)
+    unit = (base._dtype.to_real() if real else base._dtype).itemsize
+    node = base._storage.node
+    return region, whole, node.numel * node.dtype.itemsize // unit, real and base._dtype.is_complex
 
 
 def _rebase(target: Tensor, value: Tensor, node: Node, overwrite: bool) -> None:
@@ -140,7 +178,9 @@ def _rebase(target: Tensor, value: Tensor, node: Node, overwrite: bool) -> None:
         target._write(node)
         target._grad_fn, target._output_nr, target._requires_grad = fn, nr, True
         return
-    fn = GradNode(_WRITE, (_geometry(target), _geometry(base), base._storage.node.numel), (snapshot(base), value))
+    if target._dtype.is_complex and not base._dtype.is_complex:
+        value = value.view_as_real()
+    fn = GradNode(_WRITE, _write_places(target, base), (snapshot(base), value))
     fn.out_meta = ((base._shape, base._dtype),)
     target._write(node)
     base._grad_fn, base._output_nr, base._requires_grad = fn, 0, True
@@ -151,17 +191,21 @@ def _regenerate(t: Tensor) -> None:
     t._view_version = t._storage.version
     if base is None or not base._requires_grad:
         return
-    fn = GradNode(_REGENERATED, (_geometry(t), _geometry(base), base._storage.node.numel), (base,))
+    fn = GradNode(_REGENERATED, (*_write_places(t, base), t._dtype), (base,))
     fn.out_meta = ((t._shape, t._dtype),)
     t._grad_fn, t._output_nr, t._requires_grad = fn, 0, True
 
 
 def _regenerated_vjp(ctx: GradNode, g: Tensor) -> Tensor:
-    region, base, count = ctx.arg
+    region, base, count, as_reals, dt = ctx.arg
     shape, strides, offset = base
+    if dt.is_complex and not ctx.dtypes[0].is_complex:
+        g = _dense(g).view_as_real()
     if offset == 0 and is_contiguous(shape, strides) and numel(shape) == count:
-        return region_added(shape, g, region)
-    return as_strided(region_added((count,), g, region), shape, strides, offset)
+        found = region_added(shape, g, region)
+    else:
+        found = as_strided(region_added((count,), g, region), shape, strides, offset)
+    return _dense(found).view_as_complex() if as_reals else found
 
 
 _REGENERATED = Op("as_strided_view", "history", None, None, _regenerated_vjp, grad_name="AsStridedBackward0")
@@ -217,7 +261,11 @@ def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storag
     return _view(input, (shape, strides, offset), _STRIDED, (_as_strided_geometry, (shape, strides, offset)))
 
 
-_RESHAPE = Op("view", "history", None, None, lambda ctx, g: reshape(g, ctx.shapes[0]))
+def _reshape_vjp(ctx: GradNode, g: Tensor) -> Tensor:
+    return reshape(g, ctx.shapes[0])
+
+
+_RESHAPE = Op("view", "history", None, None, _reshape_vjp)
 
 
 @public("view", function=False)
@@ -274,8 +322,14 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     return recorded(_RESHAPE_COPY, None, (input,), wrap(reshape_node(input._node(), new)))
 
 
-_RESHAPE_COPY = Op("reshape_copy", "history", None, None, lambda ctx, g: reshape(g, ctx.shapes[0]), grad_name="UnsafeViewBackward0")
-_PERMUTE = Op("permute", "history", None, None, lambda ctx, g: permute(g, [ctx.arg.index(i) for i in range(len(ctx.arg))]))
+_RESHAPE_COPY = Op("reshape_copy", "history", None, None, _reshape_vjp, grad_name="UnsafeViewBackward0")
+
+
+def _permute_vjp(ctx: GradNode, g: Tensor) -> Tensor:
+    return permute(g, [ctx.arg.index(i) for i in range(len(ctx.arg))])
+
+
+_PERMUTE = Op("permute", "history", None, None, _permute_vjp)
 
 
 @public()
@@ -449,6 +503,10 @@ def slice_dim(t: Tensor, d: int, start: int, count: int, step: int = 1) -> Tenso
 @public()
 def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     """A view of `length` elements of a dimension. Raises IndexError or RuntimeError out of range."""
+    if not input._shape:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    if isinstance(start, Tensor) and (start._shape or start._dtype.category != 1):
+        raise RuntimeError("start must be an 0-dim integral Tensor.")
     d = wrap_dim(dim, len(input._shape), "narrow")
     n = input._shape[d]
     start = int(start)
@@ -571,8 +629,17 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 @public()
 def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of a dimension cut into n nearly equal parts, or at the given indices."""
+    if not input._shape:
+        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
     d = wrap_dim(dim, len(input._shape), "tensor_split")
     n = input._shape[d]
+    if isinstance(indices_or_sections, Tensor):
+        if indices_or_sections._dtype.name != "int64":
+            raise RuntimeError(f"tensor_split expected tensor_indices_or_sections to have dtype of long, but got {indices_or_sections._dtype.title}")
+        if len(indices_or_sections._shape) > 1:
+            raise RuntimeError(f"tensor_split expected tensor_indices_or_sections to be a zero-dimensional or one-dimensional tensor, but got a tensor "
+                               f"with {len(indices_or_sections._shape)} dims")
+        indices_or_sections = indices_or_sections.tolist()
     if isinstance(indices_or_sections, int):
         k = indices_or_sections
         if k <= 0:
@@ -581,7 +648,7 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
         for i in range(k):
             cuts.append(cuts[-1] + n // k + (1 if i < n % k else 0))
         return tuple(slice_dim(input, d, a, b - a) for a, b in itertools.pairwise(cuts))
-    points = [int(i) for i in (indices_or_sections.tolist() if isinstance(indices_or_sections, Tensor) else indices_or_sections)]
+    points = [int(i) for i in indices_or_sections]
     ends = [slice(None, p).indices(n)[1] for p in points] + [n]
     starts = [0] + ends[:-1]
     return tuple(slice_dim(input, d, a, max(0, b - a)) for a, b in zip(starts, ends, strict=True))
@@ -594,14 +661,37 @@ _CLONE = Op("clone", "history", None, None, lambda ctx, g: g)
 
 @public()
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
-    """A copy with its own storage, differentiable."""
-    return recorded(_CLONE, None, (input,), wrap(input._node()))
+    """A copy with its own storage, differentiable; contiguous unless a memory format says otherwise."""
+    if memory_format is None or memory_format is contiguous_format:
+        return recorded(_CLONE, None, (input,), wrap(input._node()))
+    return laid_out(input, strides_for(input._shape, input.stride(), memory_format))
+
+
+def laid_out(t: Tensor, strides: Shape) -> Tensor:
+    """A copy with dense strides in any order of dimensions, differentiable."""
+    if is_contiguous(t._shape, strides):
+        return recorded(_CLONE, None, (t,), wrap(t._node()))
+    dense = wrap(permute(t.detach(), order_of(strides))._node())  # type: ignore[attr-defined]
+    return recorded(_CLONE, None, (t,), alias(dense, t._shape, strides, 0))
+
+
+def in_format(t: Tensor, memory_format: Any) -> Tensor:
+    """The tensor itself if it lies in a memory format (None: any), else a copy that does."""
+    if memory_format is None or memory_format is preserve_format:
+        return t
+    strides = strides_for(t._shape, t.stride(), memory_format)
+    same = all(n == 1 or a == b for n, a, b in zip(t._shape, t.stride(), strides, strict=True))
+    return t if same or 0 in t._shape else laid_out(t, strides)
 
 
 @public(function=False)
 def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
-    """The tensor itself if it is contiguous, else a contiguous copy."""
-    return self if self.is_contiguous() else clone(self)
+    """The tensor itself if it is contiguous (or lies in the memory format given), else a copy that is."""
+    if memory_format is None or memory_format is contiguous_format:
+        return self if self.is_contiguous() else clone(self)
+    if memory_format is preserve_format:
+        raise RuntimeError("preserve memory format is unsupported by the contiguous operator")
+    return in_format(self, memory_format)
 
 
 @public()
@@ -610,5 +700,5 @@ def detach(input: Tensor) -> Tensor:
     return alias(input, input._shape, input._strides, input._offset)
 
 
-Tensor.T = property(lambda self: permute(self, list(range(self.ndim))[::-1]))  # type: ignore[attr-defined]
-Tensor.mT = property(lambda self: transpose(self, -2, -1))  # type: ignore[attr-defined]
+attribute("T", property(lambda self: permute(self, list(range(self.ndim))[::-1])))
+attribute("mT", property(lambda self: transpose(self, -2, -1)))

@@ -13,52 +13,15 @@ from torsh.core.shapes import Shape, contiguous_strides
 from torsh.graph.node import Node
 from torsh.graph.primitives import ASSIGN, BITCAST, LEAF, reshape
 from torsh.runtime.buffer import Buffer
+from torsh.tensor.outside import Foreign, alive, handle
 
 
-class Export:
-    """The owner of one NumPy array handed out: every array derived from it keeps it alive."""
-    __slots__ = ("__array_interface__", "memory", "__weakref__")
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.memory = array
-        self.__array_interface__ = array.__array_interface__
-
-    def array(self, np_dtype: np.dtype, count: int) -> np.ndarray:
-        return self.memory.view(np_dtype)[:count]
+class _Watch:
+    """`on_write(storage, node)` sees every write while a function is vmapped (set by `func.vmap`)."""
+    on_write: Any = None
 
 
-class Foreign:
-    """The owner of memory that came from somebody's array. Holds the only reference that ToRSh keeps to it."""
-    __slots__ = ("held",)
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.held = array
-
-    def array(self, np_dtype: np.dtype, count: int) -> np.ndarray:
-        return self.held.reshape(-1).view(np_dtype)[:count]
-
-    def alive(self) -> bool:
-        """Whether anybody else can still reach the memory."""
-        if sys.getrefcount(self.held) > _HELD_ALONE:
-            return True
-        base = self.held.base
-        if base is None:
-            return False
-        return not isinstance(base, np.ndarray) or base.base is not None or sys.getrefcount(base) > _BASE_ALONE
-
-
-def _count_held(f: Foreign) -> int:
-    return sys.getrefcount(f.held)
-
-
-def _count_base(f: Foreign) -> int:
-    base = f.held.base
-    return sys.getrefcount(base)
-
-
-# What the counts are when nobody else holds the object; measured, since a compiled core may borrow references.
-_HELD_ALONE = _count_held(Foreign(np.zeros(1)))
-_BASE_ALONE = _count_base(Foreign(np.zeros(2)[:1]))
+watch = _Watch()
 
 
 class Storage:
@@ -68,22 +31,34 @@ class Storage:
     While an outside array shares the memory (`numpy()`, `from_numpy`, DLPack), `outside` tells so: reads then copy
     what they need at once, and writes land in the memory at once.
     """
-    __slots__ = ("node", "version", "outside", "__weakref__")
+    __slots__ = ("node", "version", "outside")
+
+    node: Node
+    version: int
+    outside: list[Any] | None
 
     def __init__(self, node: Node) -> None:
         self.node = node
         self.version = 0
-        self.outside: list[Any] | None = None
+        self.outside = None
 
     def shared(self) -> bool:
         """Whether somebody outside can see or change the memory now."""
         if self.outside is None:
             return False
-        self.outside = [o for o in self.outside if _alive(o)] or None
+        self.outside = [o for o in self.outside if alive(o)] or None
         return self.outside is not None
+
+    def address(self) -> int:
+        """Where the realized contents are."""
+        if self.node.buffer is None:
+            realize([self.node])
+        return self.node.buffer.address  # type: ignore[no-any-return]
 
     def write(self, node: Node) -> None:
         """Make `node` (as many elements, the same dtype) the present value."""
+        if watch.on_write is not None:
+            watch.on_write(self, node)
         self.version += 1
         if self.outside is None or not self.shared():
             self.node = node
@@ -108,22 +83,18 @@ class Storage:
             realize([node])
         return node.buffer.array(node.dtype.np, (node.numel,))
 
-    def export(self) -> np.ndarray:
-        """A flat NumPy array over the memory, which is shared from now on while the array lives.
+    def export(self) -> Any:
+        """A `handle` to the memory, which is shared from now on while arrays stand on it.
 
         Pending readers of the present value keep it: the storage moves to memory of its own first.
         """
-        memory = self.memory()
-        if not self.shared() and _node_references(self) > _NODE_ALONE:
-            self.node = leaf(memory.copy())
-            memory = self.memory()
-        owner = Export(memory)
-        self.outside = [*(self.outside or []), weakref.ref(owner)]
-        return np.asarray(owner)
-
-
-def _alive(outside: Any) -> bool:
-    return outside() is not None if isinstance(outside, weakref.ref) else outside.alive()
+        if self.node.buffer is None:
+            realize([self.node])
+        if (self.outside is None or not self.shared()) and _node_references(self) > _NODE_ALONE:
+            self.node = leaf(self.memory().copy())
+        made = handle(self.node.buffer)
+        self.outside = [*(self.outside or []), weakref.ref(made)]
+        return made
 
 
 def _node_references(storage: Storage) -> int:

@@ -5,48 +5,33 @@ This class holds the data model only. Operations, autograd and conversions add t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
-from torsh.core.devices import CPU, device
-from torsh.core.dtypes import dtype
+import numpy as np
+
+from torsh.compiler.realize import realize
+from torsh.core import devices
+from torsh.core.dtypes import dtype as DType
+from torsh.core.native import bindable, mypyc_attr
 from torsh.core.shapes import Shape, contiguous_strides, is_contiguous, numel, wrap_dim
 from torsh.graph.node import Node
 from torsh.graph.primitives import VIEW
+from torsh.tensor.open import Open
+from torsh.tensor.outside import handle
+from torsh.tensor.size import Size
 from torsh.tensor.storage import Storage, leaf, reinterpret
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Size(tuple[int, ...]):
-    """The shape of a tensor.
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Tensor(Open):
+    """A multi-dimensional array of one dtype on one device.
 
-    >>> Size((2, 3)).numel()
-    6
+    `Tensor(2, 3)` is an uninitialized tensor of that shape and the default dtype, `Tensor([1, 2])` one of these elements: prefer
+    `torsh.empty` and `torsh.tensor`. Inside ToRSh a tensor is made of its storage, shape and dtype.
     """
-    __slots__ = ()
 
-    def numel(self) -> int:
-        """Number of elements of a tensor of this shape."""
-        return numel(self)
-
-    def __repr__(self) -> str:
-        return f"torsh.Size({list(self)})"
-
-    def __getitem__(self, key: Any) -> Any:
-        found = tuple.__getitem__(self, key)
-        return Size(found) if isinstance(key, slice) else found
-
-    def __add__(self, other: Any) -> Size:
-        return Size(tuple.__add__(self, tuple(other)))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Size, (tuple(self),)
-
-
-class Tensor:
-    """A multi-dimensional array of one dtype on one device."""
-
-    # What most tensors never set lives on the class, so that making a tensor sets few fields.
     _strides: Shape | None = None  # None: contiguous
     _offset: int = 0
     _requires_grad: bool = False
@@ -61,49 +46,17 @@ class Tensor:
     _backward_hooks: Any = None
     _storage: Storage
     _shape: Shape
-    _dtype: dtype
+    _dtype: DType
 
-    if TYPE_CHECKING:  # the layers above add methods: see `method`
-        def __getattr__(self, name: str) -> Any: ...
-        def __getitem__(self, key: Any) -> Any: ...
-        def __setitem__(self, key: Any, value: Any) -> None: ...
-        def __neg__(self) -> Any: ...
-        def __invert__(self) -> Any: ...
-        def __bool__(self) -> bool: ...
-        def __int__(self) -> int: ...
-        def __float__(self) -> float: ...
-        def __index__(self) -> int: ...
-        def __eq__(self, other: Any) -> Any: ...  # type: ignore[override]
-        def __ne__(self, other: Any) -> Any: ...  # type: ignore[override]
-        def __add__(self, other: Any) -> Any: ...
-        def __radd__(self, other: Any) -> Any: ...
-        def __sub__(self, other: Any) -> Any: ...
-        def __rsub__(self, other: Any) -> Any: ...
-        def __mul__(self, other: Any) -> Any: ...
-        def __rmul__(self, other: Any) -> Any: ...
-        def __truediv__(self, other: Any) -> Any: ...
-        def __rtruediv__(self, other: Any) -> Any: ...
-        def __floordiv__(self, other: Any) -> Any: ...
-        def __mod__(self, other: Any) -> Any: ...
-        def __pow__(self, other: Any) -> Any: ...
-        def __rpow__(self, other: Any) -> Any: ...
-        def __and__(self, other: Any) -> Any: ...
-        def __or__(self, other: Any) -> Any: ...
-        def __xor__(self, other: Any) -> Any: ...
-        def __rand__(self, other: Any) -> Any: ...
-        def __ror__(self, other: Any) -> Any: ...
-        def __lt__(self, other: Any) -> Any: ...
-        def __le__(self, other: Any) -> Any: ...
-        def __gt__(self, other: Any) -> Any: ...
-        def __ge__(self, other: Any) -> Any: ...
-        def __matmul__(self, other: Any) -> Any: ...
-        def __iadd__(self, other: Any) -> Any: ...
-        def __isub__(self, other: Any) -> Any: ...
-        def __imul__(self, other: Any) -> Any: ...
-        def __itruediv__(self, other: Any) -> Any: ...
-        def __rxor__(self, other: Any) -> Any: ...
-        def __rshift__(self, other: Any) -> Any: ...
-        def __lshift__(self, other: Any) -> Any: ...
+    def __init__(self, storage: Any = None, shape: Any = None, dtype: Any = None, *sizes: Any) -> None:
+        if type(storage) is not Storage:
+            args = tuple([a for a in (storage, shape, dtype) if a is not None])
+            made = _constructor.call(*args, *sizes)
+            storage, shape, dtype = made._storage, made._shape, made._dtype
+            self._strides, self._offset = made._strides, made._offset
+        self._storage = storage
+        self._shape = shape
+        self._dtype = dtype
 
     # ---- the model
 
@@ -112,12 +65,12 @@ class Tensor:
         return Size(self._shape)
 
     @property
-    def dtype(self) -> dtype:
+    def dtype(self) -> DType:
         return self._dtype
 
     @property
-    def device(self) -> device:
-        return CPU
+    def device(self) -> devices.device:
+        return devices.CPU
 
     @property
     def ndim(self) -> int:
@@ -174,7 +127,13 @@ class Tensor:
         return self._dtype.is_signed
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
-        """Whether the elements lie in row-major order without gaps."""
+        """Whether the elements lie in row-major order (or a memory format's) without gaps."""
+        if memory_format is not None:
+            from torsh.core.layouts import channels_last, channels_last_3d, strides_for
+            if memory_format is channels_last or memory_format is channels_last_3d:
+                rank = 4 if memory_format is channels_last else 5
+                return len(self._shape) == rank and all(
+                    n == 1 or a == b for n, a, b in zip(self._shape, self.stride(), strides_for(self._shape, (), memory_format)))
         return self._strides is None or is_contiguous(self._shape, self._strides)
 
     def get_device(self) -> int:
@@ -182,18 +141,17 @@ class Tensor:
 
     def data_ptr(self) -> int:
         """Address of the first element (computes the tensor if need be)."""
-        self._storage.memory()
-        return int(self._storage.node.buffer.address) + self._offset * self._dtype.itemsize
+        return self._storage.address() + self._offset * self._dtype.itemsize
 
-    is_cuda = False
-    is_mps = False
-    is_xpu = False
-    is_meta = False
-    is_sparse = False
-    is_quantized = False
-    is_mkldnn = False
-    is_nested = False
-    is_cpu = True
+    is_cuda: ClassVar[bool] = False
+    is_mps: ClassVar[bool] = False
+    is_xpu: ClassVar[bool] = False
+    is_meta: ClassVar[bool] = False
+    is_sparse: ClassVar[bool] = False
+    is_quantized: ClassVar[bool] = False
+    is_mkldnn: ClassVar[bool] = False
+    is_nested: ClassVar[bool] = False
+    is_cpu: ClassVar[bool] = True
 
     def __len__(self) -> int:
         if not self._shape:
@@ -202,6 +160,20 @@ class Tensor:
 
     def __hash__(self) -> int:
         return id(self)
+
+    # ---- the four operators that programs are full of; the others are attributes, set by `ops.pointwise`
+
+    def __add__(self, other: Any) -> Any:
+        return operators.add(self, other)
+
+    def __sub__(self, other: Any) -> Any:
+        return operators.sub(self, other)
+
+    def __mul__(self, other: Any) -> Any:
+        return operators.mul(self, other)
+
+    def __truediv__(self, other: Any) -> Any:
+        return operators.truediv(self, other)
 
     # ---- reading and writing, for the layers above
 
@@ -221,7 +193,9 @@ class Tensor:
 
     def _window(self) -> Any:
         """The realized elements as a NumPy view of the storage's memory (not exported: for reading at once)."""
-        return _strided(self._storage.memory(), self)
+        storage = self._storage
+        storage.address()
+        return array_on(handle(storage.node.buffer), self)
 
     def _write(self, value: Node) -> None:
         """Replace the elements by a node of the same shape and dtype. Knows nothing of autograd."""
@@ -238,40 +212,69 @@ class Tensor:
                                                                          storage.node.shape, own))
 
 
-def _strided(memory: Any, like: Tensor) -> Any:
-    import numpy as np
+class _Operators:
+    """Set by `ops.pointwise`."""
+    add: Callable[[Tensor, Any], Any]
+    sub: Callable[[Tensor, Any], Any]
+    mul: Callable[[Tensor, Any], Any]
+    truediv: Callable[[Tensor, Any], Any]
+
+
+operators: Final = _Operators()
+
+
+class _Constructor:
+    """What `Tensor(...)` calls with a user's arguments."""
+    call: Callable[..., Tensor]
+
+
+_constructor: Final = _Constructor()
+
+
+def constructed_by(function: Callable[..., Tensor]) -> None:
+    """`Tensor(...)` makes what `function(...)` gives."""
+    _constructor.call = function
+
+
+def array_on(memory: Any, like: Tensor) -> Any:
+    """The elements of `like` as a NumPy array on a `handle` to its storage's memory."""
     d = like._dtype
-    flat = memory if memory.dtype == d.np else memory.view(d.np)
-    strides = like._strides or contiguous_strides(like._shape)
-    return np.lib.stride_tricks.as_strided(flat[like._offset:], like._shape, tuple(s * d.itemsize for s in strides))
+    shape, strides = like._shape, like._strides
+    if strides is None:
+        return np.ndarray(shape, d.np, memory, like._offset * d.itemsize)
+    return np.ndarray(shape, d.np, memory, like._offset * d.itemsize, tuple([s * d.itemsize for s in strides]))
+
+
+MOST_DEPTH: Final = 2000
 
 
 def wrap(node: Node) -> Tensor:
-    """A new tensor with a storage of its own, whose value is `node`."""
-    out = Tensor.__new__(Tensor)
-    out._storage = Storage(node)
-    out._shape = node.shape
-    out._dtype = node.dtype
-    return out
+    """A new tensor with a storage of its own, whose value is `node`. A graph that has grown very deep is computed first: nobody may ever ask
+    for its value, as for a running total that is printed at the end of a long training."""
+    if node.depth > MOST_DEPTH:
+        realize([node])
+    return Tensor(Storage(node), node.shape, node.dtype)
 
 
-def alias(t: Tensor, shape: Shape, strides: Shape | None, offset: int, dt: dtype | None = None) -> Tensor:
+def alias(t: Tensor, shape: Shape, strides: Shape | None, offset: int, dt: DType | None = None) -> Tensor:
     """A tensor on the same storage with other geometry (no autograd)."""
-    out = Tensor.__new__(Tensor)
-    out._storage = t._storage
-    out._shape = shape
+    out = Tensor(t._storage, shape, dt or t._dtype)
     if strides is not None and not (strides == contiguous_strides(shape)):
         out._strides = strides
     if offset:
         out._offset = offset
-    out._dtype = dt or t._dtype
     return out
+
+
+def attribute(name: str, value: Any) -> None:
+    """Give Tensor an attribute: a property, a constant, a function as a method."""
+    setattr(Tensor, name, bindable(value) if callable(value) else value)
 
 
 def method(*names: str) -> Callable[[F], F]:
     """Decorator: the function is also a method of Tensor, under its own name or the names given."""
     def attach(function: F) -> F:
         for name in names or (function.__name__,):
-            setattr(Tensor, name, function)
+            attribute(name, function)
         return function
     return attach

@@ -109,17 +109,24 @@ class Block:
         >>> allocate(64).array(np.dtype(np.float32), 3, byte_offset=8).shape
         (3,)
         """
+        return np.ndarray((count,), dtype, self.view(), byte_offset)
+
+    def view(self) -> Any:
+        """A new object over the memory that has the buffer protocol and keeps the block alive; arrays made on it do the same."""
         try:
-            view = _VIEW_TYPES[self._size_class]
+            kind = _VIEW_TYPES[self._size_class]
         except KeyError:
-            view = _VIEW_TYPES[self._size_class] = ctypes.c_char * _SIZES[self._size_class]
-        memory = view.from_address(self.address)
-        memory.block = self  # the array's base is `memory`
-        return np.ndarray((count,), dtype, memory, byte_offset)
+            kind = _VIEW_TYPES[self._size_class] = ctypes.c_char * _SIZES[self._size_class]
+        memory = kind.from_address(self.address)
+        memory.block = self
+        return memory
+
+    def __del__(self) -> None:
+        self._give_back()
 
     # The globals are bound as defaults because a finalizer may run when the module's names are already gone.
-    def __del__(self, _free: list[list[int]] = _free, _sizes: list[int] = _SIZES, _counters: _Counters = _counters,
-                _first_large: int = _FIRST_LARGE) -> None:
+    def _give_back(self, _free: list[list[int]] = _free, _sizes: list[int] = _SIZES, _counters: _Counters = _counters,
+                   _first_large: int = _FIRST_LARGE) -> None:
         size_class = self._size_class
         _free[size_class].append(self.address)
         size = _sizes[size_class]
@@ -277,7 +284,7 @@ def empty_cache() -> int:
 def stats() -> dict[str, int]:
     """Bytes `allocated` (in live blocks, rounded to classes), `peak` of it, `reserved` from the system, `idle_large`
     (free, and returnable by `empty_cache`), `blocks` alive and `allocations` so far."""
-    return {name: getattr(_counters, name) for name in _Counters.__slots__}
+    return {name: getattr(_counters, name) for name in ("allocated", "allocations", "blocks", "idle_large", "peak", "reserved")}
 
 
 def reset_peak() -> None:

@@ -1,0 +1,191 @@
+"""Running a plan: memory for its outputs, one native call for a run of kernels, host libraries' turns between them."""
+from __future__ import annotations
+
+import ctypes
+import sys
+from typing import Any, Final, final
+
+import numpy as np
+
+from torsh.graph.node import Node
+from torsh.runtime.buffer import Buffer
+from torsh.runtime.cpu.memory import Block, allocate
+
+#: The arena begins with the status cell.
+HEADER: Final = 64
+
+
+class Stats:
+    """Counts since the process began, or since `reset`."""
+    __slots__ = ("plans", "runs", "launches", "host_calls", "donations")
+
+    plans: int
+    runs: int
+    launches: int
+    host_calls: int
+    donations: int
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.plans = 0  # plans built
+        self.runs = 0  # plans run
+        self.launches = 0  # kernels launched
+        self.host_calls = 0  # host library calls made
+        self.donations = 0  # outputs that took over an input's memory
+
+    def __repr__(self) -> str:
+        return "Stats(" + ", ".join(f"{n}={getattr(self, n)}" for n in self.__slots__) + ")"
+
+
+stats: Final = Stats()
+
+
+def _counts(memories: list[Buffer], i: int) -> tuple[int, int]:
+    """References to a buffer (counting the list's) and to the block it owns."""
+    return sys.getrefcount(memories[i]), sys.getrefcount(memories[i].owner)
+
+
+def _alone() -> tuple[int, int]:
+    block = allocate(1)
+    memories = [Buffer(block.address, 1, block)]
+    del block
+    return _counts(memories, 0)
+
+
+#: What `_counts` gives for a buffer that only the list holds.
+_ALONE: Final = _alone()
+
+
+def _takeable(memories: list[Buffer], i: int) -> bool:
+    """Whether the memory of input `i` belongs to its leaf alone: no array outside, no other node knows of it."""
+    if type(memories[i].owner) is not Block:
+        return False
+    buffers, owners = _counts(memories, i)
+    return buffers == _ALONE[0] + 1 and owners == _ALONE[1]  # the leaf's is the one reference more
+
+
+@final
+class HostStep:
+    """A host library's turn. Its arrays are views of the run's memory: `sources` and `outputs` are (node, value index, offset); a
+    constant among the sources has index -1."""
+    __slots__ = ("node", "sources", "outputs")
+
+    node: Node
+    sources: list[tuple[Node, int, int]]
+    outputs: list[tuple[Node, int, int]]
+
+    def __init__(self, node: Node, sources: list[tuple[Node, int, int]], outputs: list[tuple[Node, int, int]]) -> None:
+        self.node = node
+        self.sources = sources
+        self.outputs = outputs
+
+    def run(self, values: list[Any], memories: list[Buffer]) -> None:
+        stats.host_calls += 1
+        arrays = [_array(node, index, offset, values, memories) for node, index, offset in self.sources]
+        found = self.node.op.reference(self.node, *arrays)  # type: ignore[misc]
+        several = self.node.outputs is not None
+        for out, index, offset in self.outputs:
+            array = found[out.arg] if several else found
+            _array(out, index, offset, values, memories)[...] = np.asarray(array).reshape(out.shape)
+
+
+def _array(node: Node, index: int, offset: int, values: list[Any], memories: list[Buffer]) -> Any:
+    """The array of a value of the run; the last memory is the arena."""
+    arena = len(memories) - 1
+    if 0 <= index < arena:
+        return memories[index].array(node.dtype.np, node.shape)
+    if index == arena:
+        return memories[arena].owner.array(node.dtype.np, node.numel, offset).reshape(node.shape)
+    return np.asarray(node.arg if index < 0 else values[index]).astype(node.dtype.np)
+
+
+@final
+class Executable:
+    """Runs a graph: `run(leaves, numbers)` gives a buffer per root.
+
+    Values of a run, in order: addresses of inputs, of root memories, of the arena and the status cell; numbers; constants.
+
+    root_bytes: sizes of the root memories. donors: for each, the input whose memory it takes over where nobody else needs that, or -1.
+    filled: whether it must begin with that input's contents. arena_bytes: memory of the run alone. parts: native programs and host steps.
+    complex_numbers: whether numbers may be complex, which host steps read and native programs do not.
+    checks: after how many parts the status cell is read, before which no input's memory is written. sizes: what indices are checked
+    against, for the message. same: for each root that is an input or another root, the value it is copied from, or -1.
+    """
+    __slots__ = ("root_bytes", "donors", "filled", "arena_bytes", "parts", "checks", "sizes", "same", "constants", "launches", "complex_numbers")
+
+    root_bytes: list[int]
+    donors: list[int]
+    filled: list[bool]
+    arena_bytes: int
+    parts: list[Any]
+    checks: int
+    sizes: list[int]
+    same: list[int]
+    constants: list[Any]
+    launches: int
+    complex_numbers: bool
+
+    def __init__(self, root_bytes: list[int], donors: list[int], filled: list[bool], arena_bytes: int, parts: list[Any], checks: int,
+                 sizes: list[int], same: list[int], constants: list[Any], launches: int, complex_numbers: bool) -> None:
+        self.root_bytes = root_bytes
+        self.donors = donors
+        self.filled = filled
+        self.arena_bytes = arena_bytes
+        self.parts = parts
+        self.checks = checks
+        self.sizes = sizes
+        self.same = same
+        self.constants = constants
+        self.launches = launches
+        self.complex_numbers = complex_numbers
+
+    def run(self, leaves: list[Node], numbers: list[Any]) -> list[Buffer]:
+        """Compute the roots. Raises IndexError when a data-dependent index was out of range, and then no leaf has changed."""
+        memories: list[Buffer] = []
+        values: list[Any] = []
+        for leaf in leaves:
+            memories.append(leaf.buffer)
+            values.append(leaf.buffer.address)
+        inputs = len(leaves)
+        self._allocate(memories, values)
+        arena = allocate(HEADER + self.arena_bytes)
+        memories.append(Buffer(arena.address, HEADER + self.arena_bytes, arena))
+        status: Any = None
+        if self.checks:
+            status = ctypes.c_int64.from_address(arena.address)
+            status.value = 0
+        values.append(arena.address)
+        values.append(arena.address)
+        values.extend(numbers)
+        values.extend(self.constants)
+        native = [0 if type(v) is complex else v for v in values] if self.complex_numbers else values
+        stats.runs += 1
+        stats.launches += self.launches
+        for i, part in enumerate(self.parts):
+            if isinstance(part, HostStep):
+                part.run(values, memories)
+            else:
+                part.run_list(native[:part.value_count])
+            if i + 1 == self.checks and status.value:
+                raise IndexError("index out of range: an index is negative or not below its dimension's size (sizes indexed here: "
+                                 f"{', '.join([str(n) for n in dict.fromkeys(self.sizes)])})")
+        for i, source in enumerate(self.same):
+            if source >= 0:
+                ctypes.memmove(memories[inputs + i].address, memories[source].address, self.root_bytes[i])
+        return memories[inputs:inputs + len(self.root_bytes)]
+
+    def _allocate(self, memories: list[Buffer], values: list[Any]) -> None:
+        """Append the memory of each root."""
+        for i, nbytes in enumerate(self.root_bytes):
+            donor = self.donors[i]
+            if donor >= 0 and _takeable(memories, donor):
+                block = memories[donor].owner
+                stats.donations += 1
+            else:
+                block = allocate(nbytes)
+                if donor >= 0 and self.filled[i]:
+                    ctypes.memmove(block.address, memories[donor].address, nbytes)
+            memories.append(Buffer(block.address, nbytes, block))
+            values.append(block.address)

@@ -1,0 +1,206 @@
+"""What was traced, made ready to be looked up: nodes in order, leaves, numbers, and which nodes somebody still wants.
+
+A graph's identity is its structure without values: leaves by shape and dtype and by which of them are the same, numbers left open. What was
+realized most recently is what comes next in a loop, so a trace is first compared with records of that (`Record.fits`), node by node
+and by identity where it can be; only a trace that none of them fits pays for a hashable `signature`.
+"""
+from __future__ import annotations
+
+import sys
+from typing import Any, Final, final
+
+from torsh.core.native import i64
+from torsh.graph.node import Node, Op
+from torsh.graph.primitives import CONST, EMPTY, IOTA, VIEW
+
+_LEAVES: Final[i64] = 1 << 32  # leaves are numbered from here on, nodes from 0
+_UNSTORED: Final = (CONST, EMPTY, IOTA)
+
+
+@final
+class _Clock:
+    """Marks of a traversal are above those of all traversals before it, so nothing needs to be erased."""
+    now: i64
+
+    def __init__(self) -> None:
+        self.now = 1
+
+
+_clock: Final = _Clock()
+
+
+def _count(nodes: list[Node], i: int) -> int:
+    """References to an element, counting the list's."""
+    return sys.getrefcount(nodes[i])
+
+
+def _alone() -> int:
+    return _count([Node(CONST, (), 0, (), None)], 0)  # type: ignore[arg-type]
+
+
+#: What `_count` gives for a node that only the list holds; measured, since a compiled core may borrow references.
+ALONE: Final = _alone()
+
+
+def others_hold(nodes: list[Node], i: int, inside: int) -> bool:
+    """Whether anything refers to an element but the list and `inside` known references."""
+    return _count(nodes, i) - ALONE > inside
+
+
+@final
+class Trace:
+    """A graph about to be realized.
+
+    order: nodes without numbers, sources first
+    leaves: nodes with numbers that they read
+    numbers: the constants they use, one entry a use
+    refs: for each node, how many sources it has, then these: a position in order, `_LEAVES` + a position in leaves, or below 0 a
+        constant's type
+    roots: positions of the nodes to keep: those asked for, and those that something outside the graph refers to
+    dead: for each leaf, whether nothing outside the graph refers to it, so that its memory may be taken over
+    """
+    __slots__ = ("order", "leaves", "numbers", "refs", "roots", "dead")
+
+    order: list[Node]
+    leaves: list[Node]
+    numbers: list[Node]
+    refs: list[i64]
+    roots: list[int]
+    dead: list[bool]
+
+    def __init__(self, wanted: list[Node]) -> None:
+        self.order = []
+        self.leaves = []
+        self.numbers = []
+        self.refs = []
+        self.roots = []
+        self.dead = []
+        self._visit(wanted)
+        self._keep(wanted)
+
+    def _visit(self, wanted: list[Node]) -> None:
+        base = _clock.now
+        order, leaves, numbers, refs = self.order, self.leaves, self.numbers, self.refs
+        count: i64 = 0
+        stack: list[Node] = list(wanted)
+        stack.reverse()
+        while stack:
+            node = stack.pop()
+            if node.mark > base:
+                continue
+            if node.mark == base:  # its sources have their places
+                srcs = node.srcs
+                refs.append(len(srcs))
+                for s in srcs:
+                    if s.op is CONST and s.buffer is None:
+                        numbers.append(s)
+                        refs.append(-1 - s.dtype.rank)
+                    else:
+                        s.uses += 1
+                        refs.append(s.mark - base - 1)
+                order.append(node)
+                count += 1
+                node.mark = base + count
+            elif node.buffer is not None:
+                leaves.append(node)
+                node.uses = 0
+                node.mark = base + _LEAVES + len(leaves)
+            else:
+                node.mark = base
+                node.uses = 0
+                stack.append(node)
+                srcs = node.srcs
+                for k in range(len(srcs) - 1, -1, -1):
+                    s = srcs[k]
+                    if s.mark < base and not (s.op is CONST and s.buffer is None):
+                        stack.append(s)
+        _clock.now = base + 2 * _LEAVES
+
+    def _keep(self, wanted: list[Node]) -> None:
+        order = self.order
+        for node in wanted:
+            node.uses = -1
+        roots, dead, leaves = self.roots, self.dead, self.leaves
+        reread = False  # whether a node that is not kept may be computed again later, from the same leaves
+        for i in range(len(order)):
+            uses = order[i].uses
+            if uses < 0:
+                roots.append(i)
+            elif others_hold(order, i, uses):
+                if order[i].outputs is not None:
+                    reread = True
+                elif _storable(order[i]):
+                    roots.append(i)
+        for i in range(len(leaves)):
+            dead.append(not reread and not others_hold(leaves, i, leaves[i].uses))
+
+    def signature(self) -> tuple[Any, ...]:
+        """The graph's identity, hashable."""
+        parts = [(n.op.number, type(n.arg), n.arg, n.shape, n.dtype.name, n.outputs) for n in self.order]
+        return tuple(parts), tuple(self.refs), tuple([(n.shape, n.dtype.name) for n in self.leaves]), tuple(self.roots), tuple(self.dead)
+
+
+def _storable(node: Node) -> bool:
+    """Whether a value is worth keeping because somebody might read it later; generated values are made again instead."""
+    return node.op not in _UNSTORED and not (node.op is VIEW and node.srcs[0].op in _UNSTORED)
+
+
+@final
+class _Step:
+    """What a trace's node was."""
+    __slots__ = ("op", "arg", "shape", "dtype", "outputs")
+
+    op: Op
+    arg: Any
+    shape: Any
+    dtype: Any
+    outputs: Any
+
+    def __init__(self, node: Node) -> None:
+        self.op = node.op
+        self.arg = node.arg
+        self.shape = node.shape
+        self.dtype = node.dtype
+        self.outputs = node.outputs
+
+
+@final
+class Record:
+    """A trace seen before, and the plan that computes it."""
+    __slots__ = ("steps", "refs", "leaves", "roots", "dead", "plan")
+
+    steps: list[_Step]
+    refs: list[i64]
+    leaves: list[tuple[Any, Any]]
+    roots: list[int]
+    dead: list[bool]
+    plan: Any
+
+    def __init__(self, trace: Trace, plan: Any) -> None:
+        self.steps = [_Step(n) for n in trace.order]
+        self.refs = trace.refs
+        self.leaves = [(n.shape, n.dtype) for n in trace.leaves]
+        self.roots = trace.roots
+        self.dead = trace.dead
+        self.plan = plan
+
+    def fits(self, trace: Trace) -> bool:
+        """Whether the plan computes this trace."""
+        order, steps = trace.order, self.steps
+        if len(order) != len(steps) or len(trace.leaves) != len(self.leaves):
+            return False
+        for i in range(len(order) - 1, -1, -1):  # traces that differ mostly do so at their end
+            node, step = order[i], steps[i]
+            if node.op is not step.op or node.dtype is not step.dtype:
+                return False
+            if node.shape is not step.shape and node.shape != step.shape:
+                return False
+            arg = node.arg
+            if arg is not step.arg and (type(arg) is not type(step.arg) or arg != step.arg):
+                return False
+            if node.outputs is not step.outputs and node.outputs != step.outputs:
+                return False
+        for leaf, known in zip(trace.leaves, self.leaves):
+            if leaf.dtype is not known[1] or leaf.shape != known[0]:
+                return False
+        return trace.refs == self.refs and trace.roots == self.roots and trace.dead == self.dead

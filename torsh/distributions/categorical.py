@@ -1,0 +1,92 @@
+"""The categorical distribution."""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from torsh.autograd.grad_mode import no_grad
+from torsh.distributions import constraints
+from torsh.distributions.distribution import Distribution
+from torsh.distributions.utils import lazy_property, limits, logits_to_probs, probs_to_logits
+from torsh.ops.join import broadcast_tensors
+from torsh.ops.random import multinomial
+from torsh.tensor.creation import arange, full
+from torsh.tensor.tensor import Size, Tensor
+
+
+class Categorical(Distribution):
+    """0 .. k-1 with probabilities proportional to `probs` [*, k] (or to exp(logits)). Raises ValueError unless one of the two is given."""
+    arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
+    has_enumerate_support = True
+
+    def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
+        if (probs is None) == (logits is None):
+            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
+        given = logits if probs is None else probs
+        if not given._shape:
+            raise ValueError(f"`{'logits' if probs is None else 'probs'}` parameter must be at least one-dimensional.")
+        if probs is None:
+            self.logits = logits - logits.logsumexp(-1, keepdim=True)
+        else:
+            self.probs = probs / probs.sum(-1, keepdim=True)
+        self._num_events = given._shape[-1]
+        super().__init__(given._shape[:-1], validate_args=validate_args)
+
+    @lazy_property
+    def logits(self) -> Tensor:
+        """Log probabilities."""
+        return probs_to_logits(self.probs)
+
+    @lazy_property
+    def probs(self) -> Tensor:
+        """Probabilities."""
+        return logits_to_probs(self.logits)
+
+    @property
+    def _param(self) -> Tensor:
+        return self.__dict__["probs"] if "probs" in self.__dict__ else self.__dict__["logits"]  # type: ignore[no-any-return]
+
+    @property
+    def param_shape(self) -> Size:
+        """The shape of the parameter."""
+        return self._param.shape
+
+    @constraints.dependent_property(is_discrete=True, event_dim=0)
+    def support(self) -> Any:
+        return constraints.integer_interval(0, self._num_events - 1)
+
+    @property
+    def mean(self) -> Tensor:
+        return full(self._extended_shape(), math.nan, dtype=self.probs.dtype)
+
+    @property
+    def mode(self) -> Tensor:
+        return self.probs.argmax(-1)  # type: ignore[attr-defined,no-any-return]
+
+    @property
+    def variance(self) -> Tensor:
+        return full(self._extended_shape(), math.nan, dtype=self.probs.dtype)
+
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        shape = Size(sample_shape)
+        with no_grad():
+            rows = self.probs.reshape(-1, self._num_events)  # type: ignore[attr-defined]
+            return multinomial(rows, shape.numel(), True).t().reshape(self._extended_shape(shape))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        index, logits = broadcast_tensors(value.long().unsqueeze(-1), self.logits)  # type: ignore[attr-defined]
+        return logits.gather(-1, index[..., :1]).squeeze(-1)  # type: ignore[no-any-return]
+
+    def entropy(self) -> Tensor:
+        logits = self.logits.clamp(min=float(limits(self.logits.dtype).min))  # type: ignore[attr-defined]
+        return -(logits * self.probs).sum(-1)  # type: ignore[no-any-return]
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        values = arange(self._num_events).view((-1,) + (1,) * len(self._batch_shape))
+        return values.expand((-1, *self._batch_shape)) if expand else values
+
+
+__all__ = ["Categorical"]

@@ -1,0 +1,18 @@
+"""Operations computed by host libraries (NumPy, SciPy) as opaque steps of a plan."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from torsh.graph.node import Op
+
+
+def host_op(name: str, function: Callable[..., Any], vjp: Callable[..., Any] | None = None, save_inputs: tuple[int, ...] = (),
+            save_output: bool = False, grad_name: str | None = None) -> Op:
+    """An operation computed by a host library: `function(*arrays, *arg)` gives an array or a tuple of them."""
+    def reference(node: Any, *arrays: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return function(*arrays, *(node.arg or ()))
+    return Op(name, "host", reference, None, vjp, save_inputs, save_output, grad_name)

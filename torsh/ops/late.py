@@ -1,0 +1,46 @@
+"""Public functions and methods that are loaded when first used: linear algebra, Fourier transforms, special functions, windows.
+
+A name here needs no import at start-up: `torsh.det` loads `torsh.linalg` when it is looked up, `Tensor.det` when it is called.
+"""
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from torsh.ops.dispatch import LATE
+from torsh.tensor.tensor import Tensor
+
+#: Names of functions that are methods too; of functions alone; of methods alone.
+_NAMES: dict[str, tuple[str, str, str]] = {
+    "torsh.linalg": (
+        "cholesky cholesky_inverse cholesky_solve det geqrf inverse logdet lu_solve matrix_exp matrix_power orgqr ormqr pinverse qr slogdet svd "
+        "triangular_solve",
+        "chain_matmul frobenius_norm lobpcg lu_unpack nuclear_norm pca_lowrank svd_lowrank vander lu",
+        ""),
+    "torsh.fft.short_time": ("istft stft", "", ""),
+    "torsh.special.bessel": ("i0 i0_", "", ""),
+    "torsh.special.gamma": ("digamma digamma_ igamma igamma_ igammac igammac_ lgamma lgamma_ mvlgamma mvlgamma_", "polygamma", "polygamma polygamma_"),
+    "torsh.special.normal": ("erfinv erfinv_ logit logit_ sinc sinc_ xlogy xlogy_", "", ""),
+    "torsh.signal.windows": ("", "bartlett_window blackman_window hamming_window hann_window kaiser_window", ""),
+}
+
+
+def _method(name: str, module: str) -> Any:
+    def call(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        import_module(module)  # which puts the method itself in this one's place
+        return getattr(Tensor, name)(self, *args, **kwargs)
+    call.__name__ = name
+    call.__doc__ = f"`{name}` of `{module}`, which is loaded by the first call."
+    return call
+
+
+def announce(names: dict[str, tuple[str, str, str]]) -> None:
+    """Make the names known."""
+    for module, (both, functions, methods) in names.items():
+        for name in (both + " " + functions).split():
+            LATE[name] = module
+        for name in (both + " " + methods).split():
+            setattr(Tensor, name, _method(name, module))
+
+
+announce(_NAMES)
