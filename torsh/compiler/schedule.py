@@ -149,12 +149,13 @@ class Schedule:
                 self._start(node)
             return
         group = self._new("host" if complex_ else kind, node)
-        for s in node.srcs:
-            if group.kind in ("host", "bitcast"):  # these read arrays, not views
+        product = group.kind in ("contract", "windows")
+        for i, s in enumerate(node.srcs):
+            if group.kind in ("host", "bitcast", "order") or (group.kind == "windows" and i == 1):  # these read arrays, not views
                 base = s
             else:
-                base = (self.memory if group.kind == "contract" else self.source)(s)[0]
-            if group.kind != "contract" and (base.op.kind == "const" or (base.op is IOTA and group.kind in ("assign", "scatter", "scan"))):
+                base = (self.memory if product else self.source)(s)[0]
+            if not product and (base.op.kind == "const" or (base.op is IOTA and group.kind in ("assign", "scatter", "scan"))):
                 continue
             self._store(base)
             self._after(group, base)
