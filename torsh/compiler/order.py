@@ -51,7 +51,7 @@ def order(schedule: Schedule, node: Node) -> Lowered:
     x = args.buffer(node.srcs[0], 0, False)
     out = args.buffer(node, 0, True)
     if n <= _SHORT:
-        phases, work, scratch = [_by_counting(args, x, out, node, rows)], [rows], []
+        phases, work, scratch = [_by_counting(args, x, out, node, rows)], [rows], list[int]()
     else:
         phases, work, scratch = _by_digits(args, x, out, node, rows)
     serial = [numel(node.shape) < 4096] * len(phases)
@@ -111,7 +111,8 @@ def _by_digits(args: Arguments, x: int, out: int, node: Node, rows: int) -> tupl
         """Key, position and digit of the element that stands at `i` before a pass."""
         here = Address(0, ((_ROW, n), (i, 1)))
         if number == 0:
-            key, place = _key(Load(x, here, dtype), bool(node.arg)), Cast(Index(i), place_dtype, place_dtype)
+            key: Expr = _key(Load(x, here, dtype), bool(node.arg))
+            place: Expr = Cast(Index(i), place_dtype, place_dtype)
         else:
             key, place = Load(keys[(number - 1) % 2], here, key_dtype), Load(places[(number - 1) % 2], here, place_dtype)
         shift = low + number * size

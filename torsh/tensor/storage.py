@@ -9,6 +9,7 @@ import numpy as np
 
 from torsh.compiler.realize import realize
 from torsh.core.dtypes import dtype, float32, from_numpy
+from torsh.core.referable import Referable
 from torsh.core.shapes import Shape, contiguous_strides
 from torsh.graph.node import Node
 from torsh.graph.primitives import ASSIGN, BITCAST, CONJ, LEAF, reshape
@@ -24,7 +25,7 @@ class _Watch:
 watch = _Watch()
 
 
-class Storage:
+class Storage(Referable):
     """A memory with a present value.
 
     `node` is that value (flat contents; its shape is whatever the maker gave it). `version` counts writes.
@@ -32,7 +33,7 @@ class Storage:
     what they need at once, and writes land in the memory at once.
     A conjugate view stands on a storage of its own, whose value is the conjugate of its `mirror`'s; a write to either changes both.
     """
-    __slots__ = ("node", "version", "outside", "mirror", "conjugate", "__weakref__")
+    __slots__ = ("node", "version", "outside", "mirror", "conjugate")
 
     node: Node
     version: int
@@ -59,6 +60,12 @@ class Storage:
         if self.node.buffer is None:
             realize([self.node])
         return self.node.buffer.address  # type: ignore[no-any-return]
+
+    def snapshot(self) -> Node:
+        """The present value, as it stays: a copy while somebody outside can change the memory."""
+        if self.outside is not None and self.shared():
+            return leaf(self.memory().copy())
+        return self.node
 
     def write(self, node: Node) -> None:
         """Make `node` (as many elements, the same dtype) the present value."""
