@@ -12,15 +12,16 @@ from torsh.codegen.target import host
 from torsh.codegen.text import text
 from torsh.compiler import steps
 from torsh.compiler.canonical import INPUT
+from torsh.compiler.describe import describe
 from torsh.compiler.donate import Donations
-from torsh.compiler.execute import HEADER, Executable, HostStep, stats
+from torsh.compiler.execute import HEADER, Detail, Executable, HostStep, stats
 from torsh.compiler.lower import lower
 from torsh.compiler.nest import Lowered
 from torsh.compiler.order import order
 from torsh.compiler.schedule import Group, Schedule
 from torsh.core.shapes import contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import EMPTY
+from torsh.graph.primitives import EMPTY, VIEW
 from torsh.runtime.cpu.executor import Launch, Program, Value
 
 _ALIGN = 64
@@ -61,8 +62,9 @@ def arrange(memories: list[Memory], arena: int) -> int:
 
 class _Job:
     """One launch before code and addresses are known. `group`: what it computes, if that is a group of loops; `checks`: whether it may
-    find an index out of range; `copies`: the input that it copies whole, to be written into afterwards; `tables`: arrays that it reads."""
-    __slots__ = ("key", "make_text", "symbols", "slots", "work", "serial", "depth", "group", "checks", "copies", "tables")
+    find an index out of range; `copies`: the input that it copies whole, to be written into afterwards; `tables`: arrays that it reads;
+    `nodes`: what it computes, and `memories` what it reads and writes, for profiles."""
+    __slots__ = ("key", "make_text", "symbols", "slots", "work", "serial", "depth", "group", "checks", "copies", "tables", "nodes", "memories")
 
     def __init__(self, key: str, make_text: Any, symbols: list[str], slots: list[Any], work: list[int], serial: list[bool], depth: int) -> None:
         self.key, self.make_text, self.symbols, self.slots = key, make_text, symbols, slots
@@ -71,6 +73,8 @@ class _Job:
         self.checks = False
         self.copies: Node | None = None
         self.tables: list[np.ndarray] = []
+        self.nodes: list[Node] = []
+        self.memories: list[Node] = []
 
 
 class Plan:
@@ -81,6 +85,7 @@ class Plan:
 
     def __init__(self, roots: list[Node], inputs: list[Node], numbers: list[Node], dead: list[bool]) -> None:
         stats.plans += 1
+        roots = [_of_same_memory(r) for r in roots]
         self.schedule = Schedule(roots)
         self.roots = roots
         self.numbers = numbers
@@ -128,7 +133,7 @@ class Plan:
             depth = group.number
             if group.kind == "loops":
                 if numel(tuple(n for n, _ in group.domain)) or group.folds:
-                    pending.append(self._job(lower(self.schedule, group), depth))
+                    pending.append(self._job(lower(self.schedule, group), depth, group.nodes))
                     pending[-1].group = group
             elif group.kind == "empty":
                 self._place(node)
@@ -136,11 +141,11 @@ class Plan:
                 self._overwrite(node, readers, pending, depth)
             elif group.kind == "scan":
                 if node.numel:
-                    pending.append(self._job(steps.scan(self.schedule, node), depth))
+                    pending.append(self._job(steps.scan(self.schedule, node), depth, [node]))
             elif group.kind == "order":
                 self._place(node)
                 if node.numel:
-                    pending.append(self._job(order(self.schedule, node), depth))
+                    pending.append(self._job(order(self.schedule, node), depth, [node]))
             elif group.kind == "contract":
                 pending.extend(self._product(node, depth))
             elif group.kind == "windows":
@@ -172,29 +177,37 @@ class Plan:
         risky = [k for k, unit in enumerate(units) if isinstance(unit, list) and any(job.checks for job in unit)]
         early = risky[-1] + 1 if risky else 0
         parts: list[Any] = []
+        details: list[list[Detail]] = []
         checks = 0
         launches: list[Launch] = []
+        here: list[Detail] = []
         for k, unit in enumerate(units):
             if isinstance(unit, list):
                 launches.append(_launch(unit, code))
+                here.append(describe(unit, launches[-1]))
             else:
-                parts += [Program(launches)] if launches else []
-                launches = []
+                if launches:
+                    parts.append(Program(launches))
+                    details.append(here)
+                launches, here = [], []
                 parts.append(self._host_step(unit))
+                details.append([])
             if k + 1 == early:
                 if launches and max(donated.donor, default=-1) >= 0:  # what is known to be right then may write to inputs
                     parts.append(Program(launches))
-                    launches = []
+                    details.append(here)
+                    launches, here = [], []
                 checks = len(parts) + bool(launches)
         if launches:
             parts.append(Program(launches))
+            details.append(here)
         same = []
         for i, r in enumerate(self.roots):
             place = self.places[id(r)].index
             same.append(-1 if place == len(self.input_nodes) + i else place)
         return Executable([r.numel * r.dtype.itemsize for r in self.roots], donated.donor, donated.filled, arena_bytes, parts, checks,
                           self.checked, same, self.constants, sum(isinstance(u, list) for u in units),
-                          any(n.dtype.is_complex for n in self.numbers))
+                          any(n.dtype.is_complex for n in self.numbers), details)
 
     def _host_step(self, node: Node) -> HostStep:
         sources = []
@@ -228,16 +241,16 @@ class Plan:
         else:
             self._place(node)
             if old.op is not EMPTY and node.numel:
-                pending.append(self._job(steps.fill(self.schedule, node, node.srcs[0]), depth))
+                pending.append(self._job(steps.fill(self.schedule, node, node.srcs[0]), depth, [node]))
                 if whole and old.op is INPUT and node.op.kind == "assign":
                     pending[-1].copies = old
                     pending[-1].depth = -1  # not merged with others, so that it can be left out
         if numel(node.arg[0]):
-            job = self._job(steps.assign(self.schedule, node) if node.op.kind == "assign" else steps.scatter(self.schedule, node), depth)
+            job = self._job(steps.assign(self.schedule, node) if node.op.kind == "assign" else steps.scatter(self.schedule, node), depth, [node])
             job.depth = -1  # in order, never merged with others
             pending.append(job)
 
-    def _job(self, lowered: Lowered, depth: int) -> _Job:
+    def _job(self, lowered: Lowered, depth: int, made: list[Node]) -> _Job:
         kernel = lowered.kernel
         content = text(kernel)
         key = "k" + digest(content)
@@ -261,6 +274,7 @@ class Plan:
         job = _Job(key, lambda: _emit(kernel), [f"k_p{i}" for i in range(len(kernel.phases))], slots, lowered.work,
                    lowered.serial, depth)
         job.checks = bool(lowered.checks)
+        job.nodes, job.memories = made, list(lowered.args.nodes)
         return job
 
     def _number(self, node: Node) -> Value:
@@ -319,7 +333,9 @@ class Plan:
                 slots.append(known[entry])
             else:
                 slots.append(self._at(scratch[entry], 0) if isinstance(entry, str) else entry)
-        return _Job(found.key, found.text, list(found.symbols), slots, list(found.items), [not s for s in found.share], depth)
+        job = _Job(found.key, found.text, list(found.symbols), slots, list(found.items), [not s for s in found.share], depth)
+        job.nodes, job.memories = [node], [a[0], b[0], node]
+        return job
 
     def _merge(self, jobs: list[_Job]) -> list[list[_Job]]:
         """Jobs in order, as launches; independent neighbours (of one depth) that run the same code are one launch."""
@@ -336,6 +352,14 @@ class Plan:
                 alike[key] = [job]
                 out.append(alike[key])
         return out
+
+
+def _of_same_memory(root: Node) -> Node:
+    """What a root shows in another shape, so that it needs no copy of its own."""
+    while root.op is VIEW and root.srcs[0].op.kind not in ("leaf", "const", "iota") and root.arg[2] == 0 \
+            and root.arg[1] == contiguous_strides(root.arg[0]) and root.numel == root.srcs[0].numel:
+        root = root.srcs[0]
+    return root
 
 
 def _launch(jobs: list[_Job], code: dict[str, dict[str, int]]) -> Launch:
