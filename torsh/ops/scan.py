@@ -13,13 +13,13 @@ from torsh.core.results import result_type
 from torsh.core.shapes import wrap_dim
 from torsh.graph import primitives as p
 from torsh.graph.node import Op
-from torsh.graph.primitives import cast
+from torsh.graph.primitives import cast, host
 from torsh.ops.dispatch import apply, cast_tensor, coarse, public
 from torsh.ops.gather import iota
 from torsh.ops.join import cat, flip
 from torsh.ops.pointwise import abs, conj_if, exp, log1p, maximum, minimum, where
 from torsh.ops.views import slice_dim, zeros_like_shape
-from torsh.tensor.tensor import Tensor
+from torsh.tensor.tensor import Tensor, wrap
 
 
 def _scan(op: Op, input: Tensor, dim: int, dt: dtype | None, what: str) -> Tensor:
@@ -135,15 +135,29 @@ cummax, cummin = _running("cummax", True), _running("cummin", False)
 
 
 def _log_add(a: Tensor, b: Tensor) -> tuple[Tensor]:
-    if a._dtype.is_complex:
-        from torsh.ops.floating import complex_log_add
-        return (complex_log_add(a, b),)
     top, low = maximum(a, b), minimum(a, b)
     apart = where(abs(top) == np.inf, top, low) - where(abs(top) == np.inf, zeros_like_shape((), top), top)
     return (where(abs(top) == np.inf, top, top + log1p(exp(apart))),)
 
 
+def _complex_log_cumulative(x: np.ndarray, d: int) -> Any:
+    """One element after the other, as PyTorch does it: the imaginary part depends on which of two terms is taken out of a sum."""
+    x = np.moveaxis(x, d, 0)
+    out = np.empty_like(x)
+    with np.errstate(all="ignore"):
+        for i in range(len(x)):
+            if not i:
+                out[0] = x[0]
+                continue
+            a, b = x[i], out[i - 1]
+            low, high = np.where(a.real < b.real, a, b), np.where(a.real < b.real, b, a)
+            out[i] = np.where(np.isinf(low.real) & (low.real == high.real) & (low.real < 0), low, np.log1p(np.exp(low - high)) + high)
+    return np.moveaxis(out, 0, d)
+
+
 def _log_cumulative(x: Tensor, d: int) -> Tensor:
+    if x._dtype.is_complex:
+        return wrap(host(_complex_log_cumulative, "logcumsumexp", (x._node(),), x._shape, x._dtype, (d,)))
     return _by_doubling((x,), d, _log_add)[0]
 
 
@@ -155,6 +169,9 @@ def _logcumsumexp_vjp(ctx: GradNode, g: Tensor) -> Tensor:
     def side(g: Tensor, there: Tensor) -> Tensor:
         log_g = where(there, where(there, g, zeros_like_shape((), g) + 1).log(), zeros_like_shape((), g) + lowest)
         return exp(flip(logcumsumexp(flip(log_g - out, d), d), d) + x)
+    if x._dtype.is_complex:  # every number has a logarithm: one side is enough
+        log_g = where(g == 0, zeros_like_shape((), g) + lowest, g.log())  # type: ignore[attr-defined]
+        return exp(flip(logcumsumexp(flip(log_g - conj_if(out), d), d), d) + conj_if(x))
     return side(g, g > 0) - side(-g, g < 0)
 
 
@@ -165,8 +182,8 @@ _LOG_CUMULATIVE = coarse("logcumsumexp", _log_cumulative, _logcumsumexp_vjp, (0,
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """Logarithms of the sums of exp of all elements so far along a dimension, without overflow."""
     d = wrap_dim(dim, len(input._shape), "logcumsumexp")
-    if input._dtype.category != 2:
-        raise RuntimeError(f"logcumsumexp: expected a floating point tensor, got {input._dtype.title}")
+    if input._dtype.category < 2:
+        raise RuntimeError(f"logcumsumexp: expected a floating point or complex tensor, got {input._dtype.title}")
     if not input._shape:
         return input.clone()  # type: ignore[attr-defined,no-any-return]
     return apply(_LOG_CUMULATIVE, (input,), (d,), input._shape, input._dtype)
