@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("--check", dest="verify", action="store_true", help="fail on any difference from the expected table")
     parser.add_argument("--write", action="store_true", help="write docs/operators.md and the expected table")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--limit", type=float, default=180.0, help="seconds for one check of one entry")
+    parser.add_argument("--limit", type=float, default=600.0, help="seconds for one check of one entry")
     parser.add_argument("--failures", action="store_true", help="show every failure")
     parser.add_argument("--slowest", type=int, default=0, metavar="N", help="show the N checks that took longest")
     options = parser.parse_args()
@@ -57,6 +57,8 @@ def main() -> int:
                 if why is not None:
                     failures[f"{key} {check}" + (f" {part}" if part != check else "")] = why
             times.append((took, (key, check)))
+            if not sys.stdout.isatty() and len(times) % 500 == 0:
+                print(f"{len(times)} of {len(units)} checks in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
             progress.update(bar, advance=1, description=f"{key:.30}")
 
     if options.names or options.failures:
