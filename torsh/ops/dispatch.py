@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeVar
@@ -15,10 +14,10 @@ from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import grad_fn, needs_record, record, snapshot
 from torsh.core import dtypes
 from torsh.core.dtypes import PROMOTE, dtype
-from torsh.core.shapes import Shape, broadcast
+from torsh.core.shapes import Shape, broadcast, contiguous_strides, memory_order, strides_of
 from torsh.graph.node import Node, Op, several
 from torsh.graph.primitives import CAST, cast, const, expand
-from torsh.tensor.tensor import Tensor, attribute, wrap
+from torsh.tensor.tensor import Tensor, alias, attribute, wrap
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -123,8 +122,17 @@ def pointwise(op: Op, args: tuple[Any, ...], compute: dtype, result: dtype, what
         s = shape_of(x)
         if s != shape:
             shape = broadcast(shape, s, what) if shape else s if s else shape
-    nodes = tuple([operand(x, compute, what) for x in args])
-    out = wrap(Node(op, nodes, arg, shape, result))
+    order: Shape | None = None
+    for x in args:
+        if isinstance(x, Tensor) and x._strides is not None and len(shape) > 1:
+            order = memory_order(shape, [strides_in(x, shape) for x in args if isinstance(x, Tensor)])
+            break
+    if order is None:
+        out = wrap(Node(op, tuple([operand(x, compute, what) for x in args]), arg, shape, result))
+    else:  # computed in the order in which the operands lie in memory, in which the result lies too
+        lying = [in_order(x, shape, order) if isinstance(x, Tensor) else x for x in args]
+        out = wrap(Node(op, tuple([operand(x, compute, what) for x in lying]), arg, tuple([shape[d] for d in order]), result))
+        out._shape, out._strides = shape, strides_of(shape, order)
     if op.vjp is not None:
         for x in args:
             if isinstance(x, Tensor) and (x._requires_grad or x._base is not None) and needs_record((x,)):
@@ -137,6 +145,8 @@ def pointwise(op: Op, args: tuple[Any, ...], compute: dtype, result: dtype, what
 
 def same_type(op: Op, a: Tensor, b: Tensor, what: str) -> Tensor:
     """As `pointwise`, for two tensors of the type in which the operation computes and that it gives: the shortest way there is."""
+    if a._strides is not None or b._strides is not None:
+        return pointwise(op, (a, b), a._dtype, a._dtype, what)
     shape = a._shape
     if b._shape is not shape and b._shape != shape:
         shape = broadcast(shape, b._shape, what)
@@ -146,6 +156,21 @@ def same_type(op: Op, a: Tensor, b: Tensor, what: str) -> Tensor:
     elif entered.inference and state.inference:
         out._inference = True
     return out
+
+
+def strides_in(t: Tensor, shape: Shape) -> Shape:
+    """Strides of a tensor read as the shape it broadcasts to."""
+    lead = len(shape) - len(t._shape)
+    strides = t._strides if t._strides is not None else contiguous_strides(t._shape)
+    return (0,) * lead + tuple([0 if n == 1 and m != 1 else s for n, m, s in zip(t._shape, shape[lead:], strides)])
+
+
+def in_order(t: Tensor, shape: Shape, order: Shape) -> Tensor:
+    """`t` broadcast to `shape` with its dimensions in another order, without history. One of no dimensions stays that."""
+    if not t._shape:
+        return t
+    strides = strides_in(t, shape)
+    return alias(t, tuple([shape[d] for d in order]), tuple([strides[d] for d in order]), t._offset)
 
 
 # ---- in place and out=
@@ -189,6 +214,10 @@ def check_writable(target: Tensor) -> None:
             raise RuntimeError("Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a "
                                "normal tensor before doing inplace update.")
         return
+    if target._of_several is not None:
+        raise RuntimeError(f"{target._of_several} is a view and is being modified inplace. This view is the output of a function that returns multiple "
+                           "views. Such functions do not allow the output views to be modified inplace. You should replace the inplace "
+                           "operation by an out-of-place one.")
     if target._base is not None:
         if grad_fn(target._base) is None:
             raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
@@ -288,11 +317,6 @@ def _in_place(f: Callable[..., Any], name: str) -> Callable[..., Any]:
     return call
 
 
-def signature(f: Callable[..., Any]) -> inspect.Signature:
-    """The call signature of a public function (with `out` where it has one)."""
-    return inspect.signature(f)
-
-
 def coarse(name: str, function: Callable[..., Any], vjp: Callable[..., Any] | None, save_inputs: tuple[int, ...] = (),
            save_output: bool = False, grad_name: str | None = None) -> Op:
     """A coarse operation: `function(*tensors, *arg)` says in tensor operations what it computes."""
@@ -311,6 +335,8 @@ def cast_tensor(t: Tensor, dt: dtype) -> Tensor:
     """`t` as another type, differentiably; `t` itself if it has that type."""
     if t._dtype is dt:
         return t
+    if t._strides is not None:
+        return pointwise(CAST, (t,), t._dtype, dt, "to")
     return recorded(CAST, None, (t,), wrap(cast(t._node(), dt)))
 
 

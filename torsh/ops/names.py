@@ -5,7 +5,7 @@ from importlib import import_module
 from math import e, inf, nan, pi
 
 from torsh.autograd import engine
-from torsh.ops import pointwise, views
+from torsh.ops import pointwise, reduce
 from torsh.ops.dispatch import FUNCTIONS, cast_tensor
 
 import_module("torsh.autograd.methods")
@@ -34,38 +34,6 @@ for _family in (
 ):
     import_module("torsh.ops." + _family)
 engine.arithmetic.add = pointwise.add
-engine.arithmetic.sum_to = views.sum_to  # which `reduce` has set
-engine.arithmetic.cast = cast_tensor
-engine.arithmetic.add = pointwise.add
-engine.arithmetic.sum_to = views.sum_to  # set by `reduce`
-engine.arithmetic.cast = cast_tensor
-
-import_module("torsh.autograd.methods")
-for _family in (
-    "calculus",
-    "combine",
-    "complex_numbers",
-    "convert",
-    "copies",
-    "floating",
-    "gather",
-    "indexing",
-    "inquiry",
-    "join",
-    "late",
-    "matmul",
-    "matrix",
-    "network",
-    "plain",
-    "random",
-    "reduce",
-    "scan",
-    "scatter",
-    "sort",
-    "statistics",
-):
-    import_module("torsh.ops." + _family)
-engine.arithmetic.add = pointwise.add
-engine.arithmetic.sum_to = views.sum_to  # which `reduce` has set
+engine.arithmetic.sum_to = reduce.sum_to
 engine.arithmetic.cast = cast_tensor
 __all__ = ["FUNCTIONS", "e", "inf", "nan", "pi"]

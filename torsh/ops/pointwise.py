@@ -29,7 +29,7 @@ def _differentiable(op: Op, vjp: Vjp, inputs: tuple[int, ...] = (), output: bool
 
 def conj_if(t: Tensor) -> Tensor:
     """The conjugate of a complex tensor; a real one as it is."""
-    return t.conj() if t._dtype.is_complex else t  # type: ignore[attr-defined]
+    return t.conj_physical() if t._dtype.is_complex else t  # type: ignore[attr-defined]
 
 
 def float_type(dt: dtype) -> dtype:

@@ -13,13 +13,14 @@ from torsh.core.results import result_type
 from torsh.core.shapes import wrap_dim
 from torsh.graph import primitives as p
 from torsh.graph.node import Op
-from torsh.graph.primitives import cast, host
+from torsh.graph.primitives import cast
 from torsh.ops.dispatch import apply, cast_tensor, coarse, public
 from torsh.ops.gather import iota
+from torsh.ops.host import axis_first, host_op
 from torsh.ops.join import cat, flip
 from torsh.ops.pointwise import abs, conj_if, exp, log1p, maximum, minimum, where
 from torsh.ops.views import slice_dim, zeros_like_shape
-from torsh.tensor.tensor import Tensor, wrap
+from torsh.tensor.tensor import Tensor
 
 
 def _scan(op: Op, input: Tensor, dim: int, dt: dtype | None, what: str) -> Tensor:
@@ -135,47 +136,45 @@ cummax, cummin = _running("cummax", True), _running("cummin", False)
 
 
 def _log_add(a: Tensor, b: Tensor) -> tuple[Tensor]:
+    if a._dtype.is_complex:
+        from torsh.ops.floating import complex_log_add
+        return (complex_log_add(a, b),)
     top, low = maximum(a, b), minimum(a, b)
     apart = where(abs(top) == np.inf, top, low) - where(abs(top) == np.inf, zeros_like_shape((), top), top)
     return (where(abs(top) == np.inf, top, top + log1p(exp(apart))),)
 
 
-def _complex_log_cumulative(x: np.ndarray, d: int) -> Any:
-    """One element after the other, as PyTorch does it: the imaginary part depends on which of two terms is taken out of a sum."""
-    x = np.moveaxis(x, d, 0)
-    out = np.empty_like(x)
-    with np.errstate(all="ignore"):
-        for i in range(len(x)):
-            if not i:
-                out[0] = x[0]
-                continue
-            a, b = x[i], out[i - 1]
-            low, high = np.where(a.real < b.real, a, b), np.where(a.real < b.real, b, a)
-            out[i] = np.where(np.isinf(low.real) & (low.real == high.real) & (low.real < 0), low, np.log1p(np.exp(low - high)) + high)
-    return np.moveaxis(out, 0, d)
+def _complex_log_cumulative(x: np.ndarray, d: int) -> np.ndarray:
+    """One after the other, as imaginary parts past pi depend on the order."""
+    rows = np.moveaxis(x.copy(), d, 0)
+    for i in range(1, rows.shape[0]):
+        a, b = rows[i - 1], rows[i]
+        larger = (a.real >= b.real) | np.isnan(a)
+        top, low = np.where(larger, a, b), np.where(larger, b, a)
+        level = np.isinf(top.real) & (top.real == low.real)
+        rows[i] = np.where(level, np.where(top.real < 0, low, np.log(np.exp(top) + np.exp(low))), top + np.log1p(np.exp(low - top)))
+    return np.moveaxis(rows, 0, d)
 
 
 def _log_cumulative(x: Tensor, d: int) -> Tensor:
-    if x._dtype.is_complex:
-        return wrap(host(_complex_log_cumulative, "logcumsumexp", (x._node(),), x._shape, x._dtype, (d,)))
     return _by_doubling((x,), d, _log_add)[0]
 
 
 def _logcumsumexp_vjp(ctx: GradNode, g: Tensor) -> Tensor:
     """exp(x_k) times the sum over j >= k of g_j / exp(out_j), in logarithms, for positive and negative gradients apart."""
     x, out, (d,) = ctx[0], ctx.out, ctx.arg
+    if x._dtype.is_complex:
+        return conj_if(exp(flip(logcumsumexp(flip(conj_if(g).log() - out, d), d), d) + x))
     lowest = float(np.finfo(np.float32).min)
 
     def side(g: Tensor, there: Tensor) -> Tensor:
         log_g = where(there, where(there, g, zeros_like_shape((), g) + 1).log(), zeros_like_shape((), g) + lowest)
         return exp(flip(logcumsumexp(flip(log_g - out, d), d), d) + x)
-    if x._dtype.is_complex:  # every number has a logarithm: one side is enough
-        log_g = where(g == 0, zeros_like_shape((), g) + lowest, g.log())  # type: ignore[attr-defined]
-        return exp(flip(logcumsumexp(flip(log_g - conj_if(out), d), d), d) + conj_if(x))
     return side(g, g > 0) - side(-g, g < 0)
 
 
 _LOG_CUMULATIVE = coarse("logcumsumexp", _log_cumulative, _logcumsumexp_vjp, (0,), True)
+_COMPLEX_LOG_CUMULATIVE = host_op("complex_logcumsumexp", _complex_log_cumulative, _logcumsumexp_vjp, (0,), True, "LogcumsumexpBackward0", axis_first)
 
 
 @public(out=True)
@@ -183,10 +182,10 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """Logarithms of the sums of exp of all elements so far along a dimension, without overflow."""
     d = wrap_dim(dim, len(input._shape), "logcumsumexp")
     if input._dtype.category < 2:
-        raise RuntimeError(f"logcumsumexp: expected a floating point or complex tensor, got {input._dtype.title}")
+        raise RuntimeError(f"logcumsumexp: expected a floating point tensor, got {input._dtype.title}")
     if not input._shape:
         return input.clone()  # type: ignore[attr-defined,no-any-return]
-    return apply(_LOG_CUMULATIVE, (input,), (d,), input._shape, input._dtype)
+    return apply(_COMPLEX_LOG_CUMULATIVE if input._dtype.is_complex else _LOG_CUMULATIVE, (input,), (d,), input._shape, input._dtype)
 
 
 @public(out=True)
