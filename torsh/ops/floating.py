@@ -319,6 +319,5 @@ _divisors("lcm", _lcm, "least common multiple")
 
 
 
-Tensor.__rdiv__ = Tensor.__rtruediv__  # type: ignore[attr-defined]
 __all__ = ["copysign", "float_power", "frexp", "heaviside", "host_pointwise", "hypot", "ldexp", "logaddexp", "logaddexp2", "nan_to_num", "nextafter",
            "signbit"]

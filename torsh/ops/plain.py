@@ -12,6 +12,7 @@ from torsh.ops.dispatch import copy_into, public
 from torsh.tensor.creation import empty, finish, from_array, tensor
 from torsh.tensor.tensor import Tensor, attribute, method
 
+attribute("__rdiv__", Tensor.__rtruediv__)
 attribute("layout", property(lambda self: strided))
 
 
