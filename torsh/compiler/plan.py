@@ -1,10 +1,12 @@
 """Plans: a scheduled graph bound to memory, as native programs with host calls between them."""
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
+import numpy as np
+
 from torsh.codegen import compile as codegen
+from torsh.codegen.cache import digest
 from torsh.codegen.kernel_ir import Kernel
 from torsh.codegen.target import host
 from torsh.codegen.text import text
@@ -14,6 +16,7 @@ from torsh.compiler.donate import Donations
 from torsh.compiler.execute import HEADER, Executable, HostStep, stats
 from torsh.compiler.lower import lower
 from torsh.compiler.nest import Lowered
+from torsh.compiler.order import order
 from torsh.compiler.schedule import Group, Schedule
 from torsh.core.shapes import contiguous_strides, numel
 from torsh.graph.node import Node
@@ -58,8 +61,8 @@ def arrange(memories: list[Memory], arena: int) -> int:
 
 class _Job:
     """One launch before code and addresses are known. `group`: what it computes, if that is a group of loops; `checks`: whether it may
-    find an index out of range; `copies`: the input that it copies whole, to be written into afterwards."""
-    __slots__ = ("key", "make_text", "symbols", "slots", "work", "serial", "depth", "group", "checks", "copies")
+    find an index out of range; `copies`: the input that it copies whole, to be written into afterwards; `tables`: arrays that it reads."""
+    __slots__ = ("key", "make_text", "symbols", "slots", "work", "serial", "depth", "group", "checks", "copies", "tables")
 
     def __init__(self, key: str, make_text: Any, symbols: list[str], slots: list[Any], work: list[int], serial: list[bool], depth: int) -> None:
         self.key, self.make_text, self.symbols, self.slots = key, make_text, symbols, slots
@@ -67,6 +70,7 @@ class _Job:
         self.group: Group | None = None
         self.checks = False
         self.copies: Node | None = None
+        self.tables: list[np.ndarray] = []
 
 
 class Plan:
@@ -133,8 +137,14 @@ class Plan:
             elif group.kind == "scan":
                 if node.numel:
                     pending.append(self._job(steps.scan(self.schedule, node), depth))
+            elif group.kind == "order":
+                self._place(node)
+                if node.numel:
+                    pending.append(self._job(order(self.schedule, node), depth))
             elif group.kind == "contract":
                 pending.extend(self._product(node, depth))
+            elif group.kind == "windows":
+                pending.append(self._windows(node, depth))
             elif group.kind in ("host", "bitcast"):
                 segments.append(pending)
                 pending = []
@@ -230,7 +240,7 @@ class Plan:
     def _job(self, lowered: Lowered, depth: int) -> _Job:
         kernel = lowered.kernel
         content = text(kernel)
-        key = "k" + hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+        key = "k" + digest(content)
         scratch = [self._reserve(n) for n in lowered.scratch]
         nodes = {id(n): n for n in lowered.args.nodes}
         slots: list[Any] = []
@@ -275,20 +285,41 @@ class Plan:
         sb = (0 if node.srcs[1].shape[0] == 1 else gb[1][0], *gb[1][1:])
         name = node.dtype.name
         found = gemm.plan(name, name, batch, m, n, k, sa, sb, (m * n, n, 1), vector_bytes=host().vector_bytes)
+        return [self._gemm_job(found, node, (a, ga[2]), (b, gb[2]), {}, depth)]
+
+    def _windows(self, node: Node, depth: int) -> _Job:
+        """A product with windows: where they are is in two tables."""
+        from torsh.codegen import gemm
+        a, (_, steps, at) = self.schedule.memory(node.srcs[0])
+        images, groups, (image, group), *axes, offset = node.arg
+        size = node.dtype.itemsize
+        tables = [sum((np.arange(extent).reshape((extent,) + (1,) * (len(shape) - i - 1)) * stride
+                       for i, (extent, stride) in enumerate(zip(shape, strides, strict=True))), np.zeros(1, np.int64)).reshape(-1).astype(np.int64) * size
+                  for shape, strides in axes]
+        m, n, k = node.shape[1], node.shape[2], node.srcs[0].shape[2]
+        name = node.dtype.name
+        found = gemm.plan(name, name, (images, groups), m, n, k, (0, steps[0] if groups > 1 else 0, *steps[1:]), (image, group, 0, 0),
+                          (groups * m * n, m * n, n, 1), vector_bytes=host().vector_bytes, tables=True)
+        known = dict(zip(("k_offsets", "n_offsets"), [t.ctypes.data for t in tables], strict=True))
+        job = self._gemm_job(found, node, (a, at), (node.srcs[1], offset), known, depth)
+        job.tables = tables
+        return job
+
+    def _gemm_job(self, found: Any, node: Node, a: tuple[Node, int], b: tuple[Node, int], known: dict[str, int], depth: int) -> _Job:
+        """The launch of a planned product of memories a and b, from an element on."""
         scratch = {label: self._reserve(size) for label, size in found.scratch.items()}
         slots: list[Any] = []
         for entry in found.slots:
-            if entry == "A":
-                base = self._place(a)
-                slots.append(self._at(base, ga[2] * a.dtype.itemsize))
-            elif entry == "B":
-                base = self._place(b)
-                slots.append(self._at(base, gb[2] * b.dtype.itemsize))
+            if entry in ("A", "B"):
+                memory, offset = a if entry == "A" else b
+                slots.append(self._at(self._place(memory), offset * memory.dtype.itemsize))
             elif entry == "C":
                 slots.append(self._at(self._place(node), 0))
+            elif entry in known:
+                slots.append(known[entry])
             else:
                 slots.append(self._at(scratch[entry], 0) if isinstance(entry, str) else entry)
-        return [_Job(found.key, found.text, list(found.symbols), slots, list(found.items), [not s for s in found.share], depth)]
+        return _Job(found.key, found.text, list(found.symbols), slots, list(found.items), [not s for s in found.share], depth)
 
     def _merge(self, jobs: list[_Job]) -> list[list[_Job]]:
         """Jobs in order, as launches; independent neighbours (of one depth) that run the same code are one launch."""
@@ -311,7 +342,8 @@ def _launch(jobs: list[_Job], code: dict[str, dict[str, int]]) -> Launch:
     first = jobs[0]
     addresses = code[first.key]
     tables = [[Value(s[0].value.index, s[0].value.offset + s[1]) if isinstance(s, tuple) else s for s in job.slots] for job in jobs]
-    return Launch([addresses[s] for s in first.symbols], tables, [[job.work[p] for job in jobs] for p in range(len(first.work))], first.serial)
+    return Launch([addresses[s] for s in first.symbols], tables, [[job.work[p] for job in jobs] for p in range(len(first.work))], first.serial,
+                  [table for job in jobs for table in job.tables])
 
 
 def _emit(kernel: Kernel) -> str:

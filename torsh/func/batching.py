@@ -191,6 +191,26 @@ def _product(a: Node, b: Node, shape: Shape, like: Node) -> Node:
     return Node(p.CONTRACT, (a, b), None, shape, like.dtype)
 
 
+def _windows(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node | None:
+    """Examples of images are more images. Where weights differ too (or images do not fill their memory), as products with copies of the windows."""
+    images, groups, (image, group), (k, k_strides), (n, n_strides), offset = node.arg
+    batches, m, columns = node.shape
+    if sources[0] is None and images * image == srcs[1].numel:
+        arg = (size * images, groups, (image, group), (k, k_strides), (n, n_strides), offset)
+        made = Node(p.WINDOWS, (srcs[0], sources[1]), arg, (size * batches, m, columns), node.dtype)  # type: ignore[arg-type]
+        return reshape(made, (size, *node.shape))
+    rows = srcs[0]
+    if images > 1 and groups > 1:
+        rows = reshape(view(rows, (images, *rows.shape), (0, rows.numel // groups, rows.shape[2], 1), 0), (batches, m, rows.shape[2]))
+    seen = view(srcs[1], (images, groups, *k, *n), (image, group, *k_strides, *n_strides), offset)
+    product = _product(rows, reshape(seen, (batches, rows.shape[2], columns)), node.shape, node)
+    return batch_nodes([product], size, {s: b for s, b in zip(srcs, sources, strict=True) if b is not None})[0]
+
+
+def _order(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node:
+    return Node(p.ORDER, (sources[0],), node.arg, (size, *node.shape), node.dtype)  # type: ignore[arg-type]
+
+
 # ---- host steps
 
 
@@ -212,7 +232,7 @@ def _host(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size
 
 
 _RULES: dict[str, Rule] = {"pointwise": _pointwise, "view": _view, "bitcast": _bitcast, "assign": _assign, "reduce": _reduce, "scan": _scan,
-                           "gather": _gather, "scatter": _scatter, "contract": _contract, "host": _host}
+                           "gather": _gather, "scatter": _scatter, "contract": _contract, "windows": _windows, "order": _order, "host": _host}
 
 
 # ---- coarse operations that stay coarse

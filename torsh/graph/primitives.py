@@ -11,6 +11,9 @@ Everything else expands to these. Arguments (`node.arg`):
   Sources: base, then one int64 node per index, each broadcastable to `shape`.
 - scatter: the same and a mode ("set", "add", "mul", "max", "min"), for writing `value` (second source) in
   row-major order.
+- order: whether descending; the positions (int64) of the source's elements along its last axis, equal ones in their order, NaN as largest.
+- windows: (images, groups, their strides, (shape, strides) of k and of n, offset) for sources [groups, m, k] and a memory: the matrix
+  products with [k, n] of each group of each image, [images * groups, m, n].
 - contract: none; sources [batch, m, k] and [batch, k, n] (a batch of 1 broadcasts).
 - host: (function, static arguments, name); `function(*arrays, *static) -> array or tuple of arrays`.
 """
@@ -102,6 +105,17 @@ def _contract(node: Node, a: Array, b: Array) -> Array:
 
 
 CONTRACT: Final = Op("contract", "contract", _contract)
+
+
+def _windows(node: Node, a: Array, memory: Array) -> Array:
+    images, groups, (image, group), (k, k_strides), (n, n_strides), offset = node.arg
+    columns = _strided(memory, (images, groups, *k, *n), (image, group, *k_strides, *n_strides), offset)
+    with np.errstate(all="ignore"):
+        found = np.matmul(_wide(a)[None], _wide(columns.reshape(images, groups, a.shape[2], -1)))
+        return found.reshape(node.shape).astype(node.dtype.np)
+
+
+WINDOWS = Op("windows", "windows", _windows)
 
 
 def _host(node: Node, *arrays: Array) -> Any:
@@ -227,6 +241,17 @@ SCAN_SUM: Final = Op("scan_sum", "scan", lambda node, x:
                      np.cumsum(_wide(x), node.arg, dtype=None if x.dtype.kind in "fc" else node.dtype.np).astype(node.dtype.np))
 SCAN_PROD: Final = Op("scan_prod", "scan", lambda node, x:
                       np.cumprod(_wide(x), node.arg, dtype=None if x.dtype.kind in "fc" else node.dtype.np).astype(node.dtype.np))
+
+
+def _order(node: Node, x: Array) -> Array:
+    x = _wide(x)
+    if not node.arg:
+        return np.argsort(x, -1, kind="stable")
+    # The reverse of an ascending sort of the reversed data keeps equal elements in their order.
+    return np.flip(x.shape[-1] - 1 - np.argsort(np.flip(x, -1), -1, kind="stable"), -1)
+
+
+ORDER = Op("order", "order", _order)
 
 
 def const(value: Any, dt: dtype) -> Node:

@@ -13,6 +13,7 @@ import numpy as np
 
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import bool_, float32, float64
+from torsh.core.layouts import contiguous_format
 from torsh.graph.node import Node, Op
 from torsh.graph.primitives import CONJ
 from torsh.ops.dispatch import apply, cast_tensor, coarse, pointwise, public, recorded
@@ -111,7 +112,7 @@ _AS_COMPLEX = Op("view_as_complex", "history", None, None, _as_complex_vjp)
 def _pairs(g: Tensor) -> Tensor:
     """A gradient whose last dimension can be read as complex numbers."""
     ok = g._strides is None or (g._strides[-1] == 1 and not any(s % 2 for s in g._strides[:-1]))
-    return g if ok and not g._offset % 2 else g.clone()
+    return g if ok and not g._offset % 2 else g.clone(memory_format=contiguous_format)
 
 
 @public()

@@ -234,6 +234,8 @@ _SQUARE = coarse("square", lambda x: x * x, lambda ctx, g: g * conj_if(2 * ctx[0
 @public(inplace=True, out=True)
 def square(input: Tensor) -> Tensor:
     """`input * input`."""
+    if input._dtype is bool_:
+        input = cast_tensor(input, dtypes.int64)
     return pointwise(_SQUARE, (input,), input._dtype, input._dtype, "square", ())
 
 

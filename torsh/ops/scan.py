@@ -136,6 +136,9 @@ cummax, cummin = _running("cummax", True), _running("cummin", False)
 
 
 def _log_add(a: Tensor, b: Tensor) -> tuple[Tensor]:
+    if a._dtype.is_complex:
+        from torsh.ops.floating import complex_log_add
+        return (complex_log_add(a, b),)
     top, low = maximum(a, b), minimum(a, b)
     apart = where(abs(top) == np.inf, top, low) - where(abs(top) == np.inf, zeros_like_shape((), top), top)
     return (where(abs(top) == np.inf, top, top + log1p(exp(apart))),)
