@@ -64,3 +64,11 @@ def test_errors(call: Any) -> None:
     ours = outcome(lambda: call(torsh, f))
     assert isinstance(ours, type)
     assert ours == outcome(lambda: call(torch, tf))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(256, 256), (300, 130), (257, 400)])
+def test_causal_attention_in_parts(rows: int, columns: int) -> None:
+    q, k, v = (torch.from_numpy(np.random.default_rng(i).standard_normal((2, 3, n, 8))) for i, n in enumerate((rows, columns, columns)))
+    with torsh.no_grad():
+        same(f.scaled_dot_product_attention(*map(to_torsh, (q, k, v)), is_causal=True), tf.scaled_dot_product_attention(q, k, v, is_causal=True), 1e-9, 1e-11)
+    agree(lambda m, *t: _attend(m)(*t, is_causal=True), q, k, v, rtol=1e-9, atol=1e-11, twice=False)
