@@ -26,8 +26,8 @@ class Wishart(ExponentialFamily):
     The scale matrix is given by itself, its inverse or its lower Cholesky factor. Raises ValueError unless exactly one is, for `df` not above n - 1, and
     for shapes with too few dimensions.
     """
-    arg_constraints = {"df": constraints.greater_than(0), "covariance_matrix": constraints.positive_definite,
-                       "precision_matrix": constraints.positive_definite, "scale_tril": constraints.lower_cholesky}
+    arg_constraints = {"covariance_matrix": constraints.positive_definite, "precision_matrix": constraints.positive_definite,
+                       "scale_tril": constraints.lower_cholesky, "df": constraints.greater_than(0)}
     support = constraints.positive_definite
     has_rsample = True
     _mean_carrier_measure = 0
