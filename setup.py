@@ -45,7 +45,20 @@ def extensions() -> list[object]:
     found = mypycify([f"torsh/{module}.py" for module in HOT], opt_level="3", debug_level="0")
     for extension in found:
         extension.optional = WANTED != "native"
+        for source in extension.sources:
+            if os.path.basename(source).startswith("__native"):
+                _correct(source)
     return found
+
+
+def _correct(path: str) -> None:
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools"))
+    from weak_references import corrected
+    with open(path, encoding="utf-8") as file:
+        source = file.read()
+    if "PyObject_ClearWeakRefs" not in source:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(corrected(source, "tensor___Tensor"))
 
 
 setup(ext_modules=extensions())

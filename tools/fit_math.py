@@ -94,6 +94,11 @@ def erf_exponent(a: mp.mpf) -> mp.mpf:
     return -mp.log(mp.erfc(a)) / a - 1
 
 
+def tail_root(x: mp.mpf) -> mp.mpf:
+    """erfc(x/sqrt(2))**(1/8)."""
+    return mp.erfc(x / mp.sqrt(2)) ** (ONE / 8)
+
+
 def entries(dtype: str) -> Iterator[tuple[str, Function, range, float, float, Function]]:
     """(name, function, powers, low, high, weight) of every polynomial of a type."""
     single = dtype == "float32"
@@ -139,6 +144,9 @@ def entries(dtype: str) -> Iterator[tuple[str, Function, range, float, float, Fu
     if single:
         yield "ERF_EXPONENT", series(erf_exponent, 2 / mp.sqrt(mp.pi) - 1), range(9), 0, mp.mpf("3.95"), \
             series(lambda a: a * mp.erfc(a) / mp.erf(a), mp.sqrt(mp.pi) / 2)
+    if single:  # the weight: how w changes 1 - (1 - w)**8, an absolute error
+        yield "CDF", series(lambda x: (1 - tail_root(x)) / x, 1 / mp.sqrt(32 * mp.pi)), range(8), 0, mp.mpf("5.7"), \
+            lambda x: 8 * tail_root(x) ** 7 * x
     yield "TAN", of_square(lambda x: (mp.tan(x) / x - 1) / x ** 2, ONE / 3), size(7, 15), 0, QUARTER, \
         of_square(lambda x: x ** 3 / mp.tan(x), mp.mpf(0))
 

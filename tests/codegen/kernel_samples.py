@@ -396,6 +396,31 @@ def mixed_widths(n: int, rng: np.random.Generator) -> Case:
     return Case(k, {0: random(rng, "uint8", n), 1: np.zeros(n, "uint8"), 2: np.zeros(n)}, {3: n})
 
 
+def transposed(dtype: str, stream: bool = False) -> Callable[[int, np.random.Generator], Case]:
+    """out[p, i, j] = in[p, j, i] + row[i] + column[j] in blocks of tiles of 40 i and 24 j."""
+    def make(n: int, rng: np.random.Generator) -> Case:
+        columns = n // 2 + 3
+        plane = Slot(9)
+        value = op("add", load(0, dtype, (0, plane), (3, 1), (4, Slot(6)), offset=2),
+                   op("add", load(1, dtype, (3, 1)), load(2, dtype, (4, 1))))
+        where = ((0, plane), (3, Slot(5)), (4, 1))
+        body = Store(3, Address(1, where), value, stream=stream)
+        loops = Loop(3, Slot(4), "block", (Loop(4, Slot(5), "vector", (body,), (2, 24)),), (1, 40))
+        k = kernel([(dtype, False)] * 3 + [(dtype, True)], 6, Phase(((0, 2), (1, Slot(7)), (2, Slot(8))), (loops,)))
+        arrays = {0: plain(rng, dtype, 2 * n * columns + 2), 1: plain(rng, dtype, n), 2: plain(rng, dtype, columns),
+                  3: np.zeros(2 * n * columns + 1, by_name(dtype).np)}
+        return Case(k, arrays, {4: n, 5: columns, 6: n, 7: -(-n // 40), 8: -(-columns // 24), 9: n * columns})
+    return make
+
+
+def fixed_square(n: int, rng: np.random.Generator) -> Case:
+    """out[i, j] = a[j, i] * b[i, j] with extents in the code, and in place in b."""
+    value = op("mul", load(0, "float32", (3, 1), (4, 32)), load(1, "float32", (3, 48), (4, 1)))
+    loops = Loop(3, 32, "block", (Loop(4, 48, "vector", (store(1, value, (3, 48), (4, 1)),)),))
+    k = kernel([("float32", False), ("float32", True)], 0, Phase((), (loops,)))
+    return Case(k, {0: random(rng, "float32", 32 * 48), 1: random(rng, "float32", 32 * 48)}, {})
+
+
 def mathematical(n: int, rng: np.random.Generator) -> Case:
     """A chain of mathematical functions."""
     x = load(0, "float32", (0, 1))
@@ -409,8 +434,10 @@ SAMPLES: dict[str, Callable[[int, np.random.Generator], Case]] = {
     f.__name__: f for f in (
         pointwise, literal_extent, in_place, tiles, broadcast, strided, gather, masked, index_values, one_place, softmax,
         softmax_in_place, columns, whole_sum, plane_sum, count_up, logical, cumulative, running, scatter_add,
-        permuted_modes, empty_inside, mixed_widths, mathematical)}
+        permuted_modes, empty_inside, mixed_widths, fixed_square, mathematical)}
 SAMPLES.update({f"extrema_{d}": extrema(d) for d in ("float32", "float64", "int64", "uint8", "bfloat16")})
+SAMPLES.update({f"transposed_{d}": transposed(d) for d in ("float32", "float64", "bfloat16", "int8", "bool")})
+SAMPLES["transposed_past_caches"] = transposed("float32", stream=True)
 SAMPLES["extrema_finite"] = extrema("float32", finite=True)
 SAMPLES.update({f"modes_{d}": contiguous_modes(d) for d in ("float32", "float16", "bfloat16", "bool", "int8", "int64")})
 

@@ -23,11 +23,13 @@ BOUNDS: dict[str, tuple[float, float, int, int]] = {
     "sinh": (2.8, 2.2, 31, 41), "cosh": (1.8, 1.8, 20, 26), "tanh": (2.6, 2.7, 21, 26),
     "asinh": (2.0, 1.7, 37, 43), "acosh": (2.1, 1.9, 35, 41), "atanh": (2.4, 2.0, 32, 38),
     "erf": (1.8, 1.2, 29, 80), "erfc": (4.0, 4.0, 55, 81), "sigmoid": (2.6, 2.4, 21, 26), "rsqrt": (1.5, 1.5, 2, 2),
+    "normal_cdf": (1.6, 2.2, 25, 83),  # ulps of 1
     "pow": (1.6, 1.7, 111, 123), "atan2": (1.7, 1.5, 35, 46),
 }
 TWO_ARGUMENTS = ("pow", "atan2")
+ABSOLUTE = ("normal_cdf",)  # its error is no multiple of an ulp of the result
 CANCELLING = ("erf", "erfc", "log1p", "expm1", "asinh", "atanh", "tanh", "sinh")  # mpmath's formulas for tiny arguments
-ONE_ARGUMENT = [name for name in MATH if name not in TWO_ARGUMENTS]
+ONE_ARGUMENT = [name for name in MATH if name not in TWO_ARGUMENTS + ABSOLUTE]
 RANGES = {"acosh": (1.0, 5.0), "log": (0.3, 3.0), "log2": (0.3, 3.0), "log10": (0.3, 3.0), "rsqrt": (0.3, 5.0),
           "asin": (-1.0, 1.0), "acos": (-1.0, 1.0), "atanh": (-1.0, 1.0), "log1p": (-0.99, 3.0)}
 
@@ -183,6 +185,20 @@ def test_pow_special_cases_are_those_of_c(dtype):
     same = ((result == expected) | near) & (np.signbit(result) == np.signbit(expected))
     wrong = ~(same | np.isnan(result) & np.isnan(expected))
     assert not wrong.any(), list(zip(x[wrong], y[wrong], result[wrong], expected[wrong]))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_normal_distribution_function_is_within_its_absolute_error(dtype):
+    x = np.concatenate([np.linspace(-9, 9, 400_001), samples("erf", dtype, 2000)]).astype(dtype)
+    result = compute("normal_cdf", x).astype(np.float64)
+    known = ~np.isnan(x)
+    error = np.abs(result - scipy.special.ndtr(x.astype(np.float64)))[known] / (np.finfo(dtype).eps / 2)
+    assert error.max() <= BOUNDS["normal_cdf"][dtype == "float64"]
+    assert np.isnan(result[~known]).all()
+    assert (result[x > 9] == 1).all()
+    assert (result[x < -9] == 0).all()
+    assert result[known].max() == 1
+    assert result[known].min() == 0
 
 
 POW_RANGES = [(-126, 127, -2, 2), (-1, 1, -100, 100), (-10, 10, -12, 12), (-149, -120, -1, 1), (-1e-4, 1e-4, -1e6, 1e6)]

@@ -165,3 +165,17 @@ def test_counted_values_that_are_wanted_and_read() -> None:
         realize([picked._storage.node, index._storage.node])
         assert picked.tolist() == [0, 1, 2, 3, 4]
         assert index.tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("shape", "order"), [((37, 53), (1, 0)), ((1030, 77), (1, 0)), ((3, 40, 50), (2, 1, 0)), ((2, 3, 40, 50), (0, 2, 3, 1)),
+                                              ((2, 40, 50, 9), (0, 3, 1, 2)), ((8, 8), (1, 0)), ((1024, 800), (1, 0))])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8", "bool", "float16"])
+def test_reads_across_the_grain(shape: tuple[int, ...], order: tuple[int, ...], dtype: str) -> None:
+    """Reads contiguous along another axis than writes go through squares; the last size is written past the caches."""
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal(shape) * 10).astype(dtype)
+    turned = torsh.tensor(x).permute(order)
+    np.testing.assert_array_equal(turned.contiguous().numpy(), x.transpose(order))
+    other = rng.integers(0, 2, x.transpose(order).shape).astype(dtype)
+    expected = x.transpose(order) | other if dtype == "bool" else x.transpose(order) + other
+    np.testing.assert_array_equal((turned + torsh.tensor(other)).numpy(), expected)

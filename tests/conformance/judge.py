@@ -271,21 +271,24 @@ def matches(entry: Any, ours: Any, sample: Any, ours_out: Any, theirs_out: Any) 
                 raise Differs(f"strides {list(a.stride())}, PyTorch's {list(b.stride())}")
 
 
+WIDE = {torch.bfloat16: torch.float64, torch.float16: torch.float64, torch.float32: torch.float64, torch.complex64: torch.complex128}
+
+
 def widened(value: Any) -> Any:
-    """A sample in bfloat16 as one in float32, of the same values."""
+    """A sample with every type in its widest form, of the same values."""
     if isinstance(value, torch.Tensor):
-        return value.detach().float().requires_grad_(value.requires_grad) if value.dtype is torch.bfloat16 else value
-    if value is torch.bfloat16:
-        return torch.float32
+        return value.detach().to(WIDE[value.dtype]).requires_grad_(value.requires_grad) if value.dtype in WIDE else value
+    if isinstance(value, torch.dtype):
+        return WIDE.get(value, value)
     if type(value) in (list, tuple):
         return type(value)(map(widened, value))
     return {k: widened(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def no_less_exact(entry: Any, sample: Any, ours_out: Any, theirs_out: Any) -> bool:
-    """For bfloat16, where PyTorch rounds in between: equal in form, and at least as near as PyTorch to its own result in float32."""
+    """Where PyTorch's rounding shows: equal in form, and at least as near as PyTorch to its own result in wider types."""
     results = tensors_in(theirs_out)
-    if not any(t.dtype is torch.bfloat16 for t in results) or is_random(entry, sample):
+    if not any(t.dtype in WIDE for t in tensors_in(split(sample))) or is_random(entry, sample):
         return False
     compare.same(ours_out, theirs_out, values=False)
     exact = outcome(lambda: invoke(entry.op, widened(detached(split(sample)))))
@@ -294,11 +297,11 @@ def no_less_exact(entry: Any, sample: Any, ours_out: Any, theirs_out: Any) -> bo
 
 def as_near(ours: list[Any], theirs: list[Any], exact: list[torch.Tensor]) -> bool:
     for a, b, c in zip(ours, theirs, exact, strict=True):
-        if a is None or b is None or c is None:
+        if a is None or b is None or c is None or tuple(a.shape) != tuple(c.shape):
             if not all(t is None or not bool((t != 0).any()) for t in (a, b, c)):
                 return False
             continue
-        x, y, z = (to_numpy(t).astype(np.float64) for t in (a, b, c))
+        x, y, z = (to_numpy(t).astype(np.complex128 if c.is_complex() else np.float64) for t in (a, b, c))
         off, allowed = np.abs(x - z), np.abs(y - z)
         agrees = (x == z) | (np.isnan(x) & np.isnan(z))
         worst = float(np.nanmax(np.where(np.isfinite(allowed), allowed, 0.0))) if y.size else 0.0
@@ -380,13 +383,13 @@ def backward(entry: Any, ours: Any, sample: Any) -> None:
         wide_out = seeded(0, lambda: sample.output_process_fn_grad(invoke(theirs_op, wide_in)))
         found = [t for t in tensors_in(wide_out) if t.requires_grad]
         return list(torch.autograd.grad(found, leaves, [c.to(t.dtype) for c, t in zip(cotangents, found, strict=True)], allow_unused=True))
-    half = any(t.dtype is torch.bfloat16 for t in theirs_leaves)
-    gradients(entry, sample, ours_out, theirs_out, ours_leaves, theirs_leaves, exact if half and not is_random(entry, sample) else None)
+    narrow = any(t.dtype in WIDE for t in tensors_in(theirs_in))
+    gradients(entry, sample, ours_out, theirs_out, ours_leaves, theirs_leaves, exact if narrow and not is_random(entry, sample) else None)
 
 
 def gradients(entry: Any, sample: Any, ours_out: Any, theirs_out: Any, ours_leaves: list[Any], theirs_leaves: list[torch.Tensor],
               exact: Callable[[list[torch.Tensor]], list[Any]] | None = None) -> None:
-    """The gradients of outputs by leaves for the same random cotangents. `exact` gives PyTorch's in float32. Raises Differs."""
+    """The gradients of outputs by leaves for the same random cotangents. `exact` gives PyTorch's in wider types. Raises Differs."""
     mine, hers = tensors_in(ours_out), tensors_in(theirs_out)
     if len(mine) != len(hers):
         raise Differs(f"{len(mine)} outputs, PyTorch's {len(hers)}")

@@ -50,3 +50,13 @@ def test_errors(call: Any) -> None:
     ours = outcome(lambda: call(torsh, f))
     assert isinstance(ours, type)
     assert ours == outcome(lambda: call(torch, tf))
+
+
+@pytest.mark.parametrize("given", [{"size": (5, 9)}, {"size": (13, 2)}, {"scale_factor": (0.6, 1.7)}, {"size": (1, 1)},
+                                   {"scale_factor": (0.6, 1.7), "recompute_scale_factor": True}], ids=str)
+@pytest.mark.parametrize(("mode", "antialias", "align"), [("bicubic", False, True), ("bicubic", False, False), ("bicubic", True, False),
+                                                          ("bicubic", True, True), ("bilinear", True, False), ("bilinear", True, True),
+                                                          ("lanczos", True, False)])
+def test_cubic_and_antialiased(mode: str, antialias: bool, align: bool, given: dict[str, Any], rng: np.random.Generator) -> None:
+    x = torch.tensor(rng.normal(size=(2, 3, 8, 7)))
+    agree(lambda t, x: t.nn.functional.interpolate(x, mode=mode, antialias=antialias, align_corners=align, **given), x, rtol=1e-6, atol=1e-7)

@@ -21,3 +21,8 @@ def test_cosine(dim: int) -> None:
 @pytest.mark.parametrize("keepdim", [False, True])
 def test_distance(p: float, keepdim: bool) -> None:
     agree(lambda m, a, b: m.pairwise_distance(a, b, p, keepdim=keepdim), X, Y, rtol=1e-8, atol=1e-11, twice=p != 1.0)
+
+
+@pytest.mark.parametrize("p", [0, 1, 1.5, 2, 3, float("inf")])
+def test_pdist(p: float, rng: np.random.Generator) -> None:
+    agree(lambda t, x: t.nn.functional.pdist(x, p), torch.tensor(rng.normal(size=(6, 4))), rtol=1e-9, atol=1e-10, twice=False)

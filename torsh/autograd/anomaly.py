@@ -1,6 +1,7 @@
 """Anomaly mode: backward tells which forward call an error or a NaN comes from."""
 from __future__ import annotations
 
+import os
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -9,6 +10,8 @@ from typing import Any
 from torsh.autograd.engine import arithmetic
 from torsh.autograd.graph import GradNode, settings
 
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+
 
 class _Anomaly:
     enabled = False
@@ -16,7 +19,10 @@ class _Anomaly:
 
 
 def _remember(node: GradNode) -> None:
-    node.where = "".join(traceback.format_stack()[:-3])
+    frames = traceback.extract_stack()
+    while frames and frames[-1].filename.startswith(_PACKAGE):  # compiled modules have no frames, so there is no fixed number to leave out
+        frames.pop()
+    node.where = "".join(traceback.format_list(frames))
 
 
 def _failed(node: Any) -> None:

@@ -6,7 +6,8 @@ Kernel
 - Slots, of buffers, integers, arguments and statuses, lie in [0, kernel.slots). Buffers have storage dtypes.
 - An axis is defined once among the axes that are open together (sibling loops and other phases may use its number
   again), and used only inside the phase or loop that defines it. Extents are not negative; tile sizes are positive.
-- Loops are "serial" or "vector"; a vector loop is not inside a vector loop; a tile belongs to a parallel axis.
+- Loops are "serial", "block" or "vector"; a vector loop is not inside a vector loop; a block loop holds one vector loop
+  that holds stores and checks only; a tile belongs to a parallel axis.
 
 Expressions
 - Values have compute dtypes. A Load has the compute dtype of its buffer; a Cast, the one of its `to`.
@@ -193,7 +194,12 @@ class _Checker:
         self.slot(s.status)
 
     def loop(self, s: Loop) -> None:
-        self.require(s.kind in ("serial", "vector"), f"{s.kind!r} is not a kind of loop")
+        self.require(s.kind in ("serial", "block", "vector"), f"{s.kind!r} is not a kind of loop")
+        if s.kind == "block":
+            inner = s.body[0]
+            self.require(len(s.body) == 1 and isinstance(inner, Loop) and inner.kind == "vector" and not self.in_vector
+                         and all(isinstance(x, (Store, Check)) for x in inner.body),
+                         "a block loop that is not just a vector loop of stores and checks")
         self.extent(s.extent)
         if s.tile is not None:
             self.integer(s.tile[1])

@@ -111,6 +111,10 @@ def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n:
     return _plan_tiles(problem, same, registers, *machine)
 
 
+#: Rows of A for which packing B takes longer than the stalls that it saves.
+_FEW_ROWS = 28
+
+
 def _streams(p: _Problem) -> bool:
     """Whether the kernels for few rows fit: at most four, and a B worth cutting up and contiguous along an axis."""
     return p.m <= 4 and p.n * p.k >= 4096 and p.m > 0 and (p.b[2] == 1 or p.b[3] == 1)
@@ -225,8 +229,10 @@ def _pack_a(p: _Problem, scalar_bytes: int) -> bool:
 
 
 def _keep_b(p: _Problem, scalar_bytes: int) -> bool:
-    """A panel of B in place touches a page per row, which only pays where all of B stays in the second-level cache."""
-    return p.b[3] == 1 and p.k * p.n * scalar_bytes <= 1 << 20 and p.b[2] * scalar_bytes % 4096 != 0
+    """A panel of B in place touches a page per row, which only pays where all of B stays in the second-level cache.
+
+    And where its rows spread over the sets of the first-level cache: a quarter of them in 64 sets is as many lines as it has ways."""
+    return p.b[3] == 1 and p.k * p.n * scalar_bytes <= 1 << 20 and (p.b[2] * scalar_bytes % 256 != 0 or p.m <= _FEW_ROWS)
 
 
 def _tile(p: _Problem, shape: Shape, batches: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from types import TracebackType
 
 from torsh.codegen.gemm_layout import ACCUMULATE, STORAGE
+from torsh.codegen.llvm_helpers import transpose
 from torsh.codegen.llvm_ops import Code, from_memory, lanes_of, to_memory
 
 
@@ -276,31 +277,5 @@ class Text:
         return self.op(f"shufflevector {self.vector} {a}, {self.vector} {b}, <{len(order)} x i32> <{indices}>")
 
     def transpose(self, rows: list[str]) -> list[str]:
-        """The columns of a `lanes` x `lanes` matrix given its rows: first within 128-bit blocks, then of blocks."""
-        lanes, block = self.lanes, min(self.lanes, 16 // self.scalar_bytes)
-        half, done = block // 2, []
-        low, high = ([base + start + i + side for base in range(0, lanes, block) for i in range(half)
-                      for side in (0, lanes)] for start in (0, half))
-        for base in range(0, lanes, block):
-            group = rows[base:base + block]
-            for _ in range(block.bit_length() - 1):  # interleaving rows i and i + half, log2(block) times, transposes
-                group = [self.shuffle(group[i], group[i + half], order) for i in range(half) for order in (low, high)]
-            done.append(group)
-        blocks = lanes // block
-        columns = [""] * lanes
-
-        def take(a: str, b: str, picks: list[int]) -> str:
-            return self.shuffle(a, b, [p * block + e for p in picks for e in range(block)])
-
-        for e in range(block):
-            v = [done[g][e] for g in range(blocks)]
-            if blocks == 4:
-                v = [take(v[0], v[1], [0, 1, 4, 5]), take(v[0], v[1], [2, 3, 6, 7]),
-                     take(v[2], v[3], [0, 1, 4, 5]), take(v[2], v[3], [2, 3, 6, 7])]
-                v = [take(v[0], v[2], [0, 2, 4, 6]), take(v[0], v[2], [1, 3, 5, 7]),
-                     take(v[1], v[3], [0, 2, 4, 6]), take(v[1], v[3], [1, 3, 5, 7])]
-            elif blocks == 2:
-                v = [take(v[0], v[1], [0, 2]), take(v[0], v[1], [1, 3])]
-            for c in range(blocks):
-                columns[c * block + e] = v[c]
-        return columns
+        """The columns of a `lanes` x `lanes` matrix given its rows."""
+        return transpose(self.shuffle, rows, self.scalar_bytes)

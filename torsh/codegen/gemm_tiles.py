@@ -94,6 +94,13 @@ def write_micro_kernel(t: Text, rows: int, vectors: int) -> None:
     bases = ["%a"] + [t.at("%a", t.mul("%a_row", str(i))) for i in range(span, rows, span)]
     start = [("ptr", base) for base in bases] + [("ptr", "%b")] + [(t.vector, "zeroinitializer")] * (rows * vectors)
 
+    # The tile of p is far away by the time it is needed: let it come meanwhile.
+    line = "%p"
+    for i in range(rows):
+        for v in range(vectors):
+            t.call("void", "llvm.prefetch.p0", [("ptr", t.at(line, str(v * t.vector_bytes))), ("i32", "1"), ("i32", "3"), ("i32", "1")])
+        line = t.at(line, "%p_row") if i + 1 < rows else line
+
     def step(state: list[str]) -> list[str]:
         pointers, b, sums = state[:len(bases)], state[len(bases)], state[len(bases) + 1:]
         panel = [t.load(t.at(b, str(v * t.vector_bytes))) for v in range(vectors)]

@@ -97,7 +97,7 @@ class _Interpreter:
             size = self.integer(s.tile[1])
             low = int(self.axes[s.tile[0]]) * size
             high = min(high, low + size)
-        if s.kind == "serial":
+        if s.kind != "vector":
             for i in range(low, high):
                 self.axes[s.axis] = np.int64(i)
                 self.known.append({})
@@ -319,9 +319,9 @@ def _special(name: str) -> Callable[..., Array]:
         wide = [np.asarray(a, np.float64) for a in args]
         if name == "rsqrt":
             return 1 / np.sqrt(wide[0])
-        if name in ("erf", "erfc", "sigmoid"):
+        if name in ("erf", "erfc", "sigmoid", "normal_cdf"):
             import scipy.special
-            return getattr(scipy.special, "expit" if name == "sigmoid" else name)(*wide)
+            return getattr(scipy.special, {"sigmoid": "expit", "normal_cdf": "ndtr"}.get(name, name))(*wide)
         numpy_name = {"pow": "power", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2",
                       "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh"}.get(name, name)
         return getattr(np, numpy_name)(*wide)

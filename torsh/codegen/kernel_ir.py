@@ -35,7 +35,8 @@ BASIC = UNARY + BINARY + COMPARE + TERNARY + BITS
 
 # Mathematical functions (floating only): `codegen/math.py` expands them to basic operations, the same on every target.
 MATH = ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "sinh",
-        "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "sigmoid", "rsqrt", "pow", "atan2")
+        "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "normal_cdf", "sigmoid", "rsqrt", "pow",
+        "atan2")
 
 REDUCTIONS = ("sum", "prod", "max", "min", "argmax", "argmin", "any", "all")
 # max/min propagate NaN. argmax/argmin take the first NaN, else the first extremum. any/all accumulate bool.
@@ -151,13 +152,16 @@ class Update(Stmt):
 @dataclass(frozen=True, slots=True, eq=False)
 class Store(Stmt):
     """Write an element. Modes other than "set" read, combine and write back, in the order of the loops
-    (so a vector loop may not carry a store of such a mode unless every lane has its own address: `unique`)."""
+    (so a vector loop may not carry a store of such a mode unless every lane has its own address: `unique`).
+
+    `stream` is a hint: more is written than caches hold, so the memory need not pass through them."""
     buffer: int
     address: Address
     value: Expr
     mode: str = "set"
     mask: Expr | None = None
     unique: bool = True
+    stream: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,10 +174,13 @@ class Check(Stmt):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Loop(Stmt):
-    """`for axis in range(extent)`, or with `tile=(p, n)`: `for axis in range(p*n, min(extent, (p+1)*n))`, p a parallel axis."""
+    """`for axis in range(extent)`, or with `tile=(p, n)`: `for axis in range(p*n, min(extent, (p+1)*n))`, p a parallel axis.
+
+    A "block" loop is a serial one around a vector loop, free of accumulators, whose iterations do not depend on each
+    other: squares of the two loops may be executed at once, where that suits loads that are contiguous along the outer."""
     axis: int
     extent: Int
-    kind: str  # "serial" | "vector"
+    kind: str  # "serial" | "block" | "vector"
     body: tuple[Stmt, ...]
     tile: tuple[int, Int] | None = None
 

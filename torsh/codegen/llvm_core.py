@@ -36,6 +36,8 @@ class Emitter(Values):
             elif isinstance(s, Loop):
                 if s.kind == "vector":
                     self.vector_loop(s)
+                elif s.kind == "block":
+                    self.block_loop(s)
                 else:
                     self.serial_loop(s)
             elif isinstance(s, Check):
@@ -192,6 +194,9 @@ class Emitter(Values):
         self.close_lanes(lifted)
         self.emit(f"  br label %done.{n}")
         self.emit(f"done.{n}:")
+
+    def block_loop(self, s: Loop) -> None:
+        self.serial_loop(s)
 
     def vector_loop(self, s: Loop) -> None:
         raise NotImplementedError

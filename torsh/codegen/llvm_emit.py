@@ -9,8 +9,8 @@ on zeros or on copies of a used lane's data; what they give is not stored.
 from __future__ import annotations
 
 from torsh.codegen.kernel_ir import Kernel, Loop, Phase
+from torsh.codegen.llvm_blocks import Blocks
 from torsh.codegen.llvm_core import flatten
-from torsh.codegen.llvm_memory import VectorMemory
 from torsh.codegen.llvm_ops import splat
 from torsh.codegen.llvm_scopes import HEAD, Value
 from torsh.codegen.llvm_width import choose
@@ -27,7 +27,7 @@ def emit_cpu(kernel: Kernel, name: str, target: Target) -> str:
     return emitter.module()
 
 
-class CpuEmitter(VectorMemory):
+class CpuEmitter(Blocks):
     """Vectors of as many lanes as the loop's typical value has in the target's registers, or a small multiple."""
 
     def __init__(self, kernel: Kernel, name: str, target: Target) -> None:
@@ -44,11 +44,12 @@ class CpuEmitter(VectorMemory):
         width = 8 * self.vector_bytes
         return "\n".join(self.functions + list(self.code.helpers.values()) + [
             f'attributes #0 = {{ nounwind "prefer-vector-width"="{width}" "no-trapping-math"="true" }}',
-            f'attributes #1 = {{ nounwind noinline "prefer-vector-width"="{width}" }}', "!0 = !{}", ""])
+            f'attributes #1 = {{ nounwind noinline "prefer-vector-width"="{width}" }}', "!0 = !{}", "!1 = !{i32 1}", ""])
 
     def phase(self, number: int, phase: Phase) -> None:
         self.begin_function(phase)
         self.copied: dict[str, str] = {}
+        self.begin_blocks()
         lines = self.items(phase)
         self.functions.append("\n".join(
             [f"define void @{self.name}_p{number}"
@@ -185,11 +186,10 @@ class CpuEmitter(VectorMemory):
         if masked_to is not None:
             outer += [f"  %ahead.{n} = sub i64 {masked_to}, %i.{n}",
                       f"  %remaining.{n} = call i64 @llvm.umin(i64 %ahead.{n}, i64 {lanes})"]
-            if not self.maskable:
-                self.full = f"%full.{n}"
-                outer.append(f"  {self.full} = icmp uge i64 %ahead.{n}, {lanes}")
+            self.full = f"%full.{n}"
+            outer.append(f"  {self.full} = icmp uge i64 %ahead.{n}, {lanes}")
             self._set_mask(outer, f"%remaining.{n}")
-        self.body(s.body)
+        self.vector_body(s)
         outer += [scope.head, scope.run, f"  br label %latch.{n}", f"latch.{n}:",
                   f"  %next.{n} = add nsw i64 %i.{n}, {lanes}", f"  %more.{n} = icmp slt i64 %next.{n}, {end}",
                   f"  br i1 %more.{n}, label %loop.{n}, label %over.{n}", f"over.{n}:"]
@@ -207,7 +207,7 @@ class CpuEmitter(VectorMemory):
             count = str(int(high) - int(middle))
         self.axes[s.axis] = self.vector_index = Value(middle, "int64", True, self.vector_place)
         self._set_mask(outer, count)
-        self.body(s.body)
+        self.vector_body(s)
         outer += [scope.head, scope.run]
         self.close_body()
         self.mask = None

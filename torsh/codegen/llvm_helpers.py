@@ -1,5 +1,7 @@
-"""Internal LLVM functions that kernels call: the floating remainder, and copies of a few elements."""
+"""Internal LLVM functions that kernels call: the floating remainder, copies of a few elements, squares of a matrix transposed."""
 from __future__ import annotations
+
+from collections.abc import Callable
 
 #: type -> (integer type, bits, bits of the stored significand, 2**k below which the quick remainder is exact, infinity)
 _FORMAT = {"float": ("i32", 32, 23, "0x4150000000000000", "0x7FF0000000000000"),
@@ -158,3 +160,101 @@ def copy_helper() -> tuple[str, dict[str, str]]:
         come_from = f"[ %at{size}, %try{size} ], [ %next{size}, %copy{size} ]"
     lines += ["end:", "  ret void", "}", ""]
     return name, {name: "\n".join(lines)}
+
+
+def transpose(shuffle: Callable[[str, str, list[int]], str], rows: list[str], element_bytes: int) -> list[str]:
+    """The columns of a square matrix given its rows, vectors: first within 128-bit blocks, then of blocks.
+
+    `shuffle(a, b, order)` gives the elements `order` of a and b in a row. A power of two of rows, at most four blocks."""
+    lanes = len(rows)
+    block = min(lanes, 16 // element_bytes)
+    half, done = block // 2, []
+    low, high = ([base + start + i + side for base in range(0, lanes, block) for i in range(half)
+                  for side in (0, lanes)] for start in (0, half))
+    for base in range(0, lanes, block):
+        group = rows[base:base + block]
+        for _ in range(block.bit_length() - 1):  # interleaving rows i and i + half, log2(block) times, transposes
+            group = [shuffle(group[i], group[i + half], order) for i in range(half) for order in (low, high)]
+        done.append(group)
+    blocks = lanes // block
+    columns = [""] * lanes
+
+    def take(a: str, b: str, picks: list[int]) -> str:
+        return shuffle(a, b, [p * block + e for p in picks for e in range(block)])
+
+    for e in range(block):
+        v = [done[g][e] for g in range(blocks)]
+        if blocks == 4:
+            v = [take(v[0], v[1], [0, 1, 4, 5]), take(v[0], v[1], [2, 3, 6, 7]),
+                 take(v[2], v[3], [0, 1, 4, 5]), take(v[2], v[3], [2, 3, 6, 7])]
+            v = [take(v[0], v[2], [0, 2, 4, 6]), take(v[0], v[2], [1, 3, 5, 7]),
+                 take(v[1], v[3], [0, 2, 4, 6]), take(v[1], v[3], [1, 3, 5, 7])]
+        elif blocks == 2:
+            v = [take(v[0], v[1], [0, 2]), take(v[0], v[1], [1, 3])]
+        for c in range(blocks):
+            columns[c * block + e] = v[c]
+    return columns
+
+
+def square_helper(t: str, element_bytes: int, lanes: int) -> tuple[str, dict[str, str]]:
+    """`@name(ptr from, i64 step, ptr to, i64 rows, i64 columns)`: to[i * lanes + j] = from[i + j * step] of `rows` i and
+    `columns` j, elements of type `t`, and zero in the rest of the `lanes` x `lanes` square."""
+    name = f"torsh_square_{t}_{lanes}"
+    v = f"<{lanes} x {t}>"
+    lines: list[str] = []
+
+    def put(text: str) -> str:
+        lines.append(f"  %t{len(lines)} = {text}")
+        return f"%t{len(lines) - 1}"
+
+    def shuffle(a: str, b: str, order: list[int]) -> str:
+        picks = ", ".join([f"i32 {i}" for i in order])
+        return put(f"shufflevector {v} {a}, {v} {b}, <{len(order)} x i32> <{picks}>")
+
+    pointer = "%from"
+    rows = []
+    for j in range(lanes):
+        if j:
+            pointer = put(f"getelementptr {t}, ptr {pointer}, i64 %step")
+        rows.append(put(f"load {v}, ptr {pointer}, align {element_bytes}"))
+    for i, column in enumerate(transpose(shuffle, rows, element_bytes)):
+        place = put(f"getelementptr {v}, ptr %to, i64 {i}")
+        lines.append(f"  store {v} {column}, ptr {place}")
+    zeros = "\n".join([f"  %z{i} = getelementptr {v}, ptr %to, i64 {i}\n  store {v} zeroinitializer, ptr %z{i}" for i in range(lanes)])
+    whole = "\n".join(lines)
+    return name, {name: f"""define internal void @{name}(ptr %from, i64 %step, ptr %to, i64 %rows, i64 %columns) #1 {{
+entry:
+  %many = icmp eq i64 %rows, {lanes}
+  %wide = icmp eq i64 %columns, {lanes}
+  %all = and i1 %many, %wide
+  br i1 %all, label %whole, label %part
+whole:
+{whole}
+  ret void
+part:
+{zeros}
+  br label %column
+column:
+  %j = phi i64 [ 0, %part ], [ %j.next, %column.end ]
+  %ahead = mul i64 %j, %step
+  %line = getelementptr {t}, ptr %from, i64 %ahead
+  %under = getelementptr {t}, ptr %to, i64 %j
+  br label %row
+row:
+  %i = phi i64 [ 0, %column ], [ %i.next, %row ]
+  %source = getelementptr {t}, ptr %line, i64 %i
+  %x = load {t}, ptr %source, align {element_bytes}
+  %down = mul i64 %i, {lanes}
+  %target = getelementptr {t}, ptr %under, i64 %down
+  store {t} %x, ptr %target, align {element_bytes}
+  %i.next = add i64 %i, 1
+  %more.rows = icmp slt i64 %i.next, %rows
+  br i1 %more.rows, label %row, label %column.end
+column.end:
+  %j.next = add i64 %j, 1
+  %more.columns = icmp slt i64 %j.next, %columns
+  br i1 %more.columns, label %column, label %end
+end:
+  ret void
+}}
+"""}

@@ -215,6 +215,9 @@ class VectorMemory(Emitter):
             start = self.offset_by(where.pointer, m, self.vector_index)
             c.out = run
             pointer = self._plus(m, start.text, where.offset)
+            if s.stream and s.mode == "set" and mask is None and (spread is None or self.full):
+                self._stream(v, t, pointer, to_memory(c, t, lanes, text), spread)
+                return
             if spread is None:
                 if s.mode != "set":
                     text = self._merge(s, value.dtype, t, self._vector_load(v, t, pointer), text)
@@ -244,6 +247,27 @@ class VectorMemory(Emitter):
         stride, offsets, _ = self._lane_offsets(where)
         c.out = run
         self._scatter(s, where, stride, offsets, spread, text, value.dtype)
+
+    def _stream(self, v: str, t: str, pointer: str, text: str, spread: str | None) -> None:
+        """Store a vector past the caches where it is whole and aligned, as such stores must be.
+
+        The next atomic operation orders them; the pool makes one before it reports items as done."""
+        c, n = self.code, self.label()
+        align = min(self.lanes * BYTES[t], 64)
+        address = c(f"ptrtoint ptr {pointer} to i64")
+        fits = c(f"icmp eq i64 {c(f'and i64 {address}, {align - 1}')}, 0")
+        if spread is not None:
+            fits = c(f"and i1 {fits}, {self.full}")
+        c.out += [f"  br i1 {fits}, label %past.{n}, label %plain.{n}", f"past.{n}:"]
+        c.do(f"store {v} {text}, ptr {pointer}, align {align}, !nontemporal !1")
+        c.out += [f"  br label %stored.{n}", f"plain.{n}:"]
+        if spread is None:
+            c.do(f"store {v} {text}, ptr {pointer}, align {BYTES[t]}")
+        elif BYTES[t] in self.maskable:
+            c.do(f"call void @llvm.masked.store({v} {text}, ptr align {BYTES[t]} {pointer}, <{self.lanes} x i1> {spread})")
+        else:
+            self._short_store(v, t, pointer, text)
+        c.out += [f"  br label %stored.{n}", f"stored.{n}:"]
 
     def _merge(self, s: Store, dtype: str, t: str, old: str, text: str) -> str:
         return combine(self.code, s.mode, dtype, self.lanes, from_memory(self.code, t, self.lanes, old), text)

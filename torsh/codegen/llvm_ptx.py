@@ -283,7 +283,7 @@ def shared_buffers(phase: Phase) -> frozenset[int]:
 
     def visit(body: tuple[Stmt, ...], repeated: bool) -> None:
         for s in body:
-            if isinstance(s, Loop) and s.kind == "serial":
+            if isinstance(s, Loop) and s.kind != "vector":
                 visit(s.body, True)
                 continue
             for x in statements((s,)):

@@ -1,4 +1,4 @@
-"""The error function and its complement.
+"""The error function, its complement and the normal distribution function.
 
 erfc(a) = exp(-a*a) * g(t)/(a + k) with t = (a - k)/(a + k): g is smooth on the whole half-line (the substitution of
 Shepherd and Laframboise, 1981), and a*a in two words keeps the exponential right where it is tiny.
@@ -60,3 +60,17 @@ def erf(x: Expr) -> Expr:
         return with_sign(absolute(expm1_near(fma(a, horner(a, signs), a))), sign_bit(x))
     a = absolute(x)
     return with_sign(where(lt(a, 1.0), _erf_near(a), sub(1.0, _erfc_tail(a))), sign_bit(x))
+
+
+def normal_cdf(x: Expr) -> Expr:
+    """(1 + erf(x/sqrt(2)))/2 with a small *absolute* error, which takes half the operations of erf: what gelu needs.
+
+    float32: 1 - erfc = 1 - (1 - w)**8 by squaring three times, w a polynomial. Written w*(2 - w), squaring 1 - w does
+    not lose w where it is small, forgets w's error where it is near 1, and never passes 1."""
+    if x.dtype == "float64":
+        return fma(erf(mul(x, 0.5 ** 0.5)), 0.5, 0.5)
+    a = at_most(absolute(x), 5.7)
+    w = mul(a, horner(a, TABLES["float32"]["CDF"]))
+    for _ in range(3):
+        w = fma(neg(w), w, add(w, w))
+    return fma(with_sign(w, sign_bit(x)), 0.5, 0.5)

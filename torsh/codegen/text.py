@@ -100,7 +100,7 @@ class _Writer:
             mode = "" if s.mode == "set" else s.mode + " "
             mask = "" if s.mask is None else " if " + self.names[id(s.mask)]
             unique = "" if s.unique else " shared"
-            return f"store b{s.buffer}{self.address(s.address)} = {mode}{self.names[id(s.value)]}{mask}{unique}"
+            return f"store b{s.buffer}{self.address(s.address)} = {mode}{self.names[id(s.value)]}{mask}{unique}{' stream' if s.stream else ''}"
         if isinstance(s, Check):
             return f"check {self.names[id(s.ok)]} else s{s.status} {s.code}"
         raise TypeError(f"not a statement of the kernel IR: {s!r}")

@@ -39,6 +39,14 @@ from torsh.graph.node import Node
 _TILE = 8192  # elements of a work item where the split is free
 _SHARE = 32768  # element operations below which a launch stays on one thread
 
+#: A work item of a nest whose reads and writes disagree about the contiguous axis: by the axis of the reads, which they then walk in
+#: long runs, and that of the writes.
+_SQUARES = 1024, 32
+#: Bytes from which writing past the caches was faster: they hold less, and it saves reading what is overwritten. Squares write short
+#: runs in many places, which the caches keep badly.
+_STREAM = 48 << 20
+_STREAM_SQUARES = 2 << 20
+
 
 def _tiles(n: int, tile: int) -> int:
     return max(1, -(-n // tile))
@@ -58,18 +66,29 @@ def lower(schedule: Schedule, group: Group) -> Lowered:
 
 def _pointwise(nest: Nest) -> Lowered:
     domain, n = nest.domain, len(nest.domain)
+    parallel: list[tuple[int, Int]]
     total = numel(tuple(s for s, _ in domain))
     body: list[Stmt] = []
     stage: dict[int, Expr] = {}
+    crossing = nest.crossing_axis()
+    stored = sum(node.numel * node.dtype.itemsize for node in nest.group.nodes if nest.wants(node))
+    stream = stored >= (_STREAM if crossing is None else _STREAM_SQUARES)
     for node in nest.group.nodes:
         if nest.wants(node):
             value = nest.value(node, stage, body.append)
-            body.append(nest.store(node, value))
+            body.append(nest.store(node, value, stream))
     serial = total * max(1, len(nest.group.nodes)) < _SHARE * 4 and total < _SHARE
     if n == 0:
         return nest.finish([Phase((), tuple(body))], [1], [True])
     last = domain[-1][0]
-    parallel: list[tuple[int, Int]] = [(k, nest.extents[k]) for k in range(n - 1)]
+    if crossing is not None:
+        high, wide = _tiles(domain[crossing][0], _SQUARES[0]), _tiles(last, _SQUARES[1])
+        around = [k for k in range(n - 1) if k != crossing]
+        parallel = [*[(k, nest.extents[k]) for k in around], (n, nest.args.given(high)), (n + 1, nest.args.given(wide))]
+        loop = Loop(n - 1, nest.extents[-1], "vector", tuple(body), (n + 1, _SQUARES[1]))
+        loop = Loop(crossing, nest.extents[crossing], "block", (loop,), (n, _SQUARES[0]))
+        return nest.finish([Phase(tuple(parallel), (loop,))], [numel(tuple(domain[k][0] for k in around)) * high * wide], [serial])
+    parallel = [(k, nest.extents[k]) for k in range(n - 1)]
     work = numel(tuple(s for s, _ in domain[:-1]))
     if n == 1:
         tiles = _tiles(last, _TILE)

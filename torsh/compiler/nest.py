@@ -32,6 +32,7 @@ from torsh.graph.node import Node
 from torsh.graph.primitives import CAST, COMPARISONS, GATHER, IOTA
 
 _HALF = ("float16", "bfloat16")
+_SQUARE = 8  # extents of both axes from which squares are worth their edges
 
 
 def compute_type(name: str) -> str:
@@ -103,6 +104,7 @@ class Nest:
     def __init__(self, schedule: Schedule, group: Group) -> None:
         self.schedule, self.group = schedule, group
         self.domain: Domain = group.domain
+        self.fine: Domain = group.domain  # as scheduled, before axes merge
         self.args = Arguments()
         self.inside = {id(n) for n in group.nodes}
         self.external: list[tuple[Node, Shape]] = []
@@ -137,7 +139,7 @@ class Nest:
         sources = list(node.srcs)
         if node.op.kind == "view":
             base, geometry = self.schedule.copied[id(node)]
-            return [(base, along(self.domain, node.shape, geometry[1], FULL), geometry[2], FULL)] if id(base) not in self.inside else []
+            return [(base, along(self.fine, node.shape, geometry[1], FULL), geometry[2], FULL)] if id(base) not in self.inside else []
         for s in sources:
             if node.op is GATHER and s is node.srcs[0]:
                 continue
@@ -148,7 +150,7 @@ class Nest:
                 at, shape, strides = self._folded_level(node), s.shape, geometry[1]
             else:
                 at, shape, strides = level, node.shape, broadcast_strides(geometry[0], geometry[1], node.shape)
-            out.append((base, along(self.domain, shape, strides, at), geometry[2], at))
+            out.append((base, along(self.fine, shape, strides, at), geometry[2], at))
         return out
 
     def _folded_level(self, node: Node) -> int:
@@ -173,10 +175,9 @@ class Nest:
                     merged[-1].append(k)
                     continue
             merged.append([k])
-        fine = self.domain
+        fine = self.fine
         self.merge = merged
         self.domain = tuple((numel(tuple(fine[k][0] for k in run)), fine[run[0]][1]) for run in merged)
-        self.fine = fine
 
     def _coarse(self, strides: Shape) -> Shape:
         """Strides along the merged axes from those along the fine ones."""
@@ -276,9 +277,23 @@ class Nest:
 
     # ---- statements
 
-    def store(self, node: Node, value: Expr) -> Stmt:
+    def store(self, node: Node, value: Expr, stream: bool = False) -> Stmt:
         level = self.group.levels[id(node)]
-        return Store(self.args.buffer(node, 0, True), self.address(own_strides(self.domain, level)), value)
+        return Store(self.args.buffer(node, 0, True), self.address(own_strides(self.domain, level)), value, stream=stream)
+
+    def crossing_axis(self) -> int | None:
+        """The axis along which reads are contiguous that the last axis, along which writes are, walks in strides; the one of most reads."""
+        if len(self.domain) < 2 or self.domain[-1][0] < _SQUARE:
+            return None
+        votes = [0] * len(self.domain)
+        for node in self.group.nodes:
+            for _, fine, _, _ in self._reads(node):
+                strides = self._coarse(fine)
+                if strides[-1] not in (0, 1):
+                    for k, s in enumerate(strides[:-1]):
+                        votes[k] += s == 1 and self.domain[k][0] >= _SQUARE
+        best = max(range(len(votes)), key=votes.__getitem__)
+        return best if votes[best] else None
 
     def wants(self, node: Node) -> bool:
         return id(node) in self.schedule.stored

@@ -9,7 +9,7 @@ def result_type(name: str, *fields: str) -> Any:
     """The tuple type of a function's results.
 
     >>> result_type("max", "values", "indices")(1, 2)
-    torsh.return_types.max(values=1, indices=2)
+    max(values=1, indices=2)
     """
     made = namedtuple(name, fields)  # type: ignore[misc]
     made.__module__ = "torsh.return_types"

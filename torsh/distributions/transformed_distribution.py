@@ -59,7 +59,7 @@ class TransformedDistribution(Distribution):
         shape = whole.inverse_shape((*batch_shape, *self.event_shape))
         base_batch = tuple(shape)[:len(shape) - len(self.base_dist.event_shape)]
         new.base_dist = self.base_dist.expand(base_batch)
-        super(TransformedDistribution, new).__init__(batch_shape, self.event_shape, validate_args=False)
+        Distribution.__init__(new, batch_shape, self.event_shape, validate_args=False)
         new._validate_args = self._validate_args
         return new
 

@@ -175,7 +175,7 @@ for _name in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "c
 for _name, _np_name in (("asin", "arcsin"), ("acos", "arccos"), ("atan", "arctan"), ("asinh", "arcsinh"), ("acosh", "arccosh"),
                         ("atanh", "arctanh"), ("pow", "power"), ("atan2", "arctan2")):
     _pointwise(_name, getattr(np, _np_name))
-for _name, _sp_name in (("erf", "erf"), ("erfc", "erfc"), ("sigmoid", "expit")):
+for _name, _sp_name in (("erf", "erf"), ("erfc", "erfc"), ("sigmoid", "expit"), ("normal_cdf", "ndtr")):
     _pointwise(_name, _special(_sp_name))
 COMPARISONS = frozenset((EQ, NE, LT, LE, GT, GE))
 

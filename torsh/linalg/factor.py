@@ -11,12 +11,13 @@ from typing import Any
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int32, int64
 from torsh.core.errors import LinAlgError
+from torsh.core.results import result_type
 from torsh.core.shapes import Shape
 from torsh.linalg import lapack
 from torsh.linalg.common import check, diagonal_of, failing, identity, linalg, matrices, mH, on_diagonal, product, same_dtype, square
 from torsh.linalg.triangular import solve_lower, solve_upper
 from torsh.ops.dispatch import apply, apply_several, public
-from torsh.ops.host import host_op, result
+from torsh.ops.host import host_op
 from torsh.ops.join import cat
 from torsh.ops.matrix import tril, triu
 from torsh.ops.views import narrow, zeros_like_shape
@@ -41,7 +42,7 @@ def _mirrored(t: Tensor) -> Tensor:
 
 
 _POTRF = host_op("cholesky", lapack.potrf, _cholesky_vjp, (), True, "LinalgCholeskyExBackward0")
-_CHOLESKY_EX = result("linalg_cholesky_ex", "L", "info")
+_CHOLESKY_EX = result_type("linalg_cholesky_ex", "L", "info")
 
 
 def _factor(what: str, A: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,8 +120,8 @@ def _lu_vjp(ctx: GradNode, g: Tensor | None, *_: Any) -> Tensor | None:
 _P = host_op("lu_permutation", lapack.permutation_matrix)
 _ORDER = host_op("lu_order", lapack.permutation)
 _GETRF = host_op("lu_factor", lapack.getrf, _lu_vjp, (), True, "LinalgLuFactorExBackward0")
-_LU_FACTOR, _LU_FACTOR_EX = result("linalg_lu_factor", "LU", "pivots"), result("linalg_lu_factor_ex", "LU", "pivots", "info")
-_LU, _UNPACKED = result("linalg_lu", "P", "L", "U"), result("lu_unpack", "P", "L", "U")
+_LU_FACTOR, _LU_FACTOR_EX = result_type("linalg_lu_factor", "LU", "pivots"), result_type("linalg_lu_factor_ex", "LU", "pivots", "info")
+_LU, _UNPACKED = result_type("linalg_lu", "P", "L", "U"), result_type("lu_unpack", "P", "L", "U")
 
 
 def lu_parts(what: str, A: Tensor, pivot: bool = True) -> tuple[Tensor, Tensor, Tensor]:
@@ -245,7 +246,7 @@ def _qr_vjp(ctx: GradNode, gQ: Tensor | None, gR: Tensor | None) -> Tensor | Non
 
 
 _QR = host_op("qr", lapack.qr, _qr_vjp, (), True, "LinalgQrBackward0")
-_QR_RESULT, _QR_TOP = result("linalg_qr", "Q", "R"), result("qr", "Q", "R")
+_QR_RESULT, _QR_TOP = result_type("linalg_qr", "Q", "R"), result_type("qr", "Q", "R")
 
 
 def _qr(what: str, A: Tensor, mode: str) -> tuple[Tensor, Tensor]:
@@ -289,7 +290,7 @@ def _no_derivative(name: str) -> Any:
 
 
 _GEQRF = host_op("geqrf", lapack.geqrf, _no_derivative("geqrf"))
-_GEQRF_RESULT = result("geqrf", "a", "tau")
+_GEQRF_RESULT = result_type("geqrf", "a", "tau")
 
 
 @public(out=True)
@@ -304,7 +305,7 @@ def geqrf(input: Tensor) -> Any:
 
 
 _LDL = host_op("ldl_factor", lapack.ldl, _no_derivative("linalg_ldl_factor_ex"))
-_LDL_FACTOR, _LDL_FACTOR_EX = result("linalg_ldl_factor", "LD", "pivots"), result("linalg_ldl_factor_ex", "LD", "pivots", "info")
+_LDL_FACTOR, _LDL_FACTOR_EX = result_type("linalg_ldl_factor", "LD", "pivots"), result_type("linalg_ldl_factor_ex", "LD", "pivots", "info")
 
 
 @linalg()

@@ -182,7 +182,7 @@ def _eig(a: Array, vectors: bool) -> tuple[Array, ...]:
     from scipy.linalg import LinAlgError, eig
     try:
         found = eig(a, right=vectors, check_finite=False)
-        w, v = found if vectors else (found, None)
+        w, v = found if vectors else (found, np.zeros((0, 0)))
         info = _info(0)
     except LinAlgError:
         w, v, info = np.full(n, np.nan), np.full((n, n), np.nan), _info(1)

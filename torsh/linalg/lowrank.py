@@ -4,13 +4,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from torsh.core.results import result_type
 from torsh.linalg.common import matrices, mH, product, square
 from torsh.linalg.factor import cholesky_ex, qr
 from torsh.linalg.spectral import eigh, svd_parts
 from torsh.linalg.systems import solve
 from torsh.linalg.triangular import solve_lower, solve_upper
 from torsh.ops.dispatch import public
-from torsh.ops.host import result
 from torsh.ops.join import cat
 from torsh.ops.random import randn
 from torsh.ops.reduce import vector_norm
@@ -74,7 +74,7 @@ def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int
     return _svd_lowrank(A - A.mean(-2, keepdim=True), rank, niter, None)
 
 
-_LOBPCG = result("lobpcg", "eigenvalues", "eigenvectors")
+_LOBPCG = result_type("lobpcg", "eigenvalues", "eigenvectors")
 
 
 def _orthonormal(S: Tensor, apply_B: Callable[[Tensor], Tensor]) -> Tensor:

@@ -11,11 +11,12 @@ from typing import Any
 
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int32
+from torsh.core.results import result_type
 from torsh.linalg import lapack
 from torsh.linalg.common import check, diagonal_of, identity, linalg, matrices, mH, off_diagonal, on_diagonal, product, skew, square
 from torsh.linalg.systems import solve_matrices
 from torsh.ops.dispatch import apply_several, cast_tensor, public
-from torsh.ops.host import host_op, result
+from torsh.ops.host import host_op
 from torsh.ops.views import narrow
 from torsh.tensor.tensor import Tensor
 
@@ -43,7 +44,7 @@ def _eigh_vjp(ctx: GradNode, gL: Tensor | None, gV: Tensor | None, _: Any) -> Te
 
 _EIGH = host_op("eigh", lapack.eigh, _eigh_vjp, (), True, "LinalgEighBackward0")
 _EIGVALSH = host_op("eigvalsh", lapack.eigh)
-_EIGH_RESULT, _EIG_RESULT = result("linalg_eigh", "eigenvalues", "eigenvectors"), result("linalg_eig", "eigenvalues", "eigenvectors")
+_EIGH_RESULT, _EIG_RESULT = result_type("linalg_eigh", "eigenvalues", "eigenvectors"), result_type("linalg_eig", "eigenvalues", "eigenvectors")
 _FAILED = "The algorithm failed to converge because the input matrix is ill-conditioned or has too many repeated eigenvalues (error code: {code})."
 
 
@@ -190,7 +191,7 @@ def _svd_vjp(ctx: GradNode, gU: Tensor | None, gS: Tensor | None, gVh: Tensor | 
 
 _SVD = host_op("svd", lapack.svd, _svd_vjp, (), True, "LinalgSvdBackward0")
 _SVDVALS = host_op("svdvals", lapack.svd)
-_SVD_RESULT, _SVD_TOP = result("linalg_svd", "U", "S", "Vh"), result("svd", "U", "S", "V")
+_SVD_RESULT, _SVD_TOP = result_type("linalg_svd", "U", "S", "Vh"), result_type("svd", "U", "S", "V")
 
 
 def svd_parts(what: str, A: Tensor, full: bool, driver: str | None = None) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,11 +13,12 @@ import numpy as np
 from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int32, int64
+from torsh.core.results import result_type
 from torsh.core.shapes import broadcast
 from torsh.linalg import lapack
 from torsh.linalg.common import check, each, linalg, matrices, mH, product, same_dtype, spread, square, together
 from torsh.ops.dispatch import apply, apply_several, public
-from torsh.ops.host import host_op, result
+from torsh.ops.host import host_op
 from torsh.ops.pointwise import log, where
 from torsh.ops.views import narrow, transpose, zeros_like_shape
 from torsh.tensor.tensor import Tensor
@@ -45,7 +46,7 @@ def solve_matrices(A: Tensor, B: Tensor) -> Tensor:
     return _solve(A, B)[0]
 
 
-_SOLVE_EX = result("linalg_solve_ex", "result", "info")
+_SOLVE_EX = result_type("linalg_solve_ex", "result", "info")
 
 
 def _solved(what: str, A: Tensor, B: Tensor, left: bool) -> tuple[Tensor, Tensor]:
@@ -102,7 +103,7 @@ def _inv_vjp(ctx: GradNode, g: Tensor | None, _: Any) -> Tensor | None:
 
 
 _GETRI = host_op("inv", lapack.getri, _inv_vjp, (), True, "LinalgInvExBackward0")
-_INV_EX = result("linalg_inv_ex", "inverse", "info")
+_INV_EX = result_type("linalg_inv_ex", "inverse", "info")
 
 
 def inverses(A: Tensor) -> tuple[Tensor, Tensor]:
@@ -192,7 +193,7 @@ def _slogdet_vjp(ctx: GradNode, g_sign: Tensor | None, g_log: Tensor | None) -> 
 
 
 _SLOGDET = host_op("slogdet", _slogdet, _slogdet_vjp, (0,), True, "LinalgSlogdetBackward0")
-_SLOGDET_RESULT, _SLOGDET_TOP = result("linalg_slogdet", "sign", "logabsdet"), result("slogdet", "sign", "logabsdet")
+_SLOGDET_RESULT, _SLOGDET_TOP = result_type("linalg_slogdet", "sign", "logabsdet"), result_type("slogdet", "sign", "logabsdet")
 
 
 def _sign_and_log(what: str, A: Tensor) -> tuple[Tensor, Tensor]:
@@ -297,7 +298,7 @@ def _lstsq_vjp(ctx: GradNode, gX: Tensor | None, *_: Any) -> tuple[Tensor | None
 
 
 _LSTSQ = host_op("lstsq", lapack.lstsq, _lstsq_vjp, (0, 1), False, "LinalgLstsqBackward0")
-_LSTSQ_RESULT = result("linalg_lstsq", "solution", "residuals", "rank", "singular_values")
+_LSTSQ_RESULT = result_type("linalg_lstsq", "solution", "residuals", "rank", "singular_values")
 
 
 @linalg()

@@ -4,10 +4,11 @@ from __future__ import annotations
 from typing import Any
 
 from torsh.autograd.graph import GradNode
+from torsh.core.results import result_type
 from torsh.linalg import lapack
 from torsh.linalg.common import linalg, mH, product, same_dtype, square, together
 from torsh.ops.dispatch import apply, public
-from torsh.ops.host import host_op, result
+from torsh.ops.host import host_op
 from torsh.ops.matrix import tril, triu
 from torsh.ops.views import transpose
 from torsh.tensor.tensor import Tensor
@@ -69,7 +70,7 @@ def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, un
     return transpose(_trsm(transpose(A, -2, -1), transpose(B, -2, -1), not upper, bool(unitriangular)), -2, -1)
 
 
-_TRIANGULAR = result("triangular_solve", "solution", "cloned_coefficient")
+_TRIANGULAR = result_type("triangular_solve", "solution", "cloned_coefficient")
 
 
 @public("triangular_solve", out=True)

@@ -1,6 +1,7 @@
 """torch.nn.functional: the functions of neural networks under PyTorch's names and signatures."""
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -29,11 +30,13 @@ from torsh.ops.attention import scaled_dot_product_attention as scaled_dot_produ
 from torsh.ops.conv import conv1d as conv1d
 from torsh.ops.conv import conv2d as conv2d
 from torsh.ops.conv import conv3d as conv3d
+from torsh.ops.conv import conv_tbc as conv_tbc
 from torsh.ops.conv import conv_transpose1d as conv_transpose1d
 from torsh.ops.conv import conv_transpose2d as conv_transpose2d
 from torsh.ops.conv import conv_transpose3d as conv_transpose3d
 from torsh.ops.cross_entropy import cross_entropy as cross_entropy
 from torsh.ops.cross_entropy import nll_loss as nll_loss
+from torsh.ops.ctc import ctc_loss as ctc_loss
 from torsh.ops.dispatch import check_writable as _check_writable
 from torsh.ops.dispatch import copy_into as _copy_into
 from torsh.ops.dropout import alpha_dropout as alpha_dropout
@@ -44,7 +47,13 @@ from torsh.ops.dropout import dropout3d as dropout3d
 from torsh.ops.dropout import feature_alpha_dropout as feature_alpha_dropout
 from torsh.ops.embedding import embedding as embedding
 from torsh.ops.embedding import embedding_bag as embedding_bag
+from torsh.ops.fractional_pool import fractional_max_pool2d as fractional_max_pool2d
+from torsh.ops.fractional_pool import fractional_max_pool2d_with_indices as fractional_max_pool2d_with_indices
+from torsh.ops.fractional_pool import fractional_max_pool3d as fractional_max_pool3d
+from torsh.ops.fractional_pool import fractional_max_pool3d_with_indices as fractional_max_pool3d_with_indices
 from torsh.ops.gather import one_hot as one_hot
+from torsh.ops.grid import affine_grid as affine_grid
+from torsh.ops.grid import grid_sample as grid_sample
 from torsh.ops.loss import binary_cross_entropy as binary_cross_entropy
 from torsh.ops.loss import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
 from torsh.ops.loss import cosine_embedding_loss as cosine_embedding_loss
@@ -64,6 +73,7 @@ from torsh.ops.loss import soft_margin_loss as soft_margin_loss
 from torsh.ops.loss import triplet_margin_loss as triplet_margin_loss
 from torsh.ops.loss import triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
 from torsh.ops.matmul import linear as linear
+from torsh.ops.multihead import multi_head_attention_forward as multi_head_attention_forward
 from torsh.ops.norm import batch_norm as batch_norm
 from torsh.ops.norm import group_norm as group_norm
 from torsh.ops.norm import instance_norm as instance_norm
@@ -89,9 +99,11 @@ from torsh.ops.resample import pixel_shuffle as pixel_shuffle
 from torsh.ops.resample import pixel_unshuffle as pixel_unshuffle
 from torsh.ops.similarity import cosine_similarity as cosine_similarity
 from torsh.ops.similarity import pairwise_distance as pairwise_distance
+from torsh.ops.similarity import pdist as pdist
 from torsh.ops.softmax import functional_log_softmax as log_softmax
 from torsh.ops.softmax import functional_softmax as softmax
 from torsh.ops.softmax import softmin as softmin
+from torsh.tensor.creation import empty_like, zeros_like
 from torsh.tensor.tensor import Tensor
 
 _ = (log_softmax, softmax)
@@ -228,3 +240,51 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     left = linear(x, weight.permute(0, 2, 1).reshape(w[0] * w[2], w[1])).reshape(-1, w[0], w[2])  # type: ignore[attr-defined]
     out = (left * y.unsqueeze(1)).sum(2).reshape(*a[:-1], w[0])
     return out if bias is None else out + bias  # type: ignore[no-any-return]
+
+
+def _with_indices(pool: Callable[..., Any]) -> Callable[..., tuple[Tensor, Tensor]]:
+    """A maximum pool that always returns (values, indices)."""
+    def call(*args: Any, return_indices: bool = False, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        return pool(*args, return_indices=True, **kwargs)  # type: ignore[no-any-return]
+    call.__name__ = f"{pool.__name__}_with_indices"
+    call.__doc__ = f"`{pool.__name__}` that returns (values, where they lie) whatever `return_indices` says."
+    return call
+
+
+max_pool1d_with_indices, max_pool2d_with_indices, max_pool3d_with_indices = (_with_indices(f) for f in (max_pool1d, max_pool2d, max_pool3d))
+adaptive_max_pool1d_with_indices, adaptive_max_pool2d_with_indices, adaptive_max_pool3d_with_indices = (
+    _with_indices(f) for f in (adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d))
+
+
+def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
+    """A differentiable sample of categories: softmax((logits + Gumbel noise) / tau), one-hot with the soft one's gradient if `hard`.
+
+    Jang et al., 2017; Maddison et al., 2017.
+    """
+    if eps != 1e-10:
+        warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=2)
+    noise = -empty_like(logits).exponential_().log()  # type: ignore[attr-defined]
+    soft = softmax((logits + noise) / tau, dim)
+    if not hard:
+        return soft
+    at = soft.max(dim, keepdim=True)[1]  # type: ignore[attr-defined]
+    one = zeros_like(logits).scatter(dim, at, 1.0)  # type: ignore[attr-defined]
+    return one - soft.detach() + soft  # type: ignore[no-any-return,attr-defined]
+
+
+def upsample(input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None) -> Tensor:
+    """`interpolate` by its older name. Deprecated, as in PyTorch."""
+    warnings.warn("`nn.functional.upsample` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2)
+    return interpolate(input, size, scale_factor, mode, align_corners)
+
+
+def upsample_nearest(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
+    """`interpolate` to the nearest. Deprecated, as in PyTorch."""
+    warnings.warn("`nn.functional.upsample_nearest` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2)
+    return interpolate(input, size, scale_factor, mode="nearest")
+
+
+def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
+    """`interpolate` between neighbours with aligned corners. Deprecated, as in PyTorch."""
+    warnings.warn("`nn.functional.upsample_bilinear` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2)
+    return interpolate(input, size, scale_factor, mode="bilinear", align_corners=True)

@@ -12,7 +12,7 @@ from torsh.core.devices import device as device_type
 from torsh.core.devices import require
 from torsh.core.dtypes import bfloat16, dtype, float16, float32, float64
 from torsh.nn.hooks import Everywhere, HookMixin, call_with_hooks, registered_as
-from torsh.nn.parameter import Parameter
+from torsh.nn.parameter import Parameter, is_lazy
 from torsh.tensor.creation import empty_like
 from torsh.tensor.tensor import Tensor
 
@@ -185,7 +185,7 @@ class Module(HookMixin):
             modules[name] = registered_as(Everywhere.module, self, name, value)
             return
         buffers = own.get("_buffers")
-        marked = isinstance(value, Tensor) and "_is_buffer" in value.__dict__
+        marked = isinstance(value, Tensor) and getattr(value, "_is_buffer", False)
         if marked or (buffers is not None and name in buffers):
             if value is not None and not isinstance(value, Tensor):
                 raise TypeError(f"cannot assign '{typename(value)}' as buffer '{name}' (torch.nn.Buffer, torch.Tensor or None expected)")
@@ -341,7 +341,9 @@ class Module(HookMixin):
             for module in self.children():
                 module._apply(fn)
         for p in self._parameters.values():
-            if p is not None:
+            if is_lazy(p):
+                p._dtype = fn(p)._dtype
+            elif p is not None:
                 with no_grad():
                     p.data = fn(p)  # type: ignore[attr-defined]
                     if p._grad is not None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from torsh.autograd.grad_mode import no_grad
 from torsh.autograd.graph import HookHandle
+from torsh.nn.parameter import Parameter, is_lazy
 from torsh.tensor.tensor import Tensor
 
 _EXTRA = "_extra_state"
@@ -94,10 +95,10 @@ class StateMixin:
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         for name, p in self._parameters.items():
             if p is not None:
-                destination[prefix + name] = p if keep_vars else p.detach()
+                destination[prefix + name] = p if keep_vars or is_lazy(p) else p.detach()
         for name, b in self._buffers.items():
             if b is not None and name not in self._non_persistent_buffers_set:
-                destination[prefix + name] = b if keep_vars else b.detach()
+                destination[prefix + name] = b if keep_vars or is_lazy(b) else b.detach()
         if type(self).get_extra_state is not StateMixin.get_extra_state:
             destination[prefix + _EXTRA] = self.get_extra_state()
 
@@ -168,6 +169,8 @@ class StateMixin:
                 error_msgs.append(f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from checkpoint but '
                                   f"received {type(given)}")
                 continue
+            if is_lazy(own) and is_lazy(given):
+                continue
             if not own._shape and given._shape == (1,):  # written by versions that kept scalars in one dimension
                 given = given[0]  # type: ignore[index]
             if given._shape != own._shape:
@@ -199,7 +202,6 @@ class StateMixin:
                         unexpected_keys.append(key)
 
     def _assign(self, name: str, own: Tensor, given: Tensor) -> None:
-        from torsh.nn.parameter import Parameter
         if isinstance(own, Parameter):
             if isinstance(given, Parameter):
                 given.requires_grad_(own._requires_grad)  # type: ignore[attr-defined]

@@ -14,11 +14,10 @@ from torsh.core.shapes import wrap_dim
 from torsh.graph.node import Op
 from torsh.ops.composite import in_float32, rule
 from torsh.ops.dispatch import coarse, pointwise, public, scalar_tensor
-from torsh.ops.pointwise import abs, erf, exp, expm1, log1p, maximum, minimum, sigmoid, square, tanh, where
+from torsh.ops.pointwise import abs, exp, expm1, log1p, maximum, minimum, normal_cdf, sigmoid, square, tanh, where
 from torsh.ops.views import zeros_like_shape
 from torsh.tensor.tensor import Tensor
 
-_INV_SQRT2 = 1 / math.sqrt(2)
 _INV_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 _SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
@@ -218,7 +217,7 @@ def logsigmoid(input: Tensor) -> Tensor:
 
 
 def _gelu_slope(g: Tensor, x: Tensor) -> Tensor:
-    return g * (0.5 * (1 + erf(x * _INV_SQRT2)) + x * (exp(square(x) * -0.5) * _INV_SQRT_2PI))
+    return g * (normal_cdf(x) + x * (exp(square(x) * -0.5) * _INV_SQRT_2PI))
 
 
 def _gelu_tanh(x: Tensor) -> Tensor:
@@ -230,7 +229,7 @@ def _gelu_tanh_slope(g: Tensor, x: Tensor) -> Tensor:
     return g * (0.5 * (1 + t) + 0.5 * x * (1 - square(t)) * (_SQRT_2_OVER_PI * (1 + 3 * 0.044715 * square(x))))
 
 
-_GELU = _declare("gelu", lambda x: 0.5 * x * (1 + erf(x * _INV_SQRT2)), _gelu_slope)
+_GELU = _declare("gelu", lambda x: x * normal_cdf(x), _gelu_slope)
 _GELU_TANH = _declare("gelu_tanh", _gelu_tanh, _gelu_tanh_slope, grad_name="GeluBackward0")
 
 

@@ -48,7 +48,7 @@ def _adaptive_avg(n: int, what: str, x: Tensor, output_size: Any) -> Tensor:
     out = _sizes(n, what, output_size, size)
     if numel(out) and all(s % o == 0 for s, o in zip(size, out, strict=True)):
         kernel = tuple(s // o for s, o in zip(size, out, strict=True))
-        return avg_pool(x, kernel, kernel, (0,) * n, out, True)
+        return avg_pool(x, kernel, kernel, (0,) * n, out, "padded")
     dt, found = x._dtype, wide(x)
     for d in range(n):  # a mean along one dimension is a product with a matrix of 1 / length where the window is
         first, end = _starts(size[d], out[d])

@@ -19,7 +19,12 @@ from torsh.ops.pointwise import atan2, cos, eq, float_type, sin, where
 from torsh.ops.views import mixed_view, real_geometry, transpose, zeros_like_shape
 from torsh.tensor.tensor import Tensor
 
-_CONJ = Op("conj", "pointwise", lambda node, x: np.conjugate(x), None, lambda ctx, g: conj(g))
+
+def _conj_vjp(ctx: GradNode, g: Tensor) -> Tensor:
+    return conj(g)
+
+
+_CONJ = Op("conj", "pointwise", lambda node, x: np.conjugate(x), None, _conj_vjp)
 
 
 @public()
@@ -80,8 +85,16 @@ def _hermitian(self: Tensor) -> Tensor:
 
 # ---- one memory as reals and as complex numbers
 
-_AS_REAL = Op("view_as_real", "history", None, None, lambda ctx, g: view_as_complex(_pairs(g)))
-_AS_COMPLEX = Op("view_as_complex", "history", None, None, lambda ctx, g: view_as_real(g))
+def _as_real_vjp(ctx: GradNode, g: Tensor) -> Tensor:
+    return view_as_complex(_pairs(g))
+
+
+def _as_complex_vjp(ctx: GradNode, g: Tensor) -> Tensor:
+    return view_as_real(g)
+
+
+_AS_REAL = Op("view_as_real", "history", None, None, _as_real_vjp)
+_AS_COMPLEX = Op("view_as_complex", "history", None, None, _as_complex_vjp)
 
 
 def _pairs(g: Tensor) -> Tensor:
@@ -133,7 +146,11 @@ def _part(t: Tensor, at: int, op: Op) -> Tensor:
 
 
 _REAL = Op("real", "history", None, None, lambda ctx, g: cast_tensor(g, ctx.dtypes[0]))
-_IMAG = Op("imag", "history", None, None, lambda ctx, g: complex_(zeros_like_shape((), g), g))
+def _imag_vjp(ctx: GradNode, g: Tensor) -> Tensor:
+    return complex_(zeros_like_shape((), g), g)
+
+
+_IMAG = Op("imag", "history", None, None, _imag_vjp)
 
 
 @public("real", method=False)

@@ -1,6 +1,7 @@
 """Help for operations built of others: half types in float32, backward rules as one node, names of reductions."""
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -58,7 +59,9 @@ def reduction_of(reduction: str, size_average: bool | None, reduce: bool | None)
     """The reduction, given PyTorch's older flags too. Raises ValueError for an unknown one."""
     if size_average is not None or reduce is not None:
         averaged, reduced = size_average is not False, reduce is not False
-        return "none" if not reduced else "mean" if averaged else "sum"
+        reduction = "none" if not reduced else "mean" if averaged else "sum"
+        warnings.warn(f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.", stacklevel=3)
+        return reduction
     check_reduction(reduction)
     return reduction
 

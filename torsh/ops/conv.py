@@ -7,14 +7,19 @@ Puri & Simard, 2006), groups in the batch.
 """
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from torsh.autograd.graph import GradNode
 from torsh.core.shapes import Shape, numel
+from torsh.ops.composite import in_float32
 from torsh.ops.dispatch import apply, coarse
 from torsh.ops.matmul import contract
 from torsh.ops.windows import embedded, numbers, reversed_last, windows
 from torsh.tensor.tensor import Tensor
+
+#: Grouped convolutions with at most this many outputs and weights (an output) in a group are computed without a matrix product.
+_FEW_OUTPUTS, _FEW_WEIGHTS = 4, 32
 
 # Arguments of the three: (stride, padding before, dilation, groups, spatial size of the result). Shapes:
 # x [n, groups * c, *size], w [groups * o, c, *kernel], y [n, groups * o, *out].
@@ -25,12 +30,29 @@ def _convolve(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shap
     c, o = w._shape[1], w._shape[0] // groups
     k = len(kernel)
     seen = windows(x, out, kernel, stride, before, dilation)  # [n, groups * c, *out, *kernel]
+    if groups > 1 and o <= _FEW_OUTPUTS and c * numel(kernel) <= _FEW_WEIGHTS and not x._dtype.is_complex:
+        return in_float32(_convolve_directly)(seen, w, groups, out)
     order = [0, 1, *range(2 + k, 2 + 2 * k), *range(2, 2 + k)]
     columns = seen.permute(order).reshape(n * groups, c * numel(kernel), numel(out))  # type: ignore[attr-defined]
     rows = w.reshape(groups, o, c * numel(kernel))  # type: ignore[attr-defined]
     if groups > 1 and n > 1:
         rows = rows.unsqueeze(0).expand(n, *rows._shape).reshape(n * groups, o, -1)
     return contract(rows, columns).reshape(n, groups * o, *out)  # type: ignore[attr-defined,no-any-return]
+
+
+def _convolve_directly(seen: Tensor, w: Tensor, groups: int, out: Shape) -> Tensor:
+    """A term for each weight of an output, all in one pass over the result: little is gained from a product of such thin matrices."""
+    n, k = seen._shape[0], len(out)
+    c, o, kernel = w._shape[1], w._shape[0] // groups, w._shape[2:]
+    by_group = seen.reshape(n, groups, 1, c, *out, *kernel)  # type: ignore[attr-defined]
+    weights = w.reshape(groups, o, c, *kernel)  # type: ignore[attr-defined]
+    total: Tensor | None = None
+    for channel, *place in itertools.product(range(c), *map(range, kernel)):
+        here = by_group[(slice(None), slice(None), slice(None), channel, *[slice(None)] * k, *place)]
+        weight = weights[(slice(None), slice(None), channel, *place)].reshape(1, groups, o, *[1] * k)
+        total = here * weight if total is None else total + here * weight
+    assert total is not None
+    return total.reshape(n, groups * o, *out)  # type: ignore[attr-defined,no-any-return]
 
 
 def _convolve_back(y: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shape, groups: int, size: Shape) -> Tensor:
@@ -188,6 +210,14 @@ def _make(k: int) -> tuple[Any, Any]:
     conv.__name__, conv_transpose.__name__ = f"conv{k}d", f"conv_transpose{k}d"
     conv.__doc__, conv_transpose.__doc__ = _DOC.format(k=k), _TRANSPOSED_DOC.format(k=k)
     return conv, conv_transpose
+
+
+def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
+    """`conv1d` of [time, n, c] with weight [kernel, c, o] and bias [o]: [time, n, o]. Raises RuntimeError for shapes and types that do not fit."""
+    if len(input._shape) != 3 or len(weight._shape) != 3 or len(bias._shape) != 1:
+        raise RuntimeError(f"conv_tbc: Input must have 3 dims: time, batch, in_channel, weight kernel width, in_channels, out_channels, and bias 1, but "
+                           f"got shapes {list(input._shape)}, {list(weight._shape)} and {list(bias._shape)}")
+    return conv1d(input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, 1, pad).permute(2, 0, 1)  # type: ignore[attr-defined,no-any-return]
 
 
 conv1d, conv_transpose1d = _make(1)

@@ -5,10 +5,12 @@ from typing import Any
 
 from torsh.core import devices, dtypes
 from torsh.core.dtypes import dtype
+from torsh.core.layouts import channels_last, channels_last_3d, contiguous_format
 from torsh.core.shapes import numel
 from torsh.graph.node import Node
 from torsh.graph.primitives import ASSIGN, EMPTY, const
 from torsh.ops.dispatch import cast_tensor, copy_into, public
+from torsh.ops.views import in_format
 from torsh.tensor.tensor import Tensor, alias, attribute, method, wrap
 
 
@@ -19,6 +21,7 @@ def to(self: Tensor, *args: Any, dtype: dtype | None = None, device: Any = None,
 
     Accepts `to(dtype)`, `to(device)`, `to(device, dtype)`, `to(other)`. Raises RuntimeError for a device without backend.
     """
+    flags: list[bool] = []
     for a in args:
         if isinstance(a, dtypes.dtype):
             dtype = a
@@ -27,19 +30,29 @@ def to(self: Tensor, *args: Any, dtype: dtype | None = None, device: Any = None,
         elif isinstance(a, (str, devices.device)) or (isinstance(a, int) and not isinstance(a, bool)):
             device = a
         elif isinstance(a, bool):
-            if args.index(a) == len(args) - 1 and len([b for b in args if isinstance(b, bool)]) == 2:
-                copy = a
+            flags.append(a)  # non_blocking, then copy
         elif a is not None:
             raise TypeError(f"to() received an invalid combination of arguments: got {type(a).__name__}; expected a dtype, a device or a Tensor")
+    copy = flags[1] if len(flags) > 1 else copy
     if device is not None:
         devices.require(device)
     out = self if dtype is None else cast_tensor(self, dtype)
+    out = out if out is self and memory_format is _suggested(self) else in_format(out, memory_format)
     return self.clone() if copy and out is self else out  # type: ignore[attr-defined,no-any-return]
+
+
+def _suggested(t: Tensor) -> Any:
+    """The memory format that a tensor counts as lying in."""
+    for wanted in (channels_last, channels_last_3d):
+        if t.is_contiguous(memory_format=wanted) and not t.is_contiguous():
+            return wanted
+    return contiguous_format
 
 
 def _caster(name: str, dt: dtype) -> None:
     def convert(self: Tensor, memory_format: Any = None) -> Tensor:
-        return cast_tensor(self, dt)
+        out = cast_tensor(self, dt)
+        return out if out is self and memory_format is _suggested(self) else in_format(out, memory_format)
     convert.__name__ = name
     convert.__doc__ = f"The tensor as {dt.name}."
     method(name)(convert)
@@ -54,7 +67,7 @@ for _name, _dt in (("float", dtypes.float32), ("double", dtypes.float64), ("half
 @method()
 def cpu(self: Tensor, memory_format: Any = None) -> Tensor:
     """The tensor on the CPU (itself)."""
-    return self
+    return in_format(self, memory_format)
 
 
 @method()
@@ -91,7 +104,7 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     return copy_into(self, src, "copy_", overwrite=True)
 
 
-@method()
+@public("fill_")
 def fill_(self: Tensor, value: Any) -> Tensor:
     """Overwrite with one value (a number or a 0-dimensional tensor)."""
     if isinstance(value, Tensor):
@@ -107,7 +120,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     return copy_into(self, wrap(const(value, self._dtype)), "fill_", overwrite=True)
 
 
-@method()
+@public("zero_")
 def zero_(self: Tensor) -> Tensor:
     """Overwrite with zeros."""
     return fill_(self, 0)
@@ -158,11 +171,19 @@ def set_(self: Tensor, source: Tensor) -> Tensor:
 def _new(name: str) -> None:
     def make(self: Tensor, *size: Any, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False, **options: Any) -> Tensor:
         from torsh.tensor import creation
+        if "size" in options:
+            size = (options.pop("size"), *size)
         return creation.FUNCTIONS[name](*size, dtype=dtype or self._dtype, device=device, requires_grad=requires_grad, **options)  # type: ignore[no-any-return]
     make.__name__ = "new_" + name
     make.__doc__ = f"`torsh.{name}` with this tensor's dtype unless one is given."
     method("new_" + name)(make)
 
 
-for _name in ("tensor", "zeros", "ones", "empty", "full"):
+for _name in ("tensor", "zeros", "ones", "empty", "empty_strided", "full"):
     _new(_name)
+
+
+@public("resize_as_")
+def resize_as_(self: Tensor, the_template: Tensor, *, memory_format: Any = None) -> Tensor:
+    """`resize_` to the shape of another tensor."""
+    return resize_(self, the_template._shape, memory_format=memory_format)

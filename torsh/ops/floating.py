@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import math
-from collections import namedtuple
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from torsh.autograd.graph import GradNode
 from torsh.core import dtypes
 from torsh.core.dtypes import dtype, float64, int32
+from torsh.core.results import result_type
 from torsh.core.shapes import broadcast
 from torsh.graph import primitives as p
 from torsh.graph.node import Node
@@ -104,8 +104,7 @@ def nextafter(input: Tensor, other: Tensor) -> Tensor:
     return pointwise(_NEXTAFTER, (input, other), dt, dt, "nextafter", ())
 
 
-_FREXP = namedtuple("frexp", ("mantissa", "exponent"))  # type: ignore[misc]
-_FREXP.__module__ = "torsh.return_types"
+_FREXP = result_type("frexp", "mantissa", "exponent")
 
 
 def _exponent(x: np.ndarray) -> Any:
@@ -120,7 +119,11 @@ def _mantissa_of(x: np.ndarray) -> Any:
     return np.frexp(x.astype(np.float32) if x.itemsize == 2 else x)[0].astype(x.dtype)
 
 
-_MANTISSA = coarse("frexp", _mantissa, lambda ctx, g: ldexp(g, -_exponent_of(ctx[0])), (0,))
+def _mantissa_vjp(ctx: GradNode, g: Tensor) -> Tensor:
+    return ldexp(g, -_exponent_of(ctx[0]))
+
+
+_MANTISSA = coarse("frexp", _mantissa, _mantissa_vjp, (0,))
 
 
 def _exponent_of(x: Tensor) -> Tensor:

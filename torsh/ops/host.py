@@ -1,20 +1,12 @@
 """Operations computed by host libraries (NumPy, SciPy) as opaque steps of a plan."""
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from torsh.graph.node import Op
-
-
-def result(name: str, *fields: str) -> Any:
-    """The class of a named tuple of results."""
-    made: Any = namedtuple(name, fields)  # type: ignore[misc]
-    made.__module__ = "torsh.return_types"
-    return made
 
 
 def host_op(name: str, function: Callable[..., Any], vjp: Callable[..., Any] | None = None, save_inputs: tuple[int, ...] = (),

@@ -185,8 +185,8 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
     return _reduced(losses if weight is None else losses * weight, reduction)
 
 
-_KL = _declare("kl_div", lambda x, y: where(y > 0, y * log(where(y > 0, y, 1.0)), 0.0) - y * x,
-               lambda x, y: (-y, where(y > 0, log(where(y > 0, y, 1.0)) + 1 - x, -x)))
+_KL = _declare("kl_div", lambda x, y: where(y == 0, 0.0, y * log(where(y == 0, 1.0, y))) - y * x,
+               lambda x, y: (-y, where(y == 0, -x, log(where(y == 0, 1.0, y)) + 1 - x)))
 _KL_LOG = _declare("kl_div_log", lambda x, y: exp(y) * (y - x), lambda x, y: (-exp(y), exp(y) * (y - x + 1)))
 
 
@@ -235,7 +235,7 @@ def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | float, full: 
         if input._shape[:-1] == var._shape:
             column: Tensor = var.unsqueeze(-1)
             var = column
-        elif not (input._shape[:-1] == var._shape[:-1] and var._shape[-1:] == (1,)):
+        elif len(input._shape) != len(var._shape) or [m for n, m in zip(input._shape, var._shape, strict=True) if n != m] != [1]:
             raise ValueError(f"gaussian_nll_loss: var is of incorrect size: {list(var._shape)} for input {list(input._shape)}")
     check_reduction(reduction)
     if var._storage.node.buffer is not None and var.numel() and var._window().min() < 0:

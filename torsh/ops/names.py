@@ -1,36 +1,39 @@
 """Every operation family, loaded: `FUNCTIONS` are the public names of `torsh`."""
 from __future__ import annotations
 
+from importlib import import_module
 from math import e, inf, nan, pi
 
-from torsh.autograd import engine, methods
-from torsh.ops import (
-                       calculus,
-                       combine,
-                       complex_numbers,
-                       convert,
-                       copies,
-                       floating,
-                       gather,
-                       indexing,
-                       join,
-                       late,
-                       matmul,
-                       matrix,
-                       network,
-                       pointwise,
-                       random,
-                       reduce,
-                       scan,
-                       scatter,
-                       sort,
-                       statistics,
-                       views,
-)
+from torsh.autograd import engine
+from torsh.ops import pointwise, views
 from torsh.ops.dispatch import FUNCTIONS, cast_tensor
 
 engine.arithmetic.add = pointwise.add
 engine.arithmetic.sum_to = views.sum_to
 engine.arithmetic.cast = cast_tensor
-__all__ = ["FUNCTIONS", "calculus", "combine", "complex_numbers", "convert", "copies", "e", "floating", "gather", "indexing", "inf", "join", "late",
-           "matmul", "matrix", "methods", "nan", "network", "pi", "random", "reduce", "scan", "scatter", "sort", "statistics"]
+
+import_module("torsh.autograd.methods")
+for _family in (
+    "calculus",
+    "combine",
+    "complex_numbers",
+    "convert",
+    "copies",
+    "floating",
+    "gather",
+    "indexing",
+    "inquiry",
+    "join",
+    "late",
+    "matmul",
+    "matrix",
+    "network",
+    "random",
+    "reduce",
+    "scan",
+    "scatter",
+    "sort",
+    "statistics",
+):
+    import_module("torsh.ops." + _family)
+__all__ = ["FUNCTIONS", "e", "inf", "nan", "pi"]

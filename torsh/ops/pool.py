@@ -148,22 +148,23 @@ def _max_pool_call(n: int, what: str, x: Tensor, kernel_size: Any, stride: Any, 
     return (y, apply(_MAX_INDEX, (x,), arg, shape, int64)) if return_indices else y
 
 
-# ---- means. Arguments: (kernel, stride, padding, out, what to divide by: a number, or True/False for count_include_pad)
+# ---- means. Arguments: (kernel, stride, padding, out, what to divide by: a number, or "padded" or "inside" for the elements to count)
 
 
 def _divisor(size: Shape, kernel: Shape, stride: Shape, padding: Shape, out: Shape, divide: Any, head: int, like: Tensor) -> Any:
     """What each window's sum is divided by: one number where it is the same for all."""
-    if divide is not True and divide is not False:
+    if not isinstance(divide, str):
         return float(divide)
+    padded = divide == "padded"
     ndim, n = head + len(size), len(size)
-    if all((o - 1) * s + k <= i + 2 * q if divide else q == 0 and (o - 1) * s + k <= i
+    if all((o - 1) * s + k <= i + 2 * q if padded else q == 0 and (o - 1) * s + k <= i
            for o, s, k, i, q in zip(out, stride, kernel, size, padding, strict=True)):
         return float(numel(kernel))
     total: Any = None
     for d in range(n):
         start = positions(out[d]) * stride[d] - padding[d]
         end = minimum(start + kernel[d], size[d] + padding[d])
-        if not divide:
+        if not padded:
             start, end = maximum(start, 0), minimum(end, size[d])
         counts = along(end - start, head + d, ndim)
         total = counts if total is None else total * counts
@@ -222,7 +223,7 @@ def _avg_pool_call(n: int, what: str, x: Tensor, kernel_size: Any, stride: Any, 
     if x._dtype.category < 2:
         raise RuntimeError(f"\"{what}\" not implemented for '{x._dtype.title}'")
     out = pooled_size(what, x._shape[-n:], kernel, step, pad, (1,) * n, ceil_mode)
-    return avg_pool(x, kernel, step, pad, out, bool(count_include_pad) if divisor_override is None else divisor_override)
+    return avg_pool(x, kernel, step, pad, out, ("padded" if count_include_pad else "inside") if divisor_override is None else divisor_override)
 
 
 def _make_max(n: int) -> Any:

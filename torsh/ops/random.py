@@ -10,7 +10,9 @@ import numpy as np
 from torsh.core import devices
 from torsh.core.dtypes import dtype, get_default_dtype, int64
 from torsh.core.shapes import Shape, broadcast, contiguous_strides, numel
-from torsh.ops.dispatch import check_writable, copy_into, public, write_out
+from torsh.graph.node import Op
+from torsh.ops.dispatch import check_writable, copy_into, public, recorded, tensors_of, write_out
+from torsh.ops.views import zeros_like_shape
 from torsh.tensor.creation import _check, _sizes, finish, from_array
 from torsh.tensor.tensor import Tensor
 
@@ -96,6 +98,14 @@ def drawn(shape: Shape, draw: Callable[[Shape], np.ndarray]) -> Tensor:
 
 def _made(made: Tensor, requires_grad: bool, out: Tensor | None, what: str) -> Tensor:
     return finish(made, requires_grad) if out is None else write_out(out, made, what)
+
+
+_DRAWN = Op("drawn", "history", None, None, lambda ctx, g: tuple([zeros_like_shape(s, g) for s in ctx.shapes]), grad_name="NormalBackward")
+
+
+def _drawn(out: Tensor, *parameters: Any) -> Tensor:
+    """A draw by tensors of parameters, whose derivative by them is zero, as in PyTorch."""
+    return recorded(_DRAWN, None, tensors_of(*parameters), out)
 
 
 def _type(dt: dtype | None, out: Tensor | None, default: dtype | None = None) -> dtype:
@@ -214,6 +224,7 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Sequence[int] | None = None, *
     if std_tensor:
         made = made * std.detach()
     made = made + (mean.detach() if mean_tensor else mean)  # type: ignore[operator]
+    made = _drawn(made, *[t for t in (mean, std) if isinstance(t, Tensor)])
     return made if out is None else write_out(out, made, "normal")
 
 
@@ -225,7 +236,8 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
 
     def draw(shape: Shape) -> np.ndarray:
         return engine.bernoulli(shape, chance if p is not None else np.broadcast_to(chance, shape).copy(), input._dtype.np)  # type: ignore[no-any-return]
-    return _made(drawn(input._shape, draw), False, out, "bernoulli")
+    made = _drawn(drawn(input._shape, draw), input)
+    return made if out is None else write_out(out, made, "bernoulli")
 
 
 @public()
@@ -235,6 +247,8 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
 
     Raises RuntimeError for weights that are negative, not finite or all zero, and for too many samples.
     """
+    if out is not None and out._dtype is not int64:
+        raise RuntimeError(f"multinomial expects Long tensor out, got: {out._dtype.title}")
     engine, weights = engine_of(generator), np.ascontiguousarray(input._window())
 
     def draw(shape: Shape) -> np.ndarray:
@@ -267,13 +281,17 @@ def _fill(t: Tensor, draw: Any, what: str, logical: bool = False) -> Tensor:
 def uniform_(self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None, **named: float) -> Tensor:
     """Overwrite with numbers uniform in [from, to). Raises RuntimeError for bounds out of order."""
     low = named.pop("from", from_) if named else from_
-    return _fill(self, lambda s: engine_of(generator).uniform(s, self._dtype.np, low, to), "uniform_")
+    engine = engine_of(generator)
+    return _fill(self, lambda s: _numbers(engine.uniform, s, self._dtype, low, to), "uniform_")
 
 
 @public("normal_", function=False)
 def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Overwrite with normal numbers. Raises RuntimeError for std < 0."""
     engine, kind = engine_of(generator), self._dtype.np
+    if self._dtype.is_complex:
+        half = std * math.sqrt(0.5)
+        return _fill(self, lambda s: _numbers(engine.normal, s, self._dtype, mean, half), "normal_")
 
     def draw(shape: Shape) -> np.ndarray:
         count = numel(shape)

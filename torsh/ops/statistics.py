@@ -2,13 +2,13 @@
 from __future__ import annotations
 
 import math
-from collections import namedtuple
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from torsh.core.dtypes import bool_, dtype, float32, float64, get_default_dtype
+from torsh.core.results import result_type
 from torsh.core.shapes import Shape, reduced, wrap_dim
 from torsh.graph.primitives import cast, host
 from torsh.ops import reduce
@@ -213,9 +213,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     return wrap(leaf(np.bincount(at, minlength=bins).astype(x.dtype)))
 
 
-_HISTOGRAM, _HISTOGRAMDD = namedtuple("histogram", ("hist", "bin_edges")), namedtuple("histogramdd", ("hist", "bin_edges"))  # type: ignore[misc]
-for _made in (_HISTOGRAM, _HISTOGRAMDD):
-    _made.__module__ = "torsh.return_types"
+_HISTOGRAM, _HISTOGRAMDD = result_type("histogram", "hist", "bin_edges"), result_type("histogramdd", "hist", "bin_edges")
 
 
 def _edges(name: str, x: np.ndarray, bins: Any, given: Sequence[float] | None) -> np.ndarray:
@@ -298,7 +296,8 @@ def histogramdd(input: Tensor, bins: Any, range: Sequence[float] | None = None, 
         for e in edges:
             volume = volume[..., None] * np.diff(e.astype(np.float64))
         hist = hist / (hist.sum() * volume)
-    return _HISTOGRAMDD(wrap(leaf(np.ascontiguousarray(hist.astype(x.dtype)))), tuple([b if isinstance(b, Tensor) else wrap(leaf(e)) for b, e in zip(counts, edges, strict=True)]))
+    return _HISTOGRAMDD(wrap(leaf(np.ascontiguousarray(hist.astype(x.dtype)))),
+                        tuple([b if isinstance(b, Tensor) else wrap(leaf(e)) for b, e in zip(counts, edges, strict=True)]))
 
 
 builtin_range: Callable[[int], Any] = __builtins__["range"] if isinstance(__builtins__, dict) else __builtins__.range

@@ -11,6 +11,7 @@ from typing import Any
 
 from torsh.autograd import graph
 from torsh.autograd.graph import GradNode, snapshot
+from torsh.core.layouts import contiguous_format, order_of, preserve_format, strides_for
 from torsh.core.shapes import Shape, contiguous_strides, infer_size, is_contiguous, numel, storage_extent, view_strides, wrap_dim
 from torsh.graph.node import Node, Op
 from torsh.graph.primitives import ASSIGN, SCATTER, const
@@ -660,14 +661,37 @@ _CLONE = Op("clone", "history", None, None, lambda ctx, g: g)
 
 @public()
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
-    """A copy with its own storage, differentiable."""
-    return recorded(_CLONE, None, (input,), wrap(input._node()))
+    """A copy with its own storage, differentiable; contiguous unless a memory format says otherwise."""
+    if memory_format is None or memory_format is contiguous_format:
+        return recorded(_CLONE, None, (input,), wrap(input._node()))
+    return laid_out(input, strides_for(input._shape, input.stride(), memory_format))
+
+
+def laid_out(t: Tensor, strides: Shape) -> Tensor:
+    """A copy with dense strides in any order of dimensions, differentiable."""
+    if is_contiguous(t._shape, strides):
+        return recorded(_CLONE, None, (t,), wrap(t._node()))
+    dense = wrap(permute(t.detach(), order_of(strides))._node())  # type: ignore[attr-defined]
+    return recorded(_CLONE, None, (t,), alias(dense, t._shape, strides, 0))
+
+
+def in_format(t: Tensor, memory_format: Any) -> Tensor:
+    """The tensor itself if it lies in a memory format (None: any), else a copy that does."""
+    if memory_format is None or memory_format is preserve_format:
+        return t
+    strides = strides_for(t._shape, t.stride(), memory_format)
+    same = all(n == 1 or a == b for n, a, b in zip(t._shape, t.stride(), strides, strict=True))
+    return t if same or 0 in t._shape else laid_out(t, strides)
 
 
 @public(function=False)
 def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
-    """The tensor itself if it is contiguous, else a contiguous copy."""
-    return self if self.is_contiguous() else clone(self)
+    """The tensor itself if it is contiguous (or lies in the memory format given), else a copy that is."""
+    if memory_format is None or memory_format is contiguous_format:
+        return self if self.is_contiguous() else clone(self)
+    if memory_format is preserve_format:
+        raise RuntimeError("preserve memory format is unsupported by the contiguous operator")
+    return in_format(self, memory_format)
 
 
 @public()

@@ -1,6 +1,8 @@
 """Special functions with PyTorch's names. Loaded when first used."""
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from torsh.core.dtypes import dtype
 from torsh.ops.dispatch import FUNCTIONS
 from torsh.ops.softmax import log_softmax as _log_softmax
@@ -25,6 +27,9 @@ def log_softmax(input: Tensor, dim: int, *, dtype: dtype | None = None) -> Tenso
     """`torsh.log_softmax`."""
     return _log_softmax(input, dim, dtype=dtype)
 
+
+if TYPE_CHECKING:
+    def __getattr__(name: str) -> Any: ...
 
 globals().update(SPECIAL)
 __all__ = ["bessel", "gamma", "normal", "polynomials", *SPECIAL]

@@ -8,7 +8,8 @@ import numpy as np
 
 from torsh.core import devices, dtypes
 from torsh.core.dtypes import bool_, dtype, get_default_dtype, int64
-from torsh.core.shapes import Shape
+from torsh.core.layouts import strides_for
+from torsh.core.shapes import Shape, contiguous_strides, is_contiguous, storage_extent
 from torsh.graph.node import Node
 from torsh.graph.primitives import EMPTY, IOTA, POINTWISE, cast, const, expand
 from torsh.tensor.size import Size
@@ -164,17 +165,42 @@ def _into(out: Tensor | None, made: Tensor) -> Tensor:
 
 
 def empty(*size: Any, dtype: dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
-          memory_format: Any = None) -> Tensor:
+          memory_format: Any = None, out: Tensor | None = None) -> Tensor:
     """A tensor whose contents are unspecified until written."""
     devices.require(device)
     _check(layout, pin_memory)
-    return finish(wrap(Node(EMPTY, (), None, _sizes(size, "empty"), dtype or get_default_dtype())), requires_grad)
+    shape = _sizes(size, "empty")
+    if out is not None:
+        return out if out._shape == shape else out.resize_(shape)  # type: ignore[attr-defined,no-any-return]
+    made = wrap(Node(EMPTY, (), None, shape, dtype or get_default_dtype()))
+    if memory_format is not None:
+        strides = strides_for(shape, contiguous_strides(shape), memory_format)
+        made = made if is_contiguous(shape, strides) else alias(made, shape, strides, 0)
+    return finish(made, requires_grad)
 
 
-def empty_strided(size: Sequence[int], stride: Sequence[int], *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def empty_permuted(size: Sequence[int], physical_layout: Sequence[int], *, dtype: dtype | None = None, layout: Any = None, device: Any = None,
+                   requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+    """`empty` with the dimensions in memory in an order given, outermost first. Raises RuntimeError unless that is a permutation."""
+    shape, order = tuple(size), tuple(physical_layout)
+    if len(shape) != len(order):
+        raise RuntimeError("Number of dimensions in size does not match the length of the physical_layout; i.e. "
+                           f"len(size) = {len(shape)} is not equal to len(physical_layout) = {len(order)}")
+    for d in order:
+        if not 0 <= d < len(shape):
+            raise RuntimeError(f"Dimension out of range (expected to be between 0 and {len(shape) - 1}, but got {d})")
+    if len(set(order)) != len(order):
+        raise RuntimeError("Duplicate dim not allowed")
+    inner = contiguous_strides(tuple([shape[d] for d in order]))
+    strides = tuple([inner[order.index(d)] for d in range(len(shape))])
+    made = empty(shape, dtype=dtype, layout=layout, device=device, pin_memory=pin_memory)
+    return finish(alias(made, shape, strides, 0), requires_grad)
+
+
+def empty_strided(size: Sequence[int], stride: Sequence[int], *, dtype: dtype | None = None, layout: Any = None, device: Any = None,
+                  requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
     """`empty` with given strides. Raises RuntimeError for a stride that is negative."""
-    from torsh.core.shapes import storage_extent
-    from torsh.tensor.tensor import alias
+    _check(layout, pin_memory)
     shape, strides = tuple(size), tuple(stride)
     if len(shape) != len(strides) or any(s < 0 for s in strides):
         raise RuntimeError(f"empty_strided: sizes {list(shape)} and strides {list(strides)} do not go together")
@@ -182,22 +208,30 @@ def empty_strided(size: Sequence[int], stride: Sequence[int], *, dtype: dtype | 
     return finish(alias(base, shape, strides, 0), requires_grad)
 
 
-def _like(name: str, make: Any) -> Any:
+def _like(input: Tensor, make: Any, dt: dtype | None, device: Any, layout: Any, requires_grad: bool, memory_format: Any) -> Tensor:
+    """What `make` gives for the shape of `input`, one value everywhere, so that the order of its dimensions in memory is free."""
+    made = make(input._shape, dtype=dt or input._dtype, device=device or input.device, layout=layout)
+    if input._strides is not None or memory_format is not None:
+        made = alias(wrap(made._node()), input._shape, strides_for(input._shape, input.stride(), memory_format), 0)
+    return finish(made, requires_grad)
+
+
+def _like_function(name: str, make: Any) -> Any:
     def function(input: Tensor, *, dtype: dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
                  memory_format: Any = None) -> Tensor:
-        return make(input._shape, dtype=dtype or input._dtype, device=device or input.device, layout=layout, requires_grad=requires_grad)
+        return _like(input, make, dtype, device, layout, requires_grad, memory_format)
     function.__name__ = name
-    function.__doc__ = f"`{name[:-5]}` with the shape and dtype of `input`."
+    function.__doc__ = f"`{name[:-5]}` with the shape, dtype and (where it is dense, or by `memory_format`) the order of dimensions of `input`."
     return function
 
 
-zeros_like, ones_like, empty_like = _like("zeros_like", zeros), _like("ones_like", ones), _like("empty_like", empty)
+zeros_like, ones_like, empty_like = _like_function("zeros_like", zeros), _like_function("ones_like", ones), _like_function("empty_like", empty)
 
 
 def full_like(input: Tensor, fill_value: Any, *, dtype: dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
               memory_format: Any = None) -> Tensor:
     """`full` with the shape and dtype of `input`."""
-    return full(input._shape, fill_value, dtype=dtype or input._dtype, device=device, layout=layout, requires_grad=requires_grad)
+    return _like(input, lambda shape, **options: full(shape, fill_value, **options), dtype, device, layout, requires_grad, memory_format)
 
 
 def _iota(n: int) -> Node:
@@ -216,8 +250,18 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: dtype | None = 
     start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))  # type: ignore[attr-defined]
     if step == 0:
         raise RuntimeError("step must be nonzero")
+    if dtype is int64 or (dtype is None and out is not None and out._dtype is int64):
+        step = int(step)
+        if step == 0:
+            raise ValueError("step must be nonzero")
+    if np.isnan(start) or np.isnan(end):
+        raise RuntimeError(f"unsupported range: {start} -> {end}")
     if (end - start) * step < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    if not all(np.isfinite(v) for v in (start, end)):
+        raise RuntimeError(f"unsupported range: {start} -> {end}")
+    if dtype is int64:
+        start, end, step = int(start), int(end), int(step)
     integral = all(isinstance(v, (int, np.integer)) for v in (start, end, step))
     dt = dtype or (out._dtype if out is not None else int64 if integral else get_default_dtype())
     span = (end - start) / step
@@ -239,38 +283,54 @@ def range_(start: Any, end: Any, step: Any = 1, **options: Any) -> Tensor:
     return arange(start, end + step * 0.5 if isinstance(step, float) else end + (1 if step > 0 else -1), step, **options)
 
 
-def linspace(start: Any, end: Any, steps: int, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False, layout: Any = None,
-             out: Tensor | None = None) -> Tensor:
-    """`steps` values from `start` to `end`, evenly spaced, both included. Raises RuntimeError for negative `steps`."""
-    devices.require(device)
+def _evenly(what: str, start: Any, end: Any, steps: int, dt: dtype) -> np.ndarray:
+    """`steps` numbers from start to end as PyTorch computes them: ends rounded to the type, from both ends to the middle."""
+    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)):
+        raise TypeError(f"{what}(): argument 'steps' must be int, not {type(steps).__name__}")
     if steps < 0:
-        raise RuntimeError(f"number of steps must be non-negative, got {steps}")
+        raise RuntimeError("number of steps must be non-negative")
+    for v in (start, end):
+        if isinstance(v, Tensor) and v._shape:
+            raise RuntimeError(f"{what} only supports 0-dimensional start and end tensors, but got start or end with {len(v._shape)} dimension(s).")
     start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))  # type: ignore[attr-defined]
-    dt = dtype or get_default_dtype()
-    wide = np.float64 if dt.category == 2 else dt.np
-    array: np.ndarray
     if dt.category == 3:
-        array = np.linspace(start, end, steps, dtype=np.complex128)
-    elif dt.category == 1:
-        array = np.trunc(np.linspace(start, end, steps, dtype=np.float64)) if steps else np.zeros(0)
-    else:
-        # As PyTorch computes it: from both ends to the middle, in the type itself.
-        own = np.float32 if dt.itemsize < 4 else dt.np.type
-        step = own((own(end) - own(start)) / own(steps - 1)) if steps > 1 else own(0)
-        i = np.arange(steps)
-        array = np.where(i < steps // 2, own(start) + step * i.astype(own), own(end) - step * (steps - 1 - i).astype(own)).astype(own)
-        if steps == 1:
-            array = np.full(1, start, own)
-    assert wide is not None
-    return _into(out, finish(from_array(array.astype(dt.np)), requires_grad))
+        return np.linspace(start, end, steps, dtype=np.complex128)
+    own: Any = np.float64 if dt.category < 2 else np.float32 if dt.itemsize < 4 else dt.np.type
+    first, last = (own(int(v)) if dt.category == 1 else own(dt.np.type(v)) for v in (start, end))
+    if steps < 2:
+        return np.full(steps, first, own)
+    step = own((last - first) / own(steps - 1))
+    i = np.arange(steps)
+    return np.where(i < steps // 2, first + step * i.astype(own), last - step * (steps - 1 - i).astype(own)).astype(own)
+
+
+def linspace(start: Any, end: Any, steps: int, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False, layout: Any = None,
+             pin_memory: bool = False, out: Tensor | None = None) -> Tensor:
+    """`steps` values from `start` to `end`, evenly spaced, both included. Raises RuntimeError for negative `steps`, TypeError unless an int."""
+    devices.require(device)
+    _check(layout, pin_memory)
+    dt = dtype or (out._dtype if out is not None else _spaced_type(start, end))
+    with np.errstate(all="ignore"):
+        return _into(out, finish(from_array(_evenly("linspace", start, end, steps, dt).astype(dt.np)), requires_grad))
+
+
+def _spaced_type(start: Any, end: Any) -> dtype:
+    is_complex = any(v._dtype.is_complex if isinstance(v, Tensor) else isinstance(v, complex) for v in (start, end))
+    return get_default_dtype().to_complex() if is_complex else get_default_dtype()
 
 
 def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False,
-             layout: Any = None, out: Tensor | None = None) -> Tensor:
-    """`base` to powers evenly spaced from `start` to `end`. Raises RuntimeError for negative `steps`."""
-    exponents = linspace(start, end, steps, dtype=dtypes.float64, device=device)._window()
-    dt = dtype or get_default_dtype()
-    return _into(out, finish(from_array(np.power(float(base), exponents).astype(dt.np)), requires_grad))
+             layout: Any = None, pin_memory: bool = False, out: Tensor | None = None) -> Tensor:
+    """`base` to powers evenly spaced from `start` to `end`. Raises as `linspace` does."""
+    devices.require(device)
+    _check(layout, pin_memory)
+    dt = dtype or (out._dtype if out is not None else _spaced_type(start, end))
+    exponents = _evenly("logspace", start, end, steps, dt)
+    if steps == 1:
+        exponents = np.asarray([start.item() if isinstance(start, Tensor) else start], exponents.dtype)  # type: ignore[attr-defined] # not rounded
+    with np.errstate(all="ignore"):
+        powers = np.power(complex(base) if dt.is_complex else exponents.dtype.type(base), exponents)
+        return _into(out, finish(from_array(powers.astype(dt.np)), requires_grad))
 
 
 def eye(n: int, m: int | None = None, *, dtype: dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
@@ -304,6 +364,6 @@ def _legacy(*args: Any) -> Tensor:
 
 constructed_by(_legacy)
 
-FUNCTIONS = {"tensor": tensor, "zeros": zeros, "ones": ones, "full": full, "empty": empty, "empty_strided": empty_strided, "zeros_like": zeros_like,
-             "ones_like": ones_like, "empty_like": empty_like, "full_like": full_like, "arange": arange, "range": range_, "linspace": linspace,
-             "logspace": logspace, "eye": eye, "scalar_tensor": scalar_tensor}
+FUNCTIONS = {"tensor": tensor, "zeros": zeros, "ones": ones, "full": full, "empty": empty, "empty_permuted": empty_permuted,
+             "empty_strided": empty_strided, "zeros_like": zeros_like, "ones_like": ones_like, "empty_like": empty_like, "full_like": full_like,
+             "arange": arange, "range": range_, "linspace": linspace, "logspace": logspace, "eye": eye, "scalar_tensor": scalar_tensor}

@@ -198,7 +198,7 @@ def _rebuild(cls: type[Tensor], data: np.ndarray, dtype_name: str, shape: Shape,
         out._strides = strides
     out._offset = offset
     out._requires_grad = requires_grad
-    out.__dict__.update(state)
+    _set_extra(out, state)
     return out  # type: ignore[no-any-return]
 
 
@@ -207,7 +207,13 @@ _OWN = ("_storage", "_shape", "_dtype", "_strides", "_offset", "_requires_grad",
 
 
 def _extra(t: Tensor) -> dict[str, Any]:
-    return {k: v for k, v in t.__dict__.items() if k not in _OWN}
+    own = getattr(t, "__dict__", None)  # a compiled tensor has none until something is put there
+    return {} if own is None else {k: v for k, v in own.items() if k not in _OWN}
+
+
+def _set_extra(t: Tensor, extra: dict[str, Any]) -> None:
+    for name, value in extra.items():
+        setattr(t, name, value)
 
 
 @method()
@@ -242,7 +248,7 @@ def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:
     if self._grad is not None:
         out._grad = __deepcopy__(self._grad, memo)
     memo[id(self)] = out
-    out.__dict__.update(copy.deepcopy(_extra(self), memo))
+    _set_extra(out, copy.deepcopy(_extra(self), memo))
     return out
 
 

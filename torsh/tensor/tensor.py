@@ -127,7 +127,13 @@ class Tensor(Open):
         return self._dtype.is_signed
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
-        """Whether the elements lie in row-major order without gaps."""
+        """Whether the elements lie in row-major order (or a memory format's) without gaps."""
+        if memory_format is not None:
+            from torsh.core.layouts import channels_last, channels_last_3d, strides_for
+            if memory_format is channels_last or memory_format is channels_last_3d:
+                rank = 4 if memory_format is channels_last else 5
+                return len(self._shape) == rank and all(
+                    n == 1 or a == b for n, a, b in zip(self._shape, self.stride(), strides_for(self._shape, (), memory_format)))
         return self._strides is None or is_contiguous(self._shape, self._strides)
 
     def get_device(self) -> int:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import mmap
 import os
 import subprocess
 import sys
@@ -165,14 +166,14 @@ def test_near_sizes_share_large_blocks() -> None:
 def test_memory_refused_by_the_system_is_taken_from_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     empty_cache()
     allocate(64 << 20)
-    real, calls = memory._map, []
+    real, calls = mmap.mmap, []
 
-    def refuse_once(size: int) -> tuple[object, int]:
-        calls.append(size)
+    def refuse_once(*args: int) -> mmap.mmap:
+        calls.append(args)
         if len(calls) == 1:
-            raise MemoryError("refused")
-        return real(size)
-    monkeypatch.setattr(memory, "_map", refuse_once)
+            raise OSError("refused")
+        return real(*args)
+    monkeypatch.setattr(mmap, "mmap", refuse_once)
     block = allocate(32 << 20)
     assert len(calls) == 2
     assert stats()["idle_large"] == 0

@@ -1,7 +1,10 @@
 """Normalizations: over the batch, over trailing dimensions, over groups of channels."""
 from __future__ import annotations
 
+import warnings
 from typing import Any
+
+import numpy as np
 
 from torsh.autograd.grad_mode import no_grad
 from torsh.core.dtypes import int64
@@ -9,16 +12,17 @@ from torsh.nn import functional as F
 from torsh.nn import init
 from torsh.nn.module import Module
 from torsh.nn.parameter import Parameter
-from torsh.tensor.creation import empty, ones, zeros
+from torsh.tensor.creation import empty, from_array, ones, zeros
 from torsh.tensor.tensor import Tensor
 
 
-class _BatchNorm(Module):
+class _NormBase(Module):
+    """What batch and instance normalization share: a weight and a bias for each channel, and running moments."""
     _version = 2
-    _dims: tuple[int, ...] = ()
+    _dims: tuple[int, ...] = ()  # of inputs
 
-    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
-                 track_running_stats: bool = True, device: Any = None, dtype: Any = None, *, bias: bool = True) -> None:
+    def __init__(self, num_features: int, eps: float, momentum: float | None, affine: bool, track_running_stats: bool, device: Any, dtype: Any,
+                 bias: bool) -> None:
         super().__init__()
         self.num_features = num_features
         self.eps = eps
@@ -48,18 +52,9 @@ class _BatchNorm(Module):
         if self.bias is not None:
             init.zeros_(self.bias)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def _check_input_dim(self, input: Tensor) -> None:
         if len(input._shape) not in self._dims:
             raise ValueError(f"expected {' or '.join(f'{d}D' for d in self._dims)} input (got {len(input._shape)}D input)")
-        factor = 0.0 if self.momentum is None else self.momentum
-        if self.training and self.num_batches_tracked is not None:
-            with no_grad():
-                self.num_batches_tracked.add_(1)
-            if self.momentum is None:
-                factor = 1.0 / float(self.num_batches_tracked)
-        keep = not self.training or self.track_running_stats
-        return F.batch_norm(input, self.running_mean if keep else None, self.running_var if keep else None, self.weight, self.bias,
-                            self.training or (self.running_mean is None and self.running_var is None), factor, self.eps)
 
     def extra_repr(self) -> str:
         return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
@@ -70,6 +65,24 @@ class _BatchNorm(Module):
         if local_metadata.get("version", 1) < 2 and self.track_running_stats and key not in state_dict:
             state_dict[key] = self.num_batches_tracked  # files of the first version have no count
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+
+
+class _BatchNorm(_NormBase):
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
+                 track_running_stats: bool = True, device: Any = None, dtype: Any = None, *, bias: bool = True) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        self._check_input_dim(input)
+        factor = 0.0 if self.momentum is None else self.momentum
+        if self.training and self.num_batches_tracked is not None:
+            with no_grad():
+                self.num_batches_tracked.add_(1)
+            if self.momentum is None:
+                factor = 1.0 / float(self.num_batches_tracked)
+        keep = not self.training or self.track_running_stats
+        return F.batch_norm(input, self.running_mean if keep else None, self.running_var if keep else None, self.weight, self.bias,
+                            self.training or (self.running_mean is None and self.running_var is None), factor, self.eps)
 
 
 class BatchNorm1d(_BatchNorm):
@@ -85,6 +98,56 @@ class BatchNorm2d(_BatchNorm):
 class BatchNorm3d(_BatchNorm):
     """Batch normalization of [n, c, d, h, w]. Raises ValueError for other inputs."""
     _dims = (5,)
+
+
+class _InstanceNorm(_NormBase):
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = False,
+                 track_running_stats: bool = False, device: Any = None, dtype: Any = None, *, bias: bool = True) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        self._check_input_dim(input)
+        unbatched = len(input._shape) == self._dims[0]
+        channels = len(input._shape) - self._dims[0]
+        if input._shape[channels] != self.num_features:
+            if self.affine:
+                raise ValueError(f"expected input's size at dim={channels} to match num_features ({self.num_features}), but got: "
+                                 f"{input._shape[channels]}.")
+            warnings.warn(f"input's size at dim={channels} does not match num_features. You can silence this warning by not passing in "
+                          "num_features, which is not used because affine=False", stacklevel=2)
+        x: Tensor = input.unsqueeze(0) if unbatched else input  # type: ignore[attr-defined]
+        y: Any = F.instance_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.training or not self.track_running_stats,
+                                 0.0 if self.momentum is None else self.momentum, self.eps)
+        return y.squeeze(0) if unbatched else y  # type: ignore[no-any-return]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], strict: bool,
+                              missing_keys: list[str], unexpected_keys: list[str], error_msgs: list[str]) -> None:
+        if local_metadata.get("version") is None and not self.track_running_stats:
+            found = [n for n in ("running_mean", "running_var") if prefix + n in state_dict]
+            if found:
+                names, kind = " and ".join(f'"{prefix + n}"' for n in found), type(self).__name__
+                error_msgs.append(f"Unexpected running stats buffer(s) {names} for {kind} with track_running_stats=False. If state_dict is a checkpoint "
+                                  f"saved before 0.4.0, this may be expected because {kind} does not track running stats by default since 0.4.0. Please "
+                                  "remove these keys from state_dict. If the running stats are actually needed, instead set track_running_stats=True in "
+                                  f"{kind} to enable them. See the documentation of {kind} for details.")
+                for n in found:
+                    del state_dict[prefix + n]
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Zero mean and unit variance of every sample and channel of [n, c, l] or [c, l]. Ulyanov et al., 2016. Raises ValueError for other inputs."""
+    _dims = (2, 3)
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """Zero mean and unit variance of every sample and channel of [n, c, h, w] or [c, h, w]. Raises ValueError for other inputs."""
+    _dims = (3, 4)
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """Zero mean and unit variance of every sample and channel of [n, c, d, h, w] or [c, d, h, w]. Raises ValueError for other inputs."""
+    _dims = (4, 5)
 
 
 class LayerNorm(Module):
@@ -147,4 +210,61 @@ class GroupNorm(Module):
         return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, bias={self.bias is not None}"
 
 
-__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "GroupNorm", "LayerNorm"]
+class RMSNorm(Module):
+    """The input over its root mean square over the trailing dimensions `normalized_shape`, times weight. Zhang & Sennrich, 2019.
+
+    `eps` is the machine epsilon by default.
+    """
+
+    def __init__(self, normalized_shape: Any, eps: float | None = None, elementwise_affine: bool = True, device: Any = None,
+                 dtype: Any = None) -> None:
+        super().__init__()
+        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+        self.register_parameter("weight", Parameter(empty(self.normalized_shape, device=device, dtype=dtype)) if elementwise_affine else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Weight 1."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+class CrossMapLRN2d(Module):
+    """[n, c, h, w] over (k + alpha / size * squares of neighbouring channels)^beta. Raises ValueError for other inputs.
+
+    The channels added up are PyTorch's: those at most (size - 1) / 2 away and, from channel (size + 1) / 2 on, also the first one.
+    Its derivative is that of this function.
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1) -> None:
+        super().__init__()
+        self.size = size
+        self.alpha = alpha
+        self.beta = beta
+        self.k = k
+
+    def forward(self, input: Tensor) -> Tensor:
+        if len(input._shape) != 4:
+            raise ValueError(f"CrossMapLRN2d: Expected input to be 4D, got {len(input._shape)}D instead.")
+        reach = int((self.size - 1) / 2 + 1)
+        channel = np.arange(input._shape[1])
+        member = abs(channel[:, None] - channel[None]) < reach
+        member[channel > reach - 1, 0] = True
+        squares: Any = (input * input).permute(0, 2, 3, 1)
+        total = (squares @ from_array(member.T.astype(input._dtype.np))).permute(0, 3, 1, 2)
+        return input * (total * (self.alpha / self.size) + self.k) ** -self.beta  # type: ignore[no-any-return]
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+
+__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "CrossMapLRN2d", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "LayerNorm",
+           "RMSNorm"]

@@ -1,4 +1,4 @@
-"""Modules that are one functional with options: pooling, activations, losses. Each row says the options and how they are shown."""
+"""Modules that are one functional with options: pooling, activations, columns, shuffles. Each row says the options and how they are shown."""
 from __future__ import annotations
 
 import inspect
@@ -32,9 +32,9 @@ def _make(name: str, function: str, options: dict[str, Any], shown: Callable[[An
             self.kernel_size, self.stride, self.padding = (
                 tuple(v) if isinstance(v, (tuple, list)) else (v,) for v in (self.kernel_size, self.stride, self.padding))
 
-    def forward(self: Any, input: Any) -> Any:
+    def forward(self: Any, *inputs: Any, **named: Any) -> Any:
         own = self.__dict__
-        return getattr(F, function)(input, **{k: own[k] for k in names})
+        return getattr(F, function)(*inputs, **named, **{k: own[k] for k in names})
 
     __init__.__signature__ = signature  # type: ignore[attr-defined]
     return type(name, (Module,), {"__init__": __init__, "forward": forward, "extra_repr": shown, "__doc__": doc, "__module__": __name__})
@@ -90,59 +90,30 @@ _TABLE: dict[str, tuple[str, dict[str, Any], Callable[[Any], str], str]] = {
                   "x where it is above the threshold, else value."),
     "GLU": ("glu", {"dim": -1}, _fields("dim={dim}"), "One half of a dimension times the sigmoid of the other."),
     "Softmax": ("softmax", {"dim": None}, _fields("dim={dim}"), "exp(x) over its sum along a dimension."),
+    "Softmin": ("softmin", {"dim": None}, _fields("dim={dim}"), "exp(-x) over its sum along a dimension."),
     "LogSoftmax": ("log_softmax", {"dim": None}, _fields("dim={dim}"), "log(softmax(x)) along a dimension."),
+    **{f"LPPool{n}d": (f"lp_pool{n}d", {"norm_type": _REQUIRED, "kernel_size": _REQUIRED, "stride": None, "ceil_mode": False},
+                       _fields("norm_type={norm_type}, kernel_size={kernel_size}, stride={stride}, ceil_mode={ceil_mode}"),
+                       "(sum of x^p)^(1/p) over each window.") for n in (1, 2, 3)},
+    "Fold": ("fold", {"output_size": _REQUIRED, "kernel_size": _REQUIRED, "dilation": 1, "padding": 0, "stride": 1},
+             _fields("output_size={output_size}, kernel_size={kernel_size}, dilation={dilation}, padding={padding}, stride={stride}"),
+             "Columns [n, c * kernel, blocks] added up into images [n, c, *output_size]."),
+    "Unfold": ("unfold", {"kernel_size": _REQUIRED, "dilation": 1, "padding": 0, "stride": 1},
+               _fields("kernel_size={kernel_size}, dilation={dilation}, padding={padding}, stride={stride}"),
+               "The windows of images [n, c, *size] as columns [n, c * kernel, blocks]."),
+    "PixelShuffle": ("pixel_shuffle", {"upscale_factor": _REQUIRED}, _fields("upscale_factor={upscale_factor}"),
+                     "[..., c * r * r, h, w] as [..., c, h * r, w * r]. Shi et al., 2016."),
+    "PixelUnshuffle": ("pixel_unshuffle", {"downscale_factor": _REQUIRED}, _fields("downscale_factor={downscale_factor}"),
+                       "[..., c, h * r, w * r] as [..., c * r * r, h, w]."),
+    "ChannelShuffle": ("channel_shuffle", {"groups": _REQUIRED}, _fields("groups={groups}"), "The channels of the groups interleaved. Zhang et al., 2018."),
+    "CosineSimilarity": ("cosine_similarity", {"dim": 1, "eps": 1e-8}, _fields(""), "The cosine of the angle between vectors along a dimension."),
+    "PairwiseDistance": ("pairwise_distance", {"p": 2.0, "eps": 1e-6, "keepdim": False}, _fields(""), "The p-norm of x1 - x2 + eps over the last dimension."),
+    "LocalResponseNorm": ("local_response_norm", {"size": _REQUIRED, "alpha": 1e-4, "beta": 0.75, "k": 1.0},
+                          _fields("{size}, alpha={alpha}, beta={beta}, k={k}"),
+                          "Each element over a power of the squares of its neighbouring channels. Krizhevsky et al., 2012."),
 }
 _MODULES = {name: _make(name, *row) for name, row in _TABLE.items() if hasattr(F, row[0])}
 
 
-def _loss(name: str, function: str, options: dict[str, Any], doc: str, tensors: tuple[str, ...] = ("weight", "pos_weight")) -> type[Module]:
-    """A loss module: `forward(input, target, ...)` with its options by name; tensors among them are buffers."""
-    old = {"size_average": None, "reduce": None}
-    order: dict[str, Any] = {"weight": None} if "weight" in options else {}
-    if function in ("cross_entropy", "nll_loss"):
-        order |= {"size_average": None, "ignore_index": -100, "reduce": None, "reduction": "mean"}
-    elif name in ("HuberLoss", "GaussianNLLLoss"):
-        order |= {"reduction": "mean"}
-    else:
-        order |= {**old, "reduction": "mean"}
-    order |= {k: v for k, v in options.items() if k not in order}
-    names = tuple(order)
-
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        Module.__init__(self)
-        if len(args) > len(names):
-            raise TypeError(f"{name}.__init__() takes at most {len(names)} arguments but {len(args)} were given")
-        given = {**order, **dict(zip(names, args, strict=False)), **kwargs}
-        if len(given) > len(order):
-            raise TypeError(f"{name}.__init__() got an unexpected keyword argument '{next(k for k in given if k not in order)}'")
-        average, summed = given.pop("size_average", None), given.pop("reduce", None)
-        if average is not None or summed is not None:
-            given["reduction"] = "none" if summed is False else "sum" if average is False else "mean"
-        for option, value in given.items():
-            if option in tensors:
-                self.register_buffer(option, value)
-            else:
-                setattr(self, option, value)
-
-    passed = tuple(n for n in names if n not in old)
-
-    def forward(self: Any, *inputs: Any) -> Any:
-        return getattr(F, function)(*inputs, **{k: getattr(self, k) for k in passed})
-
-    return type(name, (Module,), {"__init__": __init__, "forward": forward, "__doc__": doc, "__module__": __name__})
-
-
-_LOSSES: dict[str, tuple[str, dict[str, Any], str]] = {
-    "L1Loss": ("l1_loss", {}, "The mean of |input - target|."),
-    "MSELoss": ("mse_loss", {}, "The mean of (input - target)^2."),
-    "CrossEntropyLoss": ("cross_entropy", {"weight": None, "label_smoothing": 0.0}, "-log softmax(input) at the target class."),
-    "NLLLoss": ("nll_loss", {"weight": None}, "-input at the target class, for log-probabilities."),
-    "BCELoss": ("binary_cross_entropy", {"weight": None}, "Cross-entropy of probabilities with targets in [0, 1]."),
-    "BCEWithLogitsLoss": ("binary_cross_entropy_with_logits", {"weight": None, "pos_weight": None}, "BCELoss of sigmoid(input)."),
-    "SmoothL1Loss": ("smooth_l1_loss", {"beta": 1.0}, "Squared below beta, absolute above."),
-    "HuberLoss": ("huber_loss", {"delta": 1.0}, "Squared below delta, delta times absolute above."),
-    "KLDivLoss": ("kl_div", {"log_target": False}, "The divergence of exp(input) from target."),
-}
-_MODULES.update({name: _loss(name, *row) for name, row in _LOSSES.items() if hasattr(F, row[0])})
 globals().update(_MODULES)
 __all__ = list(_MODULES)
