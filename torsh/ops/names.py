@@ -5,11 +5,11 @@ from importlib import import_module
 from math import e, inf, nan, pi
 
 from torsh.autograd import engine
-from torsh.ops import pointwise, views
+from torsh.ops import pointwise, reduce
 from torsh.ops.dispatch import FUNCTIONS, cast_tensor
 
 engine.arithmetic.add = pointwise.add
-engine.arithmetic.sum_to = views.sum_to
+engine.arithmetic.sum_to = reduce.sum_to
 engine.arithmetic.cast = cast_tensor
 
 import_module("torsh.autograd.methods")
