@@ -119,6 +119,28 @@ def test_every_form_of_a_product(batched: Any, shapes: Any, rng: np.random.Gener
     _both(lambda m, a, b: a @ b, data, tuple(0 if b else None for b in batched))
 
 
+def _definite(a: Any) -> Any:
+    return a @ a.mT + 3 * a.new_ones(a.shape[-1]).diag_embed()
+
+
+_HOST_STEPS: list[tuple[str, Any]] = [
+    ("cholesky", lambda m, a, b: m.linalg.cholesky(_definite(a))), ("solve", lambda m, a, b: m.linalg.solve(_definite(a), b)),
+    ("inv", lambda m, a, b: m.linalg.inv(_definite(a))), ("det", lambda m, a, b: m.linalg.det(a) + m.linalg.slogdet(a)[1]),
+    ("triangular", lambda m, a, b: m.linalg.solve_triangular(_definite(a).tril(), b, upper=False)), ("qr", lambda m, a, b: m.linalg.qr(_definite(a))[1].abs()),
+    ("eigh", lambda m, a, b: m.linalg.eigvalsh(_definite(a))), ("svd", lambda m, a, b: m.linalg.svdvals(a)), ("expm", lambda m, a, b: m.matrix_exp(a)),
+    ("lu", lambda m, a, b: m.linalg.lu_factor(_definite(a))[0]), ("pinv", lambda m, a, b: m.linalg.pinv(_definite(a))),
+    ("fft", lambda m, a, b: m.fft.fft(a, dim=0).abs()), ("rfft", lambda m, a, b: m.fft.irfft(m.fft.rfft(b, dim=1) * 2, n=2, dim=1)),
+    ("fft2", lambda m, a, b: m.fft.fft2(a).real), ("lgamma", lambda m, a, b: m.lgamma(a.abs() + 1) + m.digamma(b.abs() + 1).sum()),
+    ("broadcast", lambda m, a, b: m.special.xlogy(a.abs(), b[:, :1].abs() + 1)), ("zeta", lambda m, a, b: m.special.i0e(a[0]) + m.special.erfcx(b[0, 0]))]
+
+
+@pytest.mark.parametrize("f", [f for _, f in _HOST_STEPS], ids=[n for n, _ in _HOST_STEPS])
+@pytest.mark.parametrize("in_dims", [(0, 0), (0, None), (None, 1)], ids=["both", "first", "second"])
+def test_host_steps(f: Any, in_dims: Any, rng: np.random.Generator) -> None:
+    shapes = [(3, 3), (3, 2)]
+    _both(f, _data(rng, *[s if d is None else (*s[:d], 4, *s[d:]) for s, d in zip(shapes, in_dims, strict=True)]), in_dims)
+
+
 def test_nesting(rng: np.random.Generator) -> None:
     def f(m: Any, x: Any, y: Any) -> Any:
         return m.vmap(m.vmap(lambda a, b: (a * b).cumsum(0), (None, 0)), (0, None))(x, y)

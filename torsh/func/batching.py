@@ -31,12 +31,14 @@ def _escaped(node: Node) -> Any:
 EXAMPLE = Op("vmap_example", "coarse", None, _escaped)
 
 
-def batch_nodes(wanted: Sequence[Node], size: int, known: dict[Node, Node]) -> list[Node | None]:
+def batch_nodes(wanted: Sequence[Node], size: int, known: dict[Node, Batched], done: dict[Node, Batched] | None = None) -> list[Node | None]:
     """For each node the one of all examples, [size, *shape], or None if it does not depend on an example.
 
-    `known` has the examples and what was batched before. Raises RuntimeError for a host step without a rule.
+    `known` has the examples and what was batched before; `done`, if given, is filled with all that is batched now. Raises
+    RuntimeError for a host step without a rule.
     """
-    done: dict[Node, Batched] = dict(known)
+    done = {} if done is None else done
+    done.update(known)
     expansions: dict[Node, Any] = {}
     stack: list[tuple[Node, int]] = [(n, 0) for n in reversed(wanted)]
     while stack:
@@ -73,7 +75,7 @@ def batch_nodes(wanted: Sequence[Node], size: int, known: dict[Node, Node]) -> l
     return [done[n] for n in wanted]  # type: ignore[misc]
 
 
-def depend(wanted: Sequence[Node], known: dict[Node, Node]) -> list[bool]:
+def depend(wanted: Sequence[Node], known: dict[Node, Batched]) -> list[bool]:
     """Whether each node depends on an example."""
     done: dict[Node, bool] = dict.fromkeys(known, True)
     stack: list[tuple[Node, bool]] = [(n, False) for n in wanted]
@@ -195,17 +197,21 @@ def _product(a: Node, b: Node, shape: Shape, like: Node) -> Node:
 
 
 def _host(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Any:
-    function, static, name = node.arg
+    plain = node.op is p.HOST
+    function, static, name = node.arg if plain else (node.op, node.arg or (), node.op.name)
     rule = p.HOST_BATCHING.get(function)
-    batched_static = None if rule is None else rule(static, tuple([s.shape for s in srcs]))
-    if batched_static is None:
+    batched = None if rule is None else rule(static, tuple([s.shape for s in srcs]))
+    if batched is None:
         raise RuntimeError(f"vmap: there is no batching rule for the host step '{name}' (called with shapes {[list(s.shape) for s in srcs]}). Call it "
                            "outside of vmap, on the whole batch.")
-    arg = (function, batched_static, name)
-    whole = tuple(_all_whole(node, sources, size))
+    arg = (function, batched, name) if plain else None if node.arg is None else batched
+    if rule is p.elementwise:
+        whole = tuple([s if b is None else _aligned(b, len(node.shape)) for s, b in zip(srcs, sources, strict=True)])
+    else:
+        whole = tuple(_all_whole(node, sources, size))
     if node.outputs is None:
-        return Node(p.HOST, whole, arg, (size, *node.shape), node.dtype)
-    return several(p.HOST, whole, arg, tuple([((size, *shape), dt) for shape, dt in node.outputs]))
+        return Node(node.op, whole, arg, (size, *node.shape), node.dtype)
+    return several(node.op, whole, arg, tuple([((size, *shape), dt) for shape, dt in node.outputs]))
 
 
 _RULES: dict[str, Rule] = {"pointwise": _pointwise, "view": _view, "bitcast": _bitcast, "assign": _assign, "reduce": _reduce, "scan": _scan,
@@ -238,4 +244,4 @@ def _declare() -> None:
 
 
 _declare()
-__all__ = ["COARSE", "EXAMPLE", "batch_nodes", "depend"]
+__all__ = ["Batched", "COARSE", "EXAMPLE", "batch_nodes", "depend"]

@@ -20,7 +20,7 @@ from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import AccumulateGrad, GradNode, edge, requires_grad
 from torsh.core.dtypes import dtype, float32
 from torsh.core.shapes import Shape, wrap_dim
-from torsh.func.batching import EXAMPLE, batch_nodes, depend
+from torsh.func.batching import EXAMPLE, Batched, batch_nodes, depend
 from torsh.func.trees import Structure, flatten, spread, unflatten
 from torsh.graph.node import Node, Op
 from torsh.graph.primitives import expand
@@ -39,7 +39,7 @@ class Level:
     def __init__(self, size: int, randomness: str) -> None:
         self.size = size
         self.randomness = randomness
-        self.known: dict[Node, Node] = {}
+        self.known: dict[Node, Batched] = {}
         self.sources: dict[int, Tensor] = {}  # by id of an example's record: the batch it stands for
         self.examples: list[Any] = []  # keeps those records alive
         self.start = next(graph._sequence)  # calls recorded from here on are of one example
@@ -120,17 +120,29 @@ class Level:
             if t._dtype.category >= 2 and requires_grad(one):
                 t._requires_grad, t._grad_fn, t._output_nr = True, fn, i
 
+    def computed(self, node: Node) -> Node:
+        """The batch of a node that does depend on an example, computed now, as are the parts that come with it."""
+        done: dict[Node, Batched] = {}
+        found, = batch_nodes([node], self.size, self.known, done)
+        if found is None:
+            return node
+        wrap(found)._window()
+        for n, b in done.items():  # not to be computed again
+            if b is not None and any(part.buffer is not None for part in (b if isinstance(b, tuple) else (b,))):
+                self.known[n] = b
+        return found
+
     # ---- while the function runs
 
     def __enter__(self) -> Level:
         _levels.append(self)
-        self._previous = storage.watch.on_write, random.mapped.draw
-        storage.watch.on_write, random.mapped.draw = _on_write, _draw
+        self._previous = storage.watch.on_write, storage.watch.values, random.mapped.draw
+        storage.watch.on_write, storage.watch.values, random.mapped.draw = _on_write, _values, _draw
         return self
 
     def __exit__(self, *exc: object) -> None:
         _levels.pop()
-        storage.watch.on_write, random.mapped.draw = self._previous
+        storage.watch.on_write, storage.watch.values, random.mapped.draw = self._previous
         if exc[0] is not None:
             self.check_writes(set(), True)
 
@@ -176,6 +188,13 @@ _levels: list[Level] = []
 def _on_write(target: Any, node: Node) -> None:
     for level in _levels:
         level.wrote(target)
+
+
+def _values(t: Tensor) -> Any:
+    node = t._node()
+    for level in reversed(_levels):
+        node = batch_nodes([node], level.size, level.known)[0] or node if level is not _levels[0] else level.computed(node)
+    return wrap(node)._window()
 
 
 def _draw(shape: Shape, draw: Callable[[Shape], Any]) -> Tensor:

@@ -15,6 +15,7 @@ from torsh.core.dtypes import dtype, get_default_dtype, int32
 from torsh.core.errors import LinAlgError
 from torsh.core.shapes import Shape, broadcast, numel
 from torsh.ops.dispatch import cast_tensor, with_out
+from torsh.ops.host import every_value
 from torsh.ops.matmul import matmul
 from torsh.ops.pointwise import where
 from torsh.ops.views import transpose, zeros_like_shape
@@ -108,7 +109,7 @@ def spread(t: Tensor, batch: Shape) -> Tensor:
 
 def failing(info: Tensor) -> tuple[str, int] | None:
     """Which of a batch LAPACK reports a failure for, and its code; None when all went well. Computes the report."""
-    codes = np.asarray(info._window())
+    codes = np.asarray(every_value(info))
     at = np.flatnonzero(codes)
     if not at.size:
         return None

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int32
 from torsh.core.results import result_type
+from torsh.graph.primitives import leading_batch
 from torsh.linalg import lapack
 from torsh.linalg.common import check, diagonal_of, identity, linalg, matrices, mH, off_diagonal, on_diagonal, product, skew, square
 from torsh.linalg.systems import solve_matrices
 from torsh.ops.dispatch import apply_several, cast_tensor, public
-from torsh.ops.host import host_op
+from torsh.ops.host import every_value, host_op
 from torsh.ops.views import narrow
 from torsh.tensor.tensor import Tensor
 
@@ -42,8 +45,8 @@ def _eigh_vjp(ctx: GradNode, gL: Tensor | None, gV: Tensor | None, _: Any) -> Te
     return product(V, inner, mH(V))
 
 
-_EIGH = host_op("eigh", lapack.eigh, _eigh_vjp, (), True, "LinalgEighBackward0")
-_EIGVALSH = host_op("eigvalsh", lapack.eigh)
+_EIGH = leading_batch(host_op("eigh", lapack.eigh, _eigh_vjp, (), True, "LinalgEighBackward0"))
+_EIGVALSH = leading_batch(host_op("eigvalsh", lapack.eigh))
 _EIGH_RESULT, _EIG_RESULT = result_type("linalg_eigh", "eigenvalues", "eigenvectors"), result_type("linalg_eig", "eigenvalues", "eigenvectors")
 _FAILED = "The algorithm failed to converge because the input matrix is ill-conditioned or has too many repeated eigenvalues (error code: {code})."
 
@@ -110,12 +113,12 @@ def _eig_vjp(ctx: GradNode, gL: Tensor | None, gV: Tensor | None, _: Any) -> Ten
     return found if ctx.dtypes[0].is_complex else found.real  # type: ignore[no-any-return]
 
 
-_EIG = host_op("eig", lapack.eig, _eig_vjp, (), True, "LinalgEigBackward0")
-_EIGVALS = host_op("eigvals", lapack.eig)
+_EIG = leading_batch(host_op("eig", lapack.eig, _eig_vjp, (), True, "LinalgEigBackward0"))
+_EIGVALS = leading_batch(host_op("eigvals", lapack.eig))
 
 
 def _finite(what: str, A: Tensor) -> None:
-    if not bool(A.detach().isfinite().all()):
+    if not np.asarray(every_value(A.detach().isfinite().all())).all():
         raise RuntimeError(f"torch.{what}: input tensor should not contain infs or NaNs.")
 
 
@@ -189,8 +192,8 @@ def _svd_vjp(ctx: GradNode, gU: Tensor | None, gS: Tensor | None, gVh: Tensor | 
     return out
 
 
-_SVD = host_op("svd", lapack.svd, _svd_vjp, (), True, "LinalgSvdBackward0")
-_SVDVALS = host_op("svdvals", lapack.svd)
+_SVD = leading_batch(host_op("svd", lapack.svd, _svd_vjp, (), True, "LinalgSvdBackward0"))
+_SVDVALS = leading_batch(host_op("svdvals", lapack.svd))
 _SVD_RESULT, _SVD_TOP = result_type("linalg_svd", "U", "S", "Vh"), result_type("svd", "U", "S", "V")
 
 
@@ -208,8 +211,7 @@ def svd_parts(what: str, A: Tensor, full: bool, driver: str | None = None) -> tu
 
 
 def _check_svd(info: Tensor, what: str) -> None:
-    found = info.min()  if info.numel() else None
-    if found is not None and found.item() < 0:
+    if (np.asarray(every_value(info)) < 0).any():
         check(info, what, "The algorithm failed to converge because the input matrix contained non-finite values.")
     check(info, what, "The algorithm failed to converge because the input matrix is ill-conditioned or has too many repeated singular values "
                       "(error code: {code}).")

@@ -7,6 +7,13 @@ from typing import Any
 import numpy as np
 
 from torsh.graph.node import Op
+from torsh.tensor.storage import watch
+from torsh.tensor.tensor import Tensor
+
+
+def every_value(t: Tensor) -> Any:
+    """A tensor's elements as an array to check, computed now; while a function is vmapped, those of all examples."""
+    return t._window() if watch.values is None else watch.values(t)
 
 
 def host_op(name: str, function: Callable[..., Any], vjp: Callable[..., Any] | None = None, save_inputs: tuple[int, ...] = (),

@@ -286,14 +286,15 @@ def std_mean(input: Tensor, *args: Any, keepdim: bool = False, **kwargs: Any) ->
 
 
 def _logsumexp(x: Tensor, axes: Shape, keepdim: bool) -> Tensor:
-    top = amax(x, axes, True)
+    top = amax(x.real if x._dtype.is_complex else x, axes, True)  # type: ignore[attr-defined]
     top = where(abs(top) == math.inf, 0.0, top)
     out = log(sum(exp(x - top), axes, True)) + top
     return out if keepdim else out.reshape(reduced(x._shape, axes, False))  # type: ignore[attr-defined]
 
 
 _LOGSUMEXP = coarse("logsumexp", _logsumexp,
-                    lambda ctx, g: _unreduce(g, ctx.shapes[0], ctx.arg[0]) * exp(ctx[0] - _unreduce(ctx.out, ctx.shapes[0], ctx.arg[0])), (0,), True)
+                    lambda ctx, g: _unreduce(g, ctx.shapes[0], ctx.arg[0]) * conj_if(exp(ctx[0] - _unreduce(ctx.out, ctx.shapes[0], ctx.arg[0]))),
+                    (0,), True)
 
 
 @public(out=True)
