@@ -69,7 +69,7 @@ _OPERATIONS: list[tuple[str, Any]] = [
     ("scatter", lambda m, x, y, w: m.zeros_like(x).scatter_add(0, (y > 0).long(), x)),
     ("sort", lambda m, x, y, w: x.sort(1).values * m.arange(4.0, dtype=x.dtype)),
     ("topk", lambda m, x, y, w: x.topk(2, 0).values),
-    ("median", lambda m, x, y, w: x.median(1).values),
+    ("median", lambda m, x, y, w: x.median(1).values), ("searchsorted", lambda m, x, y, w: m.searchsorted(w[0].sort().values, x.flatten().cumsum(0))),
     ("in_place", lambda m, x, y, w: x.clone().mul_(y).add_(1)),
     ("write", lambda m, x, y, w: _written(x, y)),
     ("several", lambda m, x, y, w: (x.sum(), y * 2)),
@@ -188,6 +188,23 @@ def test_randomness() -> None:
         torsh.vmap(lambda x: torsh.randn(3) + x)(torsh.zeros(2))
     with pytest.raises(RuntimeError, match="Only allowed values"):
         torsh.vmap(torsh.sin, randomness="any")
+
+
+def test_random_numbers_with_parameters_of_each_example() -> None:
+    torsh.manual_seed(0)
+    chance = torsh.tensor([[0.0, 1.0, 0.5], [1.0, 0.0, 0.5]])
+    drawn = torsh.vmap(torsh.bernoulli, randomness="different")(chance)
+    assert drawn[:, :2].tolist() == [[0.0, 1.0], [1.0, 0.0]]
+    rate = torsh.tensor([1.0, 1000.0], requires_grad=True)
+    wide = torsh.vmap(lambda r: torsh.distributions.Gamma(r, 1.0, validate_args=False).rsample((500,)), randomness="different")(rate)
+    assert abs(wide.mean(1) / rate - 1).max().item() < 0.3
+    wide.mean(1).sum().backward()
+    assert abs(rate.grad - 1).max().item() < 0.3
+    picks = torsh.vmap(lambda w: torsh.multinomial(w, 4, True), randomness="different")(torsh.eye(3))
+    assert picks.tolist() == [[0] * 4, [1] * 4, [2] * 4]
+    assert torsh.vmap(lambda w: torsh.multinomial(torsh.ones(2), 3, True) + 0 * w, randomness="different")(torsh.zeros(5, dtype=torsh.int64)).shape == (5, 3)
+    with pytest.raises(RuntimeError, match="same randomness with a batched"):
+        torsh.vmap(torsh.bernoulli, randomness="same")(chance)
 
 
 def test_values_are_not_there_inside() -> None:

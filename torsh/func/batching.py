@@ -100,7 +100,7 @@ def _all_whole(node: Node, sources: Sequence[Node | None], size: int) -> list[No
     return [_whole(b, s, size) for s, b in zip(node.srcs, sources, strict=True)]
 
 
-def _aligned(batched: Node, ndim: int) -> Node:
+def aligned(batched: Node, ndim: int) -> Node:
     """[batch, *shape] with dimensions of size 1 put in, so that `shape` broadcasts to `ndim` dimensions."""
     missing = ndim + 1 - len(batched.shape)
     return reshape(batched, (batched.shape[0], *(1,) * missing, *batched.shape[1:])) if missing else batched
@@ -108,7 +108,7 @@ def _aligned(batched: Node, ndim: int) -> Node:
 
 def _pointwise(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node:
     ndim = len(node.shape)
-    operands = tuple([s if b is None else _aligned(b, ndim) for s, b in zip(srcs, sources, strict=True)])
+    operands = tuple([s if b is None else aligned(b, ndim) for s, b in zip(srcs, sources, strict=True)])
     return Node(node.op, operands, node.arg, (size, *node.shape), node.dtype)
 
 
@@ -139,7 +139,7 @@ def _scan(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size
 
 
 def _indices(srcs: Sequence[Node], sources: Sequence[Node | None], shape: Shape) -> tuple[Node, ...]:
-    return tuple([s if b is None else _aligned(b, len(shape)) for s, b in zip(srcs, sources, strict=True)])
+    return tuple([s if b is None else aligned(b, len(shape)) for s, b in zip(srcs, sources, strict=True)])
 
 
 def _gather(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node:
@@ -206,7 +206,7 @@ def _host(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size
                            "outside of vmap, on the whole batch.")
     arg = (function, batched, name) if plain else None if node.arg is None else batched
     if rule is p.elementwise:
-        whole = tuple([s if b is None else _aligned(b, len(node.shape)) for s, b in zip(srcs, sources, strict=True)])
+        whole = tuple([s if b is None else aligned(b, len(node.shape)) for s, b in zip(srcs, sources, strict=True)])
     else:
         whole = tuple(_all_whole(node, sources, size))
     if node.outputs is None:
@@ -244,4 +244,4 @@ def _declare() -> None:
 
 
 _declare()
-__all__ = ["Batched", "COARSE", "EXAMPLE", "batch_nodes", "depend"]
+__all__ = ["COARSE", "EXAMPLE", "Batched", "aligned", "batch_nodes", "depend"]

@@ -15,12 +15,14 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from torsh.autograd import engine, graph
 from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import AccumulateGrad, GradNode, edge, requires_grad
 from torsh.core.dtypes import dtype, float32
 from torsh.core.shapes import Shape, wrap_dim
-from torsh.func.batching import EXAMPLE, Batched, batch_nodes, depend
+from torsh.func.batching import EXAMPLE, Batched, aligned, batch_nodes, depend
 from torsh.func.trees import Structure, flatten, spread, unflatten
 from torsh.graph.node import Node, Op
 from torsh.graph.primitives import expand
@@ -197,22 +199,26 @@ def _values(t: Tensor) -> Any:
     return wrap(node)._window()
 
 
-def _draw(shape: Shape, draw: Callable[[Shape], Any]) -> Tensor:
-    return _draw_at(len(_levels) - 1, shape, draw)
+def _draw(shape: Shape, draw: Callable[..., Any], parameters: tuple[Tensor, ...]) -> Tensor:
+    return _draw_at(len(_levels) - 1, shape, draw, tuple([t._node() for t in parameters]))
 
 
-def _draw_at(depth: int, shape: Shape, draw: Callable[[Shape], Any]) -> Tensor:
+def _draw_at(depth: int, shape: Shape, draw: Callable[..., Any], parameters: tuple[Node, ...]) -> Tensor:
     """Random numbers for the levels up to `depth`: each with "different" has a dimension of its own in front."""
     if depth < 0:
         from torsh.tensor.creation import from_array
-        return from_array(draw(shape))
+        return from_array(draw(shape, *[np.ascontiguousarray(wrap(n)._window()) for n in parameters]))
     level = _levels[depth]
     if level.randomness == "error":
         raise RuntimeError("vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' randomness flags "
                            "on vmap or perform the randomness operation out of vmap")
+    found = batch_nodes(parameters, level.size, level.known)
     if level.randomness == "same":
-        return _draw_at(depth - 1, shape, draw)
-    return level.example(_draw_at(depth - 1, (level.size, *shape), draw))
+        if any(b is not None for b in found):
+            raise RuntimeError("Vmap does not currently support same randomness with a batched tensor input. Please use different randomness.")
+        return _draw_at(depth - 1, shape, draw, parameters)
+    whole = tuple([n if b is None else aligned(b, len(shape)) for n, b in zip(parameters, found, strict=True)])
+    return level.example(_draw_at(depth - 1, (level.size, *shape), draw, whole))
 
 
 # ---- derivatives

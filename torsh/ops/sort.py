@@ -14,7 +14,7 @@ from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int32, int64
 from torsh.core.results import result_type
 from torsh.core.shapes import Shape, reduced, wrap_dim
-from torsh.graph.primitives import HOST_BATCHING, axis_first, cast, host
+from torsh.graph.primitives import axis_first, cast, host, leading_batch
 from torsh.ops.dispatch import apply, cast_tensor, coarse, public, result_type_of
 from torsh.ops.gather import gather
 from torsh.ops.pointwise import where
@@ -288,8 +288,8 @@ def _search_left(sequence: np.ndarray, values: np.ndarray, *sorter: np.ndarray) 
     return _search(sequence, values, "left", *sorter)
 
 
-for _f in (_search_left, _search_right):  # rows of a batch go with rows of values
-    HOST_BATCHING[_f] = lambda static, shapes: static if len(shapes[0]) == len(shapes[1]) else None
+for _f in (_search_left, _search_right):  # a batch of sequences goes with what is in front of the values
+    leading_batch(_f)
 
 
 @public(method=False, out=True)
