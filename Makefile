@@ -38,7 +38,7 @@ build: $(VENV)/.built
 $(VENV)/.built: setup.py pyproject.toml $(shell find torsh -name '*.py') | $(BIN)/pip
 	@$(BIN)/python -c 'import mypyc, numpy' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check $(MYPY) numpy setuptools
 	@echo "Compiling the hot modules ..."
-	@$(BIN)/python setup.py --quiet build_ext --inplace
+	@TORSH_BUILD=$$(command -v $${CC:-cc} >/dev/null && echo native) $(BIN)/python setup.py --quiet build_ext --inplace
 	@touch $@
 
 programs: $(VENV)/.extra-test
@@ -68,5 +68,5 @@ $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	find torsh -name '*.so' -delete
+	find . -name '*.so' -not -path './$(VENV)/*' -delete
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -8,10 +8,6 @@ from torsh.autograd import engine
 from torsh.ops import pointwise, reduce
 from torsh.ops.dispatch import FUNCTIONS, cast_tensor
 
-engine.arithmetic.add = pointwise.add
-engine.arithmetic.sum_to = reduce.sum_to
-engine.arithmetic.cast = cast_tensor
-
 import_module("torsh.autograd.methods")
 for _family in (
     "calculus",
@@ -36,4 +32,7 @@ for _family in (
     "statistics",
 ):
     import_module("torsh.ops." + _family)
+engine.arithmetic.add = pointwise.add
+engine.arithmetic.sum_to = reduce.sum_to
+engine.arithmetic.cast = cast_tensor
 __all__ = ["FUNCTIONS", "e", "inf", "nan", "pi"]

@@ -11,8 +11,7 @@ from torsh.core.shapes import Shape, numel, reduced
 from torsh.ops.composite import HALF, rule, wide
 from torsh.ops.dispatch import apply, apply_several, cast_tensor, coarse, scalar_tensor
 from torsh.ops.pointwise import rsqrt
-from torsh.ops.reduce import mean, sum, vector_norm
-from torsh.ops.views import sum_to
+from torsh.ops.reduce import mean, sum, sum_to, vector_norm
 from torsh.tensor.tensor import Tensor
 
 # The operation: x, eps, then maybe weight and bias; arg (axes, shape of the weight or None, shape of the bias or None).
