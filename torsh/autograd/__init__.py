@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from torsh.autograd.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
+from torsh.autograd.edges import Variable, standing_for
 from torsh.autograd.function import Function
 from torsh.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 from torsh.autograd.gradcheck import gradcheck, gradgradcheck
 
 
 def _tuple(x: Any) -> tuple[Any, ...]:
-    return tuple(x) if isinstance(x, (tuple, list)) else (x,)
+    """Tensors (or edges of the graph, as tensors) given alone or in a sequence."""
+    several = isinstance(x, (tuple, list)) and not hasattr(x, "_fields")
+    return tuple([standing_for(t) for t in x]) if several else (standing_for(x),)
 
 
 def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None) -> None:
@@ -62,5 +65,5 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'torsh.autograd' has no attribute '{name}'")
 
 
-__all__ = ["Function", "backward", "detect_anomaly", "enable_grad", "grad", "gradcheck", "gradgradcheck", "inference_mode", "is_anomaly_enabled",
+__all__ = ["Function", "Variable", "backward", "detect_anomaly", "enable_grad", "grad", "gradcheck", "gradgradcheck", "inference_mode", "is_anomaly_enabled",
            "no_grad", "set_detect_anomaly", "set_grad_enabled"]
