@@ -13,7 +13,7 @@ from torsh.tensor.storage import Storage
 from torsh.tensor.tensor import Tensor
 
 
-class Node(metaclass=abc.ABCMeta):
+class Node(metaclass=abc.ABCMeta):  # noqa: B024  (a name for others, with nothing of its own)
     """What `Tensor.grad_fn` is: the record of a call, or the end of a path at a leaf."""
 
 

@@ -1,6 +1,8 @@
 """Distribution: the base of all, with what follows from parameters and shapes alone."""
 from __future__ import annotations
 
+import functools
+import operator
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -45,13 +47,18 @@ class Distribution:
             warnings.warn(f"{type(self)} does not define `arg_constraints`. Please set `arg_constraints = {{}}` or initialize the distribution with "
                           "`validate_args=False` to turn off validation.", stacklevel=4)
             return
+        checks = []
         for param, constraint in arg_constraints.items():
             if constraints.is_dependent(constraint):
                 continue
             if param not in self.__dict__ and isinstance(getattr(type(self), param), lazy_property):
                 continue  # derived from what is checked
             value = getattr(self, param)
-            if not bool(constraint.check(value).all()):
+            checks.append((param, constraint, value, constraint.check(value).all()))
+        if not checks or bool(functools.reduce(operator.and_, [valid for *_, valid in checks])):  # all in one run
+            return
+        for param, constraint, value, valid in checks:
+            if not bool(valid):
                 raise ValueError(f"Expected parameter {param} ({type(value).__name__} of shape {tuple(value.shape)}) of distribution {self!r} to satisfy "
                                  f"the constraint {constraint!r}, but found invalid values:\n{value}")
 
