@@ -264,3 +264,60 @@ def test_the_function_runs_once() -> None:
         return (x * 2).exp().sum()
     torsh.vmap(f)(torsh.zeros(1000, 7)).tolist()
     assert calls == [torsh.Size([7])]
+
+
+def test_printing_shows_every_example() -> None:
+    shown = []
+
+    def f(x: torsh.Tensor) -> torsh.Tensor:
+        shown.append(repr(x * 2))
+        shown.append(repr(torsh.ones(1)))
+        return x
+    torsh.vmap(f)(torsh.arange(3))
+    assert shown == ["BatchedTensor(value=\n    tensor([0, 2, 4])\n)", "tensor([1.])"]
+
+
+class _Cube(torsh.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torsh.Tensor) -> torsh.Tensor:
+        ctx.save_for_backward(x)
+        return x * x * x
+
+    @staticmethod
+    def backward(ctx: Any, g: torsh.Tensor) -> torsh.Tensor:
+        x, = ctx.saved_tensors
+        return 3 * x * x * g
+
+
+def test_functions_with_a_backward_of_their_own() -> None:
+    x = torsh.tensor([1.0, 2.0, -3.0], requires_grad=True)
+    F = torsh.func
+    torsh.vmap(_Cube.apply)(x).sum().backward()
+    assert x.grad.tolist() == [3.0, 12.0, 27.0]
+    free = x.detach()
+    assert torsh.vmap(F.grad(_Cube.apply))(free).tolist() == [3.0, 12.0, 27.0]
+    assert torsh.vmap(F.grad(F.grad(_Cube.apply)))(free).tolist() == [6.0, 12.0, -18.0]
+    assert F.jvp(_Cube.apply, (free,), (torsh.ones(3),))[1].tolist() == [3.0, 12.0, 27.0]
+
+
+def test_the_tape_inside() -> None:
+    """`torsh.autograd.grad` in the function, and the history of what it gives, outside."""
+    x = torsh.tensor([1.0, 2.0, -3.0], requires_grad=True)
+
+    def slope(a: torsh.Tensor) -> torsh.Tensor:
+        return torsh.autograd.grad(a ** 3, a, create_graph=True)[0]
+    found = torsh.vmap(slope)(x)
+    assert found.tolist() == [3.0, 12.0, 27.0]
+    found.sum().backward()
+    assert x.grad.tolist() == [6.0, 12.0, -18.0]
+    with torsh.no_grad():
+        assert not torsh.vmap(lambda a: a * 2)(x).requires_grad
+    from torsh.utils.checkpoint import checkpoint
+    checkpointed = torsh.vmap(lambda a: checkpoint(torsh.sin, a, use_reentrant=False))(x)
+    assert abs(torsh.autograd.grad(checkpointed.sum(), x)[0] - x.cos()).max().item() < 1e-6
+
+
+def test_second_derivatives_through_a_vmap() -> None:
+    x = torsh.tensor([[0.3, -0.4], [0.7, 0.2]], dtype=torsh.float64, requires_grad=True)
+    w = torsh.tensor([1.5, -0.5], dtype=torsh.float64, requires_grad=True)
+    assert torsh.autograd.gradgradcheck(lambda x, w: torsh.vmap(lambda a: (a * w).exp().prod() * a)(x), (x, w))

@@ -22,7 +22,7 @@ COARSE: dict[Op, Rule] = {}
 
 
 def _escaped(node: Node) -> Any:
-    raise RuntimeError("vmap: the value of a tensor was needed inside a function that is being vmapped (item(), bool(), numpy(), printing, or an "
+    raise RuntimeError("vmap: the value of a tensor was needed inside a function that is being vmapped (item(), bool(), numpy(), or an "
                        "operation whose result's shape depends on values), or a tensor of one example was used after its vmap. Such a tensor has no "
                        "value of its own there: use operations like torsh.where instead of control flow on values.")
 
