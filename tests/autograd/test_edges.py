@@ -56,3 +56,23 @@ def test_variable(m: Any) -> None:
     assert not t.requires_grad
     assert isinstance(t, m.autograd.Variable)
     assert v.data_ptr() == t.data_ptr()
+
+
+@BOTH
+def test_hooks_for_several_gradients(m: Any) -> None:
+    a, b, c = (m.tensor(float(i), requires_grad=True) for i in range(1, 4))
+    y = a * b
+    seen: list[Any] = []
+    with m.autograd.graph.register_multi_grad_hook((a, y, c), lambda gs: seen.append([None if g is None else g.item() for g in gs])):
+        (y * 2).backward(retain_graph=True)
+        (y * c).backward(retain_graph=True)
+    (y * 2).backward(retain_graph=True)
+    assert seen == [[4.0, 2.0, None], [6.0, 3.0, 2.0]]
+    seen.clear()
+    handle = m.autograd.graph.register_multi_grad_hook((a, y, c), lambda g: seen.append(g.item()), mode="any")
+    (y * 5).backward(retain_graph=True)
+    (y * 7).backward(retain_graph=True)
+    handle.remove()
+    assert seen == [5.0, 7.0]
+    with pytest.raises(ValueError, match="Expects mode"):
+        m.autograd.graph.register_multi_grad_hook((a,), print, mode="some")

@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from torsh.autograd import graph
+from torsh.autograd import engine, graph
 from torsh.autograd.graph import AccumulateGrad, GradNode, edge, requires_grad, saved_tensors_hooks, settings
 from torsh.graph.node import Node as Value
 from torsh.graph.primitives import EMPTY
@@ -59,6 +60,56 @@ def increment_version(tensor: Tensor | Sequence[Tensor]) -> None:
         t._storage.version += 1
 
 
+class _Handles:
+    """Removes several hooks; also a context manager."""
+
+    def __init__(self, handles: Sequence[graph.HookHandle]) -> None:
+        self.handles = handles
+
+    def remove(self) -> None:
+        """Remove the hooks (again is no error)."""
+        for h in self.handles:
+            h.remove()
+
+    def __enter__(self) -> _Handles:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
+
+
+def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[[Any], None], *, mode: str = "all") -> _Handles:
+    """Call `fn(gradients)` in every backward that reaches the tensors, when all of their gradients are there (None for those not reached).
+
+    With mode "any", `fn(gradient)` is called for the first one. Raises ValueError for another mode.
+    """
+    if mode not in ("all", "any"):
+        raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
+    nodes = [edge(t)[0] for t in tensors]
+    found: list[Tensor | None] = []
+    task: Any = None
+    left = 0
+
+    def arrived(i: int, g: Tensor) -> None:
+        nonlocal found, task, left
+        current = engine.running[-1]
+        first = task is not current
+        if first:
+            reached, needed = current
+            task, found = current, [None] * len(nodes)
+            left = sum([id(n) in reached and (needed is None or id(n) in needed) for n in nodes])
+        found[i] = g
+        left -= 1
+        if mode == "any":
+            if first:
+                fn(g)
+        elif left == 0:
+            fn(found)
+        if left == 0:
+            task = None
+    return _Handles([t.register_hook(functools.partial(arrived, i)) for i, t in enumerate(tensors)])  # type: ignore[attr-defined]
+
+
 class save_on_cpu(saved_tensors_hooks):
     """Context manager: what recorded calls save is kept in the CPU's memory. On the CPU that is where it is."""
 
@@ -83,8 +134,6 @@ class disable_saved_tensors_hooks:
         settings.hooks_disabled = self._previous
 
     def __call__(self, function: Any) -> Any:
-        import functools
-
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             with disable_saved_tensors_hooks(self.error_message):
@@ -104,6 +153,6 @@ class Variable(metaclass=_VariableType):
         return data.detach().requires_grad_(requires_grad)  # type: ignore[attr-defined,no-any-return]
 
 
-__all__ = ["GradientEdge", "Node", "disable_saved_tensors_hooks", "get_gradient_edge", "increment_version", "save_on_cpu"]
+__all__ = ["GradientEdge", "Node", "disable_saved_tensors_hooks", "get_gradient_edge", "increment_version", "register_multi_grad_hook", "save_on_cpu"]
 for _name in __all__:
     setattr(graph, _name, globals()[_name])
