@@ -198,3 +198,14 @@ def test_derivative_of_gamma_numbers_is_that_of_the_inverse_cdf() -> None:
     wanted = (betaincinv(a + h, b, betainc(a, b, x)) - betaincinv(a - h, b, betainc(a, b, x))) / (2 * h)
     inside = (x < 1 - 1e-6) & (x > 1e-200)
     np.testing.assert_allclose((dirichlet_derivative(a, b, x) * (1 - x))[inside], wanted[inside], 2e-4)
+
+
+def test_under_vmap() -> None:
+    loc, x = torsh.tensor([0.0, 1.0, 2.0]), torsh.tensor([0.5, 1.5, -1.0])
+    wanted = torsh.distributions.Normal(loc, 2.0).log_prob(x)
+    assert torsh.vmap(lambda m, v: torsh.distributions.Normal(m, 2.0).log_prob(v))(loc, x).tolist() == pytest.approx(wanted.tolist())
+    with pytest.raises(ValueError, match="Expected parameter scale"):
+        torsh.vmap(lambda s: torsh.distributions.Normal(0.0, s).stddev)(torsh.tensor([1.0, -1.0]))
+    covariance = torsh.eye(2) * torsh.tensor([1.0, 2.0, 3.0]).reshape(3, 1, 1)
+    each = torsh.vmap(lambda c: torsh.distributions.MultivariateNormal(torsh.zeros(2), c).entropy())(covariance)
+    assert each.tolist() == pytest.approx(torsh.distributions.MultivariateNormal(torsh.zeros(2), covariance).entropy().tolist())
