@@ -14,6 +14,7 @@ import numpy as np
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import get_default_dtype
 from torsh.core.shapes import wrap_dim
+from torsh.graph.primitives import axes_first, axis_first
 from torsh.ops.complex_numbers import as_complex, conj
 from torsh.ops.dispatch import apply, cast_tensor, with_out
 from torsh.ops.host import axis_first, host_op

@@ -22,7 +22,7 @@ COARSE: dict[Op, Rule] = {}
 
 
 def _escaped(node: Node) -> Any:
-    raise RuntimeError("vmap: the value of a tensor was needed inside a function that is being vmapped (item(), bool(), numpy(), printing, or an "
+    raise RuntimeError("vmap: the value of a tensor was needed inside a function that is being vmapped (item(), bool(), numpy(), or an "
                        "operation whose result's shape depends on values), or a tensor of one example was used after its vmap. Such a tensor has no "
                        "value of its own there: use operations like torsh.where instead of control flow on values.")
 
@@ -31,12 +31,14 @@ def _escaped(node: Node) -> Any:
 EXAMPLE = Op("vmap_example", "coarse", None, _escaped)
 
 
-def batch_nodes(wanted: Sequence[Node], size: int, known: dict[Node, Node]) -> list[Node | None]:
+def batch_nodes(wanted: Sequence[Node], size: int, known: dict[Node, Batched], done: dict[Node, Batched] | None = None) -> list[Node | None]:
     """For each node the one of all examples, [size, *shape], or None if it does not depend on an example.
 
-    `known` has the examples and what was batched before. Raises RuntimeError for a host step without a rule.
+    `known` has the examples and what was batched before; `done`, if given, is filled with all that is batched now. Raises
+    RuntimeError for a host step without a rule.
     """
-    done: dict[Node, Batched] = dict(known)
+    done = {} if done is None else done
+    done.update(known)
     expansions: dict[Node, Any] = {}
     stack: list[tuple[Node, int]] = [(n, 0) for n in reversed(wanted)]
     while stack:
@@ -73,7 +75,7 @@ def batch_nodes(wanted: Sequence[Node], size: int, known: dict[Node, Node]) -> l
     return [done[n] for n in wanted]  # type: ignore[misc]
 
 
-def depend(wanted: Sequence[Node], known: dict[Node, Node]) -> list[bool]:
+def depend(wanted: Sequence[Node], known: dict[Node, Batched]) -> list[bool]:
     """Whether each node depends on an example."""
     done: dict[Node, bool] = dict.fromkeys(known, True)
     stack: list[tuple[Node, bool]] = [(n, False) for n in wanted]
@@ -98,7 +100,7 @@ def _all_whole(node: Node, sources: Sequence[Node | None], size: int) -> list[No
     return [_whole(b, s, size) for s, b in zip(node.srcs, sources, strict=True)]
 
 
-def _aligned(batched: Node, ndim: int) -> Node:
+def aligned(batched: Node, ndim: int) -> Node:
     """[batch, *shape] with dimensions of size 1 put in, so that `shape` broadcasts to `ndim` dimensions."""
     missing = ndim + 1 - len(batched.shape)
     return reshape(batched, (batched.shape[0], *(1,) * missing, *batched.shape[1:])) if missing else batched
@@ -106,7 +108,7 @@ def _aligned(batched: Node, ndim: int) -> Node:
 
 def _pointwise(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node:
     ndim = len(node.shape)
-    operands = tuple([s if b is None else _aligned(b, ndim) for s, b in zip(srcs, sources, strict=True)])
+    operands = tuple([s if b is None else aligned(b, ndim) for s, b in zip(srcs, sources, strict=True)])
     return Node(node.op, operands, node.arg, (size, *node.shape), node.dtype)
 
 
@@ -137,7 +139,7 @@ def _scan(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size
 
 
 def _indices(srcs: Sequence[Node], sources: Sequence[Node | None], shape: Shape) -> tuple[Node, ...]:
-    return tuple([s if b is None else _aligned(b, len(shape)) for s, b in zip(srcs, sources, strict=True)])
+    return tuple([s if b is None else aligned(b, len(shape)) for s, b in zip(srcs, sources, strict=True)])
 
 
 def _gather(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node:
@@ -220,8 +222,8 @@ def _host(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size
     own = node.op is not p.HOST
     function, static, name = (node.op, node.arg or (), node.op.name) if own else node.arg
     rule = p.HOST_BATCHING.get(function)
-    batched_static = None if rule is None else rule(static, tuple([s.shape for s in srcs]))
-    if batched_static is None:
+    batched = None if rule is None else rule(static, tuple([s.shape for s in srcs]))
+    if batched is None:
         raise RuntimeError(f"vmap: there is no batching rule for the host step '{name}' (called with shapes {[list(s.shape) for s in srcs]}). Call it "
                            "outside of vmap, on the whole batch.")
     arg = batched_static if own else (function, batched_static, name)
@@ -261,4 +263,4 @@ def _declare() -> None:
 
 
 _declare()
-__all__ = ["COARSE", "EXAMPLE", "batch_nodes", "depend"]
+__all__ = ["COARSE", "EXAMPLE", "Batched", "aligned", "batch_nodes", "depend"]

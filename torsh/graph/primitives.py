@@ -304,13 +304,34 @@ HOST_BATCHING: dict[Any, Callable[[tuple[Any, ...], tuple[Shape, ...]], tuple[An
 HOST_POINTWISE: set[Any] = set()
 
 
-def leading_batch(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator: the host function works on trailing dimensions, and any dimensions in front are a batch to it."""
-    HOST_BATCHING[function] = lambda static, shapes: static
-    return function
+def _same_static(static: tuple[Any, ...], shapes: tuple[Shape, ...]) -> tuple[Any, ...]:
+    return static
 
 
-def axis_first(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator: the host function's first static argument is an axis, counted from the front; all others it leaves apart."""
-    HOST_BATCHING[function] = lambda static, shapes: (static[0] + 1, *static[1:])
-    return function
+def elementwise(static: tuple[Any, ...], shapes: tuple[Shape, ...]) -> tuple[Any, ...]:
+    """The rule of a step whose sources broadcast."""
+    return static
+
+
+def leading_batch(step: Any) -> Any:
+    """The host function or operation works on trailing dimensions, and any dimensions in front are a batch to it. A decorator too."""
+    HOST_BATCHING[step] = _same_static
+    return step
+
+
+def broadcasting(step: Any) -> Any:
+    """The host function or operation works element by element and broadcasts its sources. A decorator too."""
+    HOST_BATCHING[step] = elementwise
+    return step
+
+
+def axis_first(step: Any) -> Any:
+    """The first static argument is an axis, counted from the front; all others are left apart. A decorator too."""
+    HOST_BATCHING[step] = lambda static, shapes: (static[0] + 1, *static[1:])
+    return step
+
+
+def axes_first(step: Any) -> Any:
+    """The first static argument is a tuple of axes, counted from the front; all others are left apart. A decorator too."""
+    HOST_BATCHING[step] = lambda static, shapes: (tuple([a + 1 for a in static[0]]), *static[1:])
+    return step

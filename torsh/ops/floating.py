@@ -13,7 +13,7 @@ from torsh.core.results import result_type
 from torsh.core.shapes import broadcast
 from torsh.graph import primitives as p
 from torsh.graph.node import Node
-from torsh.graph.primitives import expand, host
+from torsh.graph.primitives import expand, host, leading_batch
 from torsh.ops.dispatch import apply, cast_tensor, coarse, copy_into, operand, pointwise, public, result_type_of, shape_of, write_out
 from torsh.ops.pointwise import abs as absolute
 from torsh.ops.pointwise import (
@@ -47,7 +47,7 @@ def host_pointwise(function: Any, name: str, args: tuple[Any, ...], dt: dtype, r
     shape: tuple[int, ...] = ()
     for a in args:
         shape = broadcast(shape, shape_of(a), name)
-    return wrap(host(function, name, tuple([expand(operand(a, dt, name), shape) for a in args]), shape, result or dt))
+    return wrap(host(leading_batch(function), name, tuple([expand(operand(a, dt, name), shape) for a in args]), shape, result or dt))
 
 
 # ---- signs and neighbours
@@ -107,6 +107,7 @@ def nextafter(input: Tensor, other: Tensor) -> Tensor:
 _FREXP = result_type("frexp", "mantissa", "exponent")
 
 
+@leading_batch
 def _exponent(x: np.ndarray) -> Any:
     return np.frexp(x.astype(np.float32) if x.itemsize == 2 else x)[1].astype(np.int32)
 
@@ -115,6 +116,7 @@ def _mantissa(x: Tensor) -> Tensor:
     return wrap(host(_mantissa_of, "frexp", (x._node(),), x._shape, x._dtype))
 
 
+@leading_batch
 def _mantissa_of(x: np.ndarray) -> Any:
     return np.frexp(x.astype(np.float32) if x.itemsize == 2 else x)[0].astype(x.dtype)
 

@@ -38,6 +38,7 @@ _NAMES: dict[str, tuple[str, str, str]] = {
     "torsh.special.bessel": ("i0 i0_", "", ""),
     "torsh.special.gamma": ("digamma digamma_ igamma igamma_ igammac igammac_ lgamma lgamma_ mvlgamma mvlgamma_", "polygamma", "polygamma polygamma_"),
     "torsh.special.normal": ("erfinv erfinv_ logit logit_ sinc sinc_ xlogy xlogy_", "", ""),
+    "torsh.ops.samplers": ("", "binomial poisson", ""),
     "torsh.signal.windows": ("", "bartlett_window blackman_window hamming_window hann_window kaiser_window", ""),
 }
 

@@ -299,8 +299,8 @@ def _search_left(sequence: np.ndarray, values: np.ndarray, *sorter: np.ndarray) 
     return _search(sequence, values, "left", *sorter)
 
 
-for _f in (_search_left, _search_right):  # rows of a batch go with rows of values
-    HOST_BATCHING[_f] = lambda static, shapes: static if len(shapes[0]) == len(shapes[1]) else None
+for _f in (_search_left, _search_right):  # a batch of sequences goes with what is in front of the values
+    leading_batch(_f)
 
 
 @public(method=False, out=True)

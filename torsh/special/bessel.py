@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from torsh.autograd.graph import GradNode
+from torsh.graph.primitives import broadcasting
 from torsh.ops.dispatch import coarse, pointwise, public
 from torsh.ops.host import host_op
 from torsh.ops.pointwise import isinf, sgn, sin, where

@@ -9,6 +9,7 @@ import numpy as np
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import dtype
 from torsh.graph.node import Op
+from torsh.graph.primitives import broadcasting
 from torsh.ops.dispatch import pointwise, result_type_of, with_out
 from torsh.ops.host import host_op
 from torsh.ops.pointwise import float_type

@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from torsh.autograd.graph import GradNode
+from torsh.graph.primitives import broadcasting
 from torsh.ops.dispatch import pointwise, public, result_type_of
 from torsh.ops.host import host_op
 from torsh.ops.pointwise import exp, log

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from torsh.graph.primitives import broadcasting
 from torsh.ops.host import host_op
 from torsh.special.common import real_function, special, without_derivative
 from torsh.tensor.tensor import Tensor

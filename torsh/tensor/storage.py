@@ -18,8 +18,9 @@ from torsh.tensor.outside import Foreign, alive, handle
 
 
 class _Watch:
-    """`on_write(storage, node)` sees every write while a function is vmapped (set by `func.vmap`)."""
+    """Set by `func.vmap` while a function is vmapped: `on_write(storage, node)` sees every write, `values(tensor)` gives the values of all examples."""
     on_write: Any = None
+    values: Any = None
 
 
 watch = _Watch()
