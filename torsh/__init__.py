@@ -13,7 +13,8 @@ from torsh.core.dtypes import (bfloat16, complex64, complex128, dtype, float16, 
 from torsh.core.dtypes import bool_ as bool
 from torsh.core.dtypes import complex64 as cfloat, complex128 as cdouble, float16 as half, float32 as float, float64 as double
 from torsh.core.dtypes import int16 as short, int32 as int, int64 as long
-from torsh.core.layouts import channels_last, channels_last_3d, contiguous_format, layout, memory_format, preserve_format, strided
+from torsh.core.layouts import (channels_last, channels_last_3d, contiguous_format, layout, memory_format, preserve_format, sparse_bsc, sparse_bsr,
+                                sparse_coo, sparse_csc, sparse_csr, strided)
 from torsh.core.limits import finfo, iinfo
 from torsh.tensor import creation as _creation, interop as _interop
 from torsh.tensor.size import Size
@@ -35,7 +36,8 @@ __all__ = ["Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "cfloat"
            "float", "float16", "float32", "float64", "get_default_dtype", "half", "inference_mode", "int", "int8", "int16", "int32", "int64",
            "is_grad_enabled", "is_inference_mode_enabled", "long", "no_grad", "promote_types", "set_default_dtype", "set_grad_enabled", "short",
            "uint8"]
-_LAZY = ("data", "distributions", "fft", "func", "linalg", "masked", "nn", "optim", "serialize", "signal", "special", "utils")  # loaded when first asked for
+#: Loaded when first asked for.
+_LAZY = ("data", "distributions", "fft", "func", "linalg", "masked", "nn", "optim", "profiler", "serialize", "signal", "special", "utils")
 
 
 def __getattr__(name: str) -> object:
@@ -48,6 +50,9 @@ def __getattr__(name: str) -> object:
     if name in _LATE:
         found = globals()[name] = _late(name)
         return found
+    if name == "compile":
+        from torsh.capture import compile
+        return compile
     if name == "default_generator":
         from torsh.ops.random import default_generator
         return default_generator()

@@ -85,3 +85,37 @@ def test_nothing_to_check() -> None:
 def test_single_precision_warns() -> None:
     with pytest.warns(UserWarning, match="not a double precision floating point"):
         gradcheck(lambda t: t * 2, torsh.ones(2, requires_grad=True), eps=1e-2, atol=1e-2)
+
+
+def test_forward_mode_and_batches() -> None:
+    x = torsh.tensor([0.3, -0.8], dtype=torsh.float64, requires_grad=True)
+    y = torsh.tensor([1.3, 0.8], dtype=torsh.float64, requires_grad=True)
+    z = torsh.tensor([0.3 + 0.2j, -0.8j], dtype=torsh.complex128, requires_grad=True)
+    every = {"check_forward_ad": True, "check_batched_grad": True}
+    assert gradcheck(lambda x, y: ((x * y).exp(), x.cumsum(0)), (x, y), **every)
+    assert gradcheck(lambda z: z * z.conj() * z, z, **every)
+    assert gradcheck(lambda x: x ** 3, x, check_backward_ad=False, **every)
+    assert gradgradcheck(lambda x, y: (x * y).exp(), (x, y), check_fwd_over_rev=True, check_batched_grad=True)
+
+    class Wrong(torsh.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * x
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 3
+    with pytest.raises(GradcheckError, match="forward mode"):
+        gradcheck(Wrong.apply, x, check_forward_ad=True, check_backward_ad=False)
+    with pytest.raises(ValueError, match="at least one"):
+        gradcheck(lambda x: x, x, check_backward_ad=False)
+
+
+def test_older_arguments() -> None:
+    x = torsh.tensor([2.0], requires_grad=True)
+    y = x * x
+    with pytest.warns(FutureWarning, match="only_inputs"):
+        assert torsh.autograd.grad(y, x, None, True, False, False)[0].item() == 4.0
+    with pytest.warns(FutureWarning, match="grad_variables"):
+        torsh.autograd.backward(y, None, True, False, torsh.tensor([2.0]))
+    assert x.grad.item() == 8.0

@@ -196,3 +196,27 @@ def test_functional_call() -> None:
         torsh.func.functional_call(net, {"0.weight": weight}, x, strict=True)
     with pytest.raises(RuntimeError, match="Expected at least one model"):
         torsh.func.stack_module_state([])
+
+
+_COMBINED: dict[str, Any] = {
+    "vmap of jvp": lambda F, vmap, f, x: vmap(lambda a: F.jvp(f, (a,), (a * a,))[1])(x),
+    "vmap of vjp": lambda F, vmap, f, x: vmap(lambda a: F.vjp(f, a)[1](a)[0])(x),
+    "vmap of jacrev": lambda F, vmap, f, x: vmap(F.jacrev(f))(x), "vmap of jacfwd": lambda F, vmap, f, x: vmap(F.jacfwd(f))(x),
+    "vmap of hessian": lambda F, vmap, f, x: vmap(F.hessian(lambda a: f(a).sum()))(x),
+    "jacrev of vmap": lambda F, vmap, f, x: F.jacrev(vmap(f))(x), "jacfwd of vmap": lambda F, vmap, f, x: F.jacfwd(vmap(f))(x),
+    "hessian of vmap": lambda F, vmap, f, x: F.hessian(lambda a: vmap(f)(a).sum())(x),
+    "grad of vmap of grad": lambda F, vmap, f, x: F.grad(lambda a: vmap(F.grad(lambda b: f(b).sum()))(a).sin().sum())(x),
+    "jvp of vmap of grad": lambda F, vmap, f, x: F.jvp(vmap(F.grad(lambda b: f(b).sum())), (x,), (x * 2,))[1],
+    "vmap of vmap of grad": lambda F, vmap, f, x: vmap(vmap(F.grad(lambda b: (b ** 3).sin())))(x)}
+
+
+@pytest.mark.parametrize("name", _COMBINED)
+def test_transforms_of_transforms(name: str, rng: np.random.Generator) -> None:
+    t = torch.tensor(rng.standard_normal((4, 3)) + 2)
+
+    def function(m: Any) -> Any:
+        return lambda x: (x.sin() * x.sum()).exp() / 10 + x.cumsum(0) * m.outer(x, x).diagonal()
+    theirs = _COMBINED[name](torch.func, torch.vmap, function(torch), t)
+    ours = _COMBINED[name](torsh.func, torsh.vmap, function(torsh), to_torsh(t))
+    same(ours, theirs, *LOOSE)
+    assert not ours.requires_grad

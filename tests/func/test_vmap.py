@@ -69,7 +69,7 @@ _OPERATIONS: list[tuple[str, Any]] = [
     ("scatter", lambda m, x, y, w: m.zeros_like(x).scatter_add(0, (y > 0).long(), x)),
     ("sort", lambda m, x, y, w: x.sort(1).values * m.arange(4.0, dtype=x.dtype)),
     ("topk", lambda m, x, y, w: x.topk(2, 0).values),
-    ("median", lambda m, x, y, w: x.median(1).values),
+    ("median", lambda m, x, y, w: x.median(1).values), ("searchsorted", lambda m, x, y, w: m.searchsorted(w[0].sort().values, x.flatten().cumsum(0))),
     ("in_place", lambda m, x, y, w: x.clone().mul_(y).add_(1)),
     ("write", lambda m, x, y, w: _written(x, y)),
     ("several", lambda m, x, y, w: (x.sum(), y * 2)),
@@ -119,6 +119,28 @@ def test_every_form_of_a_product(batched: Any, shapes: Any, rng: np.random.Gener
     _both(lambda m, a, b: a @ b, data, tuple(0 if b else None for b in batched))
 
 
+def _definite(a: Any) -> Any:
+    return a @ a.mT + 3 * a.new_ones(a.shape[-1]).diag_embed()
+
+
+_HOST_STEPS: list[tuple[str, Any]] = [
+    ("cholesky", lambda m, a, b: m.linalg.cholesky(_definite(a))), ("solve", lambda m, a, b: m.linalg.solve(_definite(a), b)),
+    ("inv", lambda m, a, b: m.linalg.inv(_definite(a))), ("det", lambda m, a, b: m.linalg.det(a) + m.linalg.slogdet(a)[1]),
+    ("triangular", lambda m, a, b: m.linalg.solve_triangular(_definite(a).tril(), b, upper=False)), ("qr", lambda m, a, b: m.linalg.qr(_definite(a))[1].abs()),
+    ("eigh", lambda m, a, b: m.linalg.eigvalsh(_definite(a))), ("svd", lambda m, a, b: m.linalg.svdvals(a)), ("expm", lambda m, a, b: m.matrix_exp(a)),
+    ("lu", lambda m, a, b: m.linalg.lu_factor(_definite(a))[0]), ("pinv", lambda m, a, b: m.linalg.pinv(_definite(a))),
+    ("fft", lambda m, a, b: m.fft.fft(a, dim=0).abs()), ("rfft", lambda m, a, b: m.fft.irfft(m.fft.rfft(b, dim=1) * 2, n=2, dim=1)),
+    ("fft2", lambda m, a, b: m.fft.fft2(a).real), ("lgamma", lambda m, a, b: m.lgamma(a.abs() + 1) + m.digamma(b.abs() + 1).sum()),
+    ("broadcast", lambda m, a, b: m.special.xlogy(a.abs(), b[:, :1].abs() + 1)), ("zeta", lambda m, a, b: m.special.i0e(a[0]) + m.special.erfcx(b[0, 0]))]
+
+
+@pytest.mark.parametrize("f", [f for _, f in _HOST_STEPS], ids=[n for n, _ in _HOST_STEPS])
+@pytest.mark.parametrize("in_dims", [(0, 0), (0, None), (None, 1)], ids=["both", "first", "second"])
+def test_host_steps(f: Any, in_dims: Any, rng: np.random.Generator) -> None:
+    shapes = [(3, 3), (3, 2)]
+    _both(f, _data(rng, *[s if d is None else (*s[:d], 4, *s[d:]) for s, d in zip(shapes, in_dims, strict=True)]), in_dims)
+
+
 def test_nesting(rng: np.random.Generator) -> None:
     def f(m: Any, x: Any, y: Any) -> Any:
         return m.vmap(m.vmap(lambda a, b: (a * b).cumsum(0), (None, 0)), (0, None))(x, y)
@@ -166,6 +188,23 @@ def test_randomness() -> None:
         torsh.vmap(lambda x: torsh.randn(3) + x)(torsh.zeros(2))
     with pytest.raises(RuntimeError, match="Only allowed values"):
         torsh.vmap(torsh.sin, randomness="any")
+
+
+def test_random_numbers_with_parameters_of_each_example() -> None:
+    torsh.manual_seed(0)
+    chance = torsh.tensor([[0.0, 1.0, 0.5], [1.0, 0.0, 0.5]])
+    drawn = torsh.vmap(torsh.bernoulli, randomness="different")(chance)
+    assert drawn[:, :2].tolist() == [[0.0, 1.0], [1.0, 0.0]]
+    rate = torsh.tensor([1.0, 1000.0], requires_grad=True)
+    wide = torsh.vmap(lambda r: torsh.distributions.Gamma(r, 1.0, validate_args=False).rsample((500,)), randomness="different")(rate)
+    assert abs(wide.mean(1) / rate - 1).max().item() < 0.3
+    wide.mean(1).sum().backward()
+    assert abs(rate.grad - 1).max().item() < 0.3
+    picks = torsh.vmap(lambda w: torsh.multinomial(w, 4, True), randomness="different")(torsh.eye(3))
+    assert picks.tolist() == [[0] * 4, [1] * 4, [2] * 4]
+    assert torsh.vmap(lambda w: torsh.multinomial(torsh.ones(2), 3, True) + 0 * w, randomness="different")(torsh.zeros(5, dtype=torsh.int64)).shape == (5, 3)
+    with pytest.raises(RuntimeError, match="same randomness with a batched"):
+        torsh.vmap(torsh.bernoulli, randomness="same")(chance)
 
 
 def test_values_are_not_there_inside() -> None:
@@ -225,3 +264,60 @@ def test_the_function_runs_once() -> None:
         return (x * 2).exp().sum()
     torsh.vmap(f)(torsh.zeros(1000, 7)).tolist()
     assert calls == [torsh.Size([7])]
+
+
+def test_printing_shows_every_example() -> None:
+    shown = []
+
+    def f(x: torsh.Tensor) -> torsh.Tensor:
+        shown.append(repr(x * 2))
+        shown.append(repr(torsh.ones(1)))
+        return x
+    torsh.vmap(f)(torsh.arange(3))
+    assert shown == ["BatchedTensor(value=\n    tensor([0, 2, 4])\n)", "tensor([1.])"]
+
+
+class _Cube(torsh.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torsh.Tensor) -> torsh.Tensor:
+        ctx.save_for_backward(x)
+        return x * x * x
+
+    @staticmethod
+    def backward(ctx: Any, g: torsh.Tensor) -> torsh.Tensor:
+        x, = ctx.saved_tensors
+        return 3 * x * x * g
+
+
+def test_functions_with_a_backward_of_their_own() -> None:
+    x = torsh.tensor([1.0, 2.0, -3.0], requires_grad=True)
+    F = torsh.func
+    torsh.vmap(_Cube.apply)(x).sum().backward()
+    assert x.grad.tolist() == [3.0, 12.0, 27.0]
+    free = x.detach()
+    assert torsh.vmap(F.grad(_Cube.apply))(free).tolist() == [3.0, 12.0, 27.0]
+    assert torsh.vmap(F.grad(F.grad(_Cube.apply)))(free).tolist() == [6.0, 12.0, -18.0]
+    assert F.jvp(_Cube.apply, (free,), (torsh.ones(3),))[1].tolist() == [3.0, 12.0, 27.0]
+
+
+def test_the_tape_inside() -> None:
+    """`torsh.autograd.grad` in the function, and the history of what it gives, outside."""
+    x = torsh.tensor([1.0, 2.0, -3.0], requires_grad=True)
+
+    def slope(a: torsh.Tensor) -> torsh.Tensor:
+        return torsh.autograd.grad(a ** 3, a, create_graph=True)[0]
+    found = torsh.vmap(slope)(x)
+    assert found.tolist() == [3.0, 12.0, 27.0]
+    found.sum().backward()
+    assert x.grad.tolist() == [6.0, 12.0, -18.0]
+    with torsh.no_grad():
+        assert not torsh.vmap(lambda a: a * 2)(x).requires_grad
+    from torsh.utils.checkpoint import checkpoint
+    checkpointed = torsh.vmap(lambda a: checkpoint(torsh.sin, a, use_reentrant=False))(x)
+    assert abs(torsh.autograd.grad(checkpointed.sum(), x)[0] - x.cos()).max().item() < 1e-6
+
+
+def test_second_derivatives_through_a_vmap() -> None:
+    x = torsh.tensor([[0.3, -0.4], [0.7, 0.2]], dtype=torsh.float64, requires_grad=True)
+    w = torsh.tensor([1.5, -0.5], dtype=torsh.float64, requires_grad=True)
+    assert torsh.autograd.gradgradcheck(lambda x, w: torsh.vmap(lambda a: (a * w).exp().prod() * a)(x), (x, w))

@@ -1,30 +1,40 @@
 """`torsh.autograd`: backward, grad, and the modes around them."""
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from torsh.autograd.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
+from torsh.autograd.edges import Variable, standing_for
 from torsh.autograd.function import Function
 from torsh.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 from torsh.autograd.gradcheck import gradcheck, gradgradcheck
 
 
 def _tuple(x: Any) -> tuple[Any, ...]:
-    return tuple(x) if isinstance(x, (tuple, list)) else (x,)
+    """Tensors (or edges of the graph, as tensors) given alone or in a sequence."""
+    several = isinstance(x, (tuple, list)) and not hasattr(x, "_fields")
+    return tuple([standing_for(t) for t in x]) if several else (standing_for(x),)
 
 
-def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None) -> None:
+def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
+             grad_variables: Any = None, inputs: Any = None) -> None:
     """Accumulate the gradients of `tensors` (weighted by `grad_tensors`) into the leaves, or into `inputs`. Raises as `Tensor.backward`."""
     from torsh.autograd import engine
     from torsh.tensor.creation import ones_like
+    if grad_variables is not None:
+        warnings.warn("`grad_variables` is deprecated. Use `grad_tensors` instead.", FutureWarning, stacklevel=2)
+        if grad_tensors is not None:
+            raise RuntimeError("`grad_tensors` and `grad_variables` (deprecated) arguments both passed to `backward()`. Please only use `grad_tensors`.")
+        grad_tensors = grad_variables
     outs = _tuple(tensors)
     grads = None if grad_tensors is None else _tuple(grad_tensors)
     engine.backward(outs, grads, retain_graph, create_graph, None if inputs is None else _tuple(inputs), ones_like)
 
 
-def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None, create_graph: bool = False, allow_unused: bool | None = None,
-         is_grads_batched: bool = False, materialize_grads: bool = False) -> tuple[Any, ...]:
+def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None, create_graph: bool = False, only_inputs: bool = True,
+         allow_unused: bool | None = None, is_grads_batched: bool = False, materialize_grads: bool = False) -> tuple[Any, ...]:
     """The gradients of `outputs` with respect to `inputs`, without touching `.grad`.
 
     With `is_grads_batched` each of `grad_outputs` has a dimension more in front, a batch of cotangents, and so have the results.
@@ -33,6 +43,9 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     """
     from torsh.autograd import engine
     from torsh.tensor.creation import ones_like, zeros_like
+    if not only_inputs:
+        warnings.warn("only_inputs argument is deprecated and is ignored now (defaults to True). To accumulate gradient for other parts of the graph, please "
+                      "use torch.autograd.backward.", FutureWarning, stacklevel=2)
     ins: Sequence[Any] = _tuple(inputs)
     if is_grads_batched:
         return _batched(_tuple(outputs), ins, _tuple(grad_outputs), create_graph, bool(allow_unused), materialize_grads)
@@ -62,5 +75,5 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'torsh.autograd' has no attribute '{name}'")
 
 
-__all__ = ["Function", "backward", "detect_anomaly", "enable_grad", "grad", "gradcheck", "gradgradcheck", "inference_mode", "is_anomaly_enabled",
+__all__ = ["Function", "Variable", "backward", "detect_anomaly", "enable_grad", "grad", "gradcheck", "gradgradcheck", "inference_mode", "is_anomaly_enabled",
            "no_grad", "set_detect_anomaly", "set_grad_enabled"]

@@ -21,6 +21,8 @@ class _Hooks:
 
 
 arithmetic = _Hooks()
+#: Of each backward that is running, innermost last: the nodes it can reach (by id), and those it must visit (None: all).
+running: list[tuple[dict[int, int], set[int] | None]] = []
 
 
 def _fit(grad: Tensor, shape: tuple[int, ...], dtype: Any) -> Tensor:
@@ -85,6 +87,7 @@ def run(roots: Sequence[tuple[Any, int]], grads: Sequence[Tensor], retain: bool,
     buffers: dict[int, list[Tensor | None]] = {}
     previous = state.enabled
     state.enabled = create
+    running.append((waiting, needed))
     try:
         for (node, nr), g in zip(roots, grads, strict=True):
             _deliver(buffers, node, nr, g)
@@ -122,6 +125,7 @@ def run(roots: Sequence[tuple[Any, int]], grads: Sequence[Tensor], retain: bool,
                     heapq.heappush(ready, (-target.order, id(target), target))
     finally:
         state.enabled = previous
+        running.pop()
     return captured
 
 

@@ -40,11 +40,11 @@ def _array(t: Tensor) -> np.ndarray:
     return np.array(t.detach().to(float64).tolist(), np.float64).reshape(t._shape)  # type: ignore[attr-defined]
 
 
-def _made(reals: np.ndarray, like: Tensor) -> Tensor:
-    """A tensor of the shape and dtype of `like` with the given elements, as `_array` lays them out."""
+def _made(reals: np.ndarray, like: Tensor, lead: Shape = ()) -> Tensor:
+    """A tensor of the shape and dtype of `like` (behind dimensions `lead`) with the given elements, as `_array` lays them out."""
     if like._dtype.is_complex:
-        reals = np.ascontiguousarray(reals.reshape(_real_shape(like))).view(np.complex128)
-    return tensor(reals.reshape(like._shape), dtype=like._dtype)
+        reals = np.ascontiguousarray(reals.reshape((*lead, *_real_shape(like)))).view(np.complex128)
+    return tensor(reals.reshape((*lead, *like._shape)), dtype=like._dtype)
 
 
 def _outputs(found: Any) -> list[Tensor]:
@@ -77,7 +77,7 @@ def _numerical(function: Callable[..., Any], inputs: tuple[Any, ...], x: Tensor,
             rows.append([(h - lo) / (2 * eps) for h, lo in zip(high, low, strict=True)])
     finally:
         _write(x, start)
-        x._storage.version = version  # the values are what they were: what was saved for backward still holds
+        x._storage.rewind(version)  # the values are what they were: what was saved for backward still holds
     if not rows:
         return [np.zeros((0, v.size)) for v in _values(function, inputs)]
     return [np.stack(column) for column in zip(*rows, strict=True)]
@@ -127,8 +127,46 @@ def _check_linear(outputs: list[Tensor], inputs: list[Tensor], rtol: float, atol
                                  f"of those of each alone, for input {k}")
 
 
+def _pushed(function: Callable[..., Any], args: tuple[Any, ...], x: Tensor, direction: np.ndarray) -> list[np.ndarray]:
+    """The tangent of each output along a direction of one input."""
+    from torsh.autograd import forward_ad
+    with forward_ad.dual_level():
+        made = forward_ad.make_dual(x.detach(), _made(direction, x))  # type: ignore[attr-defined]
+        outputs = _outputs(function(*[made if a is x else a for a in args]))
+        tangents = [forward_ad.unpack_dual(o).tangent for o in outputs]
+    return [np.zeros(numel(_real_shape(o))) if t is None else _array(t).reshape(-1) for o, t in zip(outputs, tangents, strict=True)]
+
+
+def _check_forward(function: Callable[..., Any], args: tuple[Any, ...], inputs: list[Tensor], eps: float, atol: float, rtol: float, fast: bool) -> None:
+    """Forward mode against central differences."""
+    random = np.random.default_rng(0)
+    for k, x in enumerate(inputs):
+        shape = _real_shape(x)
+        directions = [random.normal(size=shape)] if fast else [np.eye(1, numel(shape), i).reshape(shape) for i in range(numel(shape))]
+        for u in directions:
+            for j, (n, found) in enumerate(zip(_numerical(function, args, x, eps, u), _pushed(function, args, x, u), strict=True)):
+                _compare(n[0], found, j, k, rtol, atol, " (computed with forward mode)")
+
+
+def _check_batched(outputs: list[Tensor], inputs: list[Tensor], rtol: float, atol: float) -> None:
+    """The gradients for a batch of cotangents are those for each."""
+    from torsh.autograd import grad
+    random = np.random.default_rng(0)
+    for j, o in enumerate(outputs):
+        if not o.requires_grad:  # type: ignore[attr-defined]
+            continue
+        weights = [random.uniform(-1, 1, _real_shape(o)) for _ in range(2)]
+        together = grad([o], inputs, [_made(np.stack(weights), o, (2,))], retain_graph=True, allow_unused=True, is_grads_batched=True)
+        for b, w in enumerate(weights):
+            for k, (g, expected) in enumerate(zip(together, _vjp(o, inputs, w, False), strict=True)):
+                if not np.allclose(0.0 if g is None else _array(g[b]), expected, rtol=rtol, atol=atol, equal_nan=True):
+                    raise GradcheckError(f"For output {j} and input {k}, the gradients of a batch of cotangents (vmap) are not those of each cotangent")
+
+
 def _check(function: Callable[..., Any], args: tuple[Any, ...], eps: float, atol: float, rtol: float, nondet_tol: float, undefined: bool,
-           dtypes_checked: bool, fast: bool) -> None:
+           dtypes_checked: bool, fast: bool, batched: bool = False, forward: bool = False, backward: bool = True) -> None:
+    if not (forward or backward):
+        raise ValueError("Expected at least one of check_forward_ad or check_backward_ad to be True")
     inputs = [a for a in args if isinstance(a, Tensor) and a.requires_grad]  # type: ignore[attr-defined]
     if not inputs:
         raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True.")
@@ -138,8 +176,14 @@ def _check(function: Callable[..., Any], args: tuple[Any, ...], eps: float, atol
                 warnings.warn(f"Input #{i} requires gradient and is not a double precision floating point. This check will likely fail if all the "
                               "inputs are not of double precision floating point.", stacklevel=4)
             a.retain_grad()  # type: ignore[attr-defined]
+    if forward:
+        _check_forward(function, args, inputs, eps, atol, rtol, fast)
+    if not backward:
+        return
     outputs = _outputs(function(*args))
     random = np.random.default_rng(0)
+    if batched:
+        _check_batched(outputs, inputs, rtol, atol)
     if fast:
         for k, x in enumerate(inputs):
             u = random.normal(size=_real_shape(x))
@@ -165,10 +209,11 @@ def _check(function: Callable[..., Any], args: tuple[Any, ...], eps: float, atol
 
 def gradcheck(func: Callable[..., Any], inputs: Sequence[Tensor] | Tensor, *, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3,
               raise_exception: bool = True, nondet_tol: float = 0.0, check_undefined_grad: bool = True, check_grad_dtypes: bool = False,
-              fast_mode: bool = False) -> bool:
+              check_batched_grad: bool = False, check_forward_ad: bool = False, check_backward_ad: bool = True, fast_mode: bool = False) -> bool:
     """Whether the gradients of `func`'s floating point outputs agree with central differences, for all inputs that require grad.
 
-    Inputs are perturbed in place and put back. `fast_mode` compares along one random direction only. Raises GradcheckError (or
+    Inputs are perturbed in place and put back. `fast_mode` compares along one random direction only. `check_batched_grad` compares
+    vmapped backward with one cotangent at a time, `check_forward_ad` forward mode with differences. Raises GradcheckError (or
     returns False, unless `raise_exception`), and ValueError when no input requires grad.
 
     >>> import torsh
@@ -176,7 +221,8 @@ def gradcheck(func: Callable[..., Any], inputs: Sequence[Tensor] | Tensor, *, ep
     True
     """
     try:
-        _check(func, _tuple(inputs), eps, atol, rtol, nondet_tol, check_undefined_grad, check_grad_dtypes, fast_mode)
+        _check(func, _tuple(inputs), eps, atol, rtol, nondet_tol, check_undefined_grad, check_grad_dtypes, fast_mode,
+               check_batched_grad, check_forward_ad, check_backward_ad)
     except GradcheckError:
         if raise_exception:
             raise
@@ -187,10 +233,10 @@ def gradcheck(func: Callable[..., Any], inputs: Sequence[Tensor] | Tensor, *, ep
 def gradgradcheck(func: Callable[..., Any], inputs: Sequence[Tensor] | Tensor, grad_outputs: Sequence[Tensor] | Tensor | None = None, *,
                   eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3, gen_non_contig_grad_outputs: bool = False,
                   raise_exception: bool = True, nondet_tol: float = 0.0, check_undefined_grad: bool = True, check_grad_dtypes: bool = False,
-                  fast_mode: bool = False) -> bool:
+                  check_batched_grad: bool = False, check_fwd_over_rev: bool = False, check_rev_over_rev: bool = True, fast_mode: bool = False) -> bool:
     """Whether the gradients of the gradients agree with central differences, for inputs and `grad_outputs` (random unless given).
 
-    Raises as `gradcheck`.
+    `check_fwd_over_rev` differentiates the gradients in forward mode, `check_rev_over_rev` in reverse. Raises as `gradcheck`.
     """
     from torsh.autograd import grad
     args = _tuple(inputs)
@@ -216,7 +262,8 @@ def gradgradcheck(func: Callable[..., Any], inputs: Sequence[Tensor] | Tensor, g
         return tuple([g for g in found if g is not None])
 
     return gradcheck(first, (*args, *directions), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception, nondet_tol=nondet_tol,
-                     check_undefined_grad=check_undefined_grad, check_grad_dtypes=check_grad_dtypes, fast_mode=fast_mode)
+                     check_undefined_grad=check_undefined_grad, check_grad_dtypes=check_grad_dtypes, check_batched_grad=check_batched_grad,
+                     check_forward_ad=check_fwd_over_rev, check_backward_ad=check_rev_over_rev, fast_mode=fast_mode)
 
 
 __all__ = ["GradcheckError", "gradcheck", "gradgradcheck"]

@@ -21,6 +21,7 @@ class _Settings:
     """Hooks around saved tensors (innermost last) and what anomaly mode calls when a record is made."""
     saved_hooks: list[tuple[Callable[[Tensor], Any], Callable[[Any], Tensor]]] = []
     on_record: Callable[[GradNode], None] | None = None
+    hooks_disabled: str | None = None  # why hooks on saved tensors may not be set
 
 
 settings = _Settings()
@@ -325,6 +326,8 @@ class saved_tensors_hooks:
         self.pack_hook, self.unpack_hook = pack_hook, unpack_hook
 
     def __enter__(self) -> None:
+        if settings.hooks_disabled is not None:
+            raise RuntimeError(settings.hooks_disabled)
         settings.saved_hooks = [*settings.saved_hooks, (self.pack_hook, self.unpack_hook)]
 
     def __exit__(self, *exc: object) -> None:

@@ -7,6 +7,7 @@ from torsh.autograd import engine
 from torsh.autograd.graph import AccumulateGrad, HookHandle, accumulator, grad_fn, requires_grad
 from torsh.tensor.creation import ones_like
 from torsh.tensor.printing import format_tensor
+from torsh.tensor.storage import watch
 from torsh.tensor.tensor import Tensor, method
 
 
@@ -137,5 +138,10 @@ def represent(self: Tensor, tensor_contents: str | None = None) -> str:
     """As PyTorch prints: the numbers, and the dtype and history where they are not the usual ones."""
     needs = requires_grad(self)
     fn = grad_fn(self) if needs else None
+    if watch.values is not None:  # inside a function that is being vmapped: of one example, all of them
+        every = watch.values(self)
+        if every.shape != self._shape:
+            inside = format_tensor(every, self._dtype, shape=every.shape).replace("\n", "\n    ")
+            return f"BatchedTensor(value=\n    {inside}\n)"
     return format_tensor(self._window(), self._dtype, requires_grad=needs and fn is None, grad_fn_name=None if fn is None else fn.name,
                          shape=self._shape)

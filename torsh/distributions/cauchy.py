@@ -14,7 +14,7 @@ from torsh.tensor.tensor import Tensor
 
 
 class Cauchy(Distribution):
-    """Density 1 / (pi scale (1 + ((x - loc) / scale)^2)); it has no mean."""
+    """Density 1 / (pi scale (1 + ((x - loc) / scale)^2)); it has no mean and no finite variance."""
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
     has_rsample = True
@@ -34,7 +34,7 @@ class Cauchy(Distribution):
 
     @property
     def variance(self) -> Tensor:
-        return full_like(self.loc, math.nan)
+        return full_like(self.loc, math.inf)
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         return self.loc + empty(self._extended_shape(sample_shape), dtype=self.loc.dtype).cauchy_() * self.scale

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from torsh.core.dtypes import bool_
+from torsh.distributions.utils import holds
 from torsh.tensor.creation import ones
 from torsh.tensor.tensor import Tensor
 
@@ -294,14 +295,14 @@ class _PositiveSemidefinite(_Symmetric):
     def check(self, value: Tensor) -> Tensor:
         from torsh.linalg import eigvalsh
         found = super().check(value)
-        return found if not bool(found.all()) else eigvalsh(value.detach()).ge(0).all(-1)
+        return found if not holds(found) else eigvalsh(value.detach()).ge(0).all(-1)
 
 
 class _PositiveDefinite(_Symmetric):
     def check(self, value: Tensor) -> Tensor:
         from torsh.linalg import cholesky_ex
         found = super().check(value)
-        return found if not bool(found.all()) else cholesky_ex(value.detach())[1] == 0
+        return found if not holds(found) else cholesky_ex(value.detach())[1] == 0
 
 
 class _Pieces(Constraint):

@@ -9,7 +9,7 @@ from typing import Any
 from torsh.autograd.grad_mode import no_grad
 from torsh.distributions import constraints
 from torsh.distributions.exp_family import ExponentialFamily
-from torsh.distributions.utils import broadcast_all, clamp_probs, lazy_property, logits_to_probs, probs_to_logits
+from torsh.distributions.utils import broadcast_all, clamp_probs, holds, lazy_property, logits_to_probs, probs_to_logits
 from torsh.ops.loss import binary_cross_entropy_with_logits
 from torsh.ops.pointwise import where
 from torsh.ops.random import rand
@@ -34,7 +34,7 @@ class ContinuousBernoulli(ExponentialFamily):
         if probs is None:
             self.logits = value
         else:
-            if validate_args is not None and validate_args and not bool(constraints.unit_interval.check(value).all()):
+            if validate_args is not None and validate_args and not holds(constraints.unit_interval.check(value)):
                 raise ValueError("The parameter probs has invalid values")
             self.probs = clamp_probs(value)
         self._lims = lims

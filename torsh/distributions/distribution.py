@@ -1,6 +1,8 @@
 """Distribution: the base of all, with what follows from parameters and shapes alone."""
 from __future__ import annotations
 
+import functools
+import operator
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 from torsh.autograd.grad_mode import no_grad
 from torsh.core.shapes import numel
 from torsh.distributions import constraints
-from torsh.distributions.utils import lazy_property
+from torsh.distributions.utils import holds, lazy_property
 from torsh.tensor.tensor import Size, Tensor
 
 
@@ -45,13 +47,18 @@ class Distribution:
             warnings.warn(f"{type(self)} does not define `arg_constraints`. Please set `arg_constraints = {{}}` or initialize the distribution with "
                           "`validate_args=False` to turn off validation.", stacklevel=4)
             return
+        checks = []
         for param, constraint in arg_constraints.items():
             if constraints.is_dependent(constraint):
                 continue
             if param not in self.__dict__ and isinstance(getattr(type(self), param), lazy_property):
                 continue  # derived from what is checked
             value = getattr(self, param)
-            if not bool(constraint.check(value).all()):
+            checks.append((param, constraint, value, constraint.check(value).all()))
+        if not checks or holds(functools.reduce(operator.and_, [valid for *_, valid in checks])):  # all in one run
+            return
+        for param, constraint, value, valid in checks:
+            if not holds(valid):
                 raise ValueError(f"Expected parameter {param} ({type(value).__name__} of shape {tuple(value.shape)}) of distribution {self!r} to satisfy "
                                  f"the constraint {constraint!r}, but found invalid values:\n{value}")
 
@@ -168,7 +175,7 @@ class Distribution:
                           "`validate_args=False` to turn off validation.", stacklevel=3)
             return
         assert support is not None
-        if not bool(support.check(value).all()):
+        if not holds(support.check(value)):
             raise ValueError(f"Expected value argument ({type(value).__name__} of shape {tuple(value.shape)}) to be within the support ({support!r}) of the "
                              f"distribution {self!r}, but found invalid values:\n{value}")
 

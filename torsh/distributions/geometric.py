@@ -8,7 +8,7 @@ from typing import Any
 from torsh.autograd.grad_mode import no_grad
 from torsh.distributions import constraints
 from torsh.distributions.distribution import Distribution
-from torsh.distributions.utils import broadcast_all, lazy_property, limits, logits_to_probs, probs_to_logits
+from torsh.distributions.utils import broadcast_all, holds, lazy_property, limits, logits_to_probs, probs_to_logits
 from torsh.ops.loss import binary_cross_entropy_with_logits
 from torsh.ops.pointwise import where
 from torsh.tensor.creation import empty, zeros_like
@@ -30,7 +30,7 @@ class Geometric(Distribution):
         else:
             self.probs = value
         super().__init__(() if isinstance(given, Number) else value._shape, validate_args=validate_args)
-        if self._validate_args and probs is not None and not bool((value > 0).all()):
+        if self._validate_args and probs is not None and not holds(value > 0):
             raise ValueError(f"Expected parameter probs ({type(value).__name__} of shape {tuple(value.shape)}) of distribution {self!r} to be positive but "
                              f"found invalid values:\n{value}")
 

@@ -252,7 +252,7 @@ class ComposeTransform(Transform):
 
     def __repr__(self) -> str:
         inside = ",\n    ".join(repr(p) for p in self.parts)
-        return f"ComposeTransform([\n    {inside}\n])" if self.parts else "ComposeTransform([])"
+        return f"ComposeTransform(\n    {inside}\n)"
 
 
 identity_transform = ComposeTransform([])

@@ -22,12 +22,10 @@ class Uniform(Distribution):
         self.low, self.high = broadcast_all(low, high)
         shape = () if isinstance(low, Number) and isinstance(high, Number) else self.low._shape
         super().__init__(shape, validate_args=validate_args)
-        if self._validate_args and not bool((self.low < self.high).all()):
-            raise ValueError("Uniform is not defined when low>= high")
 
     @property
     def arg_constraints(self) -> dict[str, Any]:  # type: ignore[override]
-        return {"low": constraints.dependent(is_discrete=False, event_dim=0), "high": constraints.dependent(is_discrete=False, event_dim=0)}
+        return {"low": constraints.less_than(self.high), "high": constraints.greater_than(self.low)}
 
     @constraints.dependent_property(is_discrete=False, event_dim=0)
     def support(self) -> Any:

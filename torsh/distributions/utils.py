@@ -7,6 +7,7 @@ from numbers import Number
 from typing import Any
 
 from torsh.core.dtypes import dtype, get_default_dtype
+from torsh.ops.host import every_value
 from torsh.ops.join import broadcast_tensors
 from torsh.ops.matrix import tril_indices
 from torsh.ops.softmax import softmax
@@ -20,6 +21,11 @@ def broadcast_all(*values: Any) -> tuple[Tensor, ...]:
         raise ValueError("Input arguments must all be instances of Number, torch.Tensor or objects implementing __torch_function__.")
     kind = next((v._dtype for v in values if isinstance(v, Tensor)), get_default_dtype())
     return tuple(broadcast_tensors(*[v if isinstance(v, Tensor) else tensor(v, dtype=kind) for v in values]))
+
+
+def holds(condition: Tensor) -> bool:
+    """Whether a condition holds everywhere, and while a function is vmapped, for every example. Computes it."""
+    return bool(every_value(condition.all()).all())  # type: ignore[attr-defined]
 
 
 def limits(dt: dtype) -> Any:

@@ -12,7 +12,7 @@ from torsh.distributions import constraints
 from torsh.distributions.chi2 import Chi2
 from torsh.distributions.exp_family import ExponentialFamily
 from torsh.distributions.multivariate_normal import half_log_det, precision_to_scale_tril
-from torsh.distributions.utils import lazy_property, log_multigamma
+from torsh.distributions.utils import holds, lazy_property, log_multigamma
 from torsh.ops.matrix import tril_indices
 from torsh.ops.pointwise import where
 from torsh.ops.random import randn
@@ -26,8 +26,8 @@ class Wishart(ExponentialFamily):
     The scale matrix is given by itself, its inverse or its lower Cholesky factor. Raises ValueError unless exactly one is, for `df` not above n - 1, and
     for shapes with too few dimensions.
     """
-    arg_constraints = {"df": constraints.greater_than(0), "covariance_matrix": constraints.positive_definite,
-                       "precision_matrix": constraints.positive_definite, "scale_tril": constraints.lower_cholesky}
+    arg_constraints = {"covariance_matrix": constraints.positive_definite, "precision_matrix": constraints.positive_definite,
+                       "scale_tril": constraints.lower_cholesky, "df": constraints.greater_than(0)}
     support = constraints.positive_definite
     has_rsample = True
     _mean_carrier_measure = 0
@@ -46,11 +46,11 @@ class Wishart(ExponentialFamily):
         batch = matrix._shape[:-2] if number else broadcast(matrix._shape[:-2], df._shape, "Wishart")
         n = matrix._shape[-1]
         self.df = (tensor(df, dtype=matrix.dtype) if number else df).expand(batch)
-        if not bool((self.df > n - 1).all()):
+        if not holds(self.df > n - 1):
             raise ValueError(f"Value of df={df} expected to be greater than ndim - 1 = {n - 1}.")
         setattr(self, name, matrix.expand((*batch, -1, -1)))  # type: ignore[attr-defined]
         super().__init__(batch, matrix._shape[-2:], validate_args=validate_args)
-        if bool((self.df < n).any()):
+        if not holds(self.df >= n):
             warnings.warn("Low df values detected. Singular samples are highly likely to occur for ndim - 1 < df < ndim.", stacklevel=2)
         self._unbroadcasted_scale_tril = (matrix if name == "scale_tril" else cholesky(matrix) if name == "covariance_matrix"
                                           else precision_to_scale_tril(matrix))

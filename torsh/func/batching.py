@@ -22,7 +22,7 @@ COARSE: dict[Op, Rule] = {}
 
 
 def _escaped(node: Node) -> Any:
-    raise RuntimeError("vmap: the value of a tensor was needed inside a function that is being vmapped (item(), bool(), numpy(), printing, or an "
+    raise RuntimeError("vmap: the value of a tensor was needed inside a function that is being vmapped (item(), bool(), numpy(), or an "
                        "operation whose result's shape depends on values), or a tensor of one example was used after its vmap. Such a tensor has no "
                        "value of its own there: use operations like torsh.where instead of control flow on values.")
 
@@ -31,12 +31,14 @@ def _escaped(node: Node) -> Any:
 EXAMPLE = Op("vmap_example", "coarse", None, _escaped)
 
 
-def batch_nodes(wanted: Sequence[Node], size: int, known: dict[Node, Node]) -> list[Node | None]:
+def batch_nodes(wanted: Sequence[Node], size: int, known: dict[Node, Batched], done: dict[Node, Batched] | None = None) -> list[Node | None]:
     """For each node the one of all examples, [size, *shape], or None if it does not depend on an example.
 
-    `known` has the examples and what was batched before. Raises RuntimeError for a host step without a rule.
+    `known` has the examples and what was batched before; `done`, if given, is filled with all that is batched now. Raises
+    RuntimeError for a host step without a rule.
     """
-    done: dict[Node, Batched] = dict(known)
+    done = {} if done is None else done
+    done.update(known)
     expansions: dict[Node, Any] = {}
     stack: list[tuple[Node, int]] = [(n, 0) for n in reversed(wanted)]
     while stack:
@@ -73,7 +75,7 @@ def batch_nodes(wanted: Sequence[Node], size: int, known: dict[Node, Node]) -> l
     return [done[n] for n in wanted]  # type: ignore[misc]
 
 
-def depend(wanted: Sequence[Node], known: dict[Node, Node]) -> list[bool]:
+def depend(wanted: Sequence[Node], known: dict[Node, Batched]) -> list[bool]:
     """Whether each node depends on an example."""
     done: dict[Node, bool] = dict.fromkeys(known, True)
     stack: list[tuple[Node, bool]] = [(n, False) for n in wanted]
@@ -98,7 +100,7 @@ def _all_whole(node: Node, sources: Sequence[Node | None], size: int) -> list[No
     return [_whole(b, s, size) for s, b in zip(node.srcs, sources, strict=True)]
 
 
-def _aligned(batched: Node, ndim: int) -> Node:
+def aligned(batched: Node, ndim: int) -> Node:
     """[batch, *shape] with dimensions of size 1 put in, so that `shape` broadcasts to `ndim` dimensions."""
     missing = ndim + 1 - len(batched.shape)
     return reshape(batched, (batched.shape[0], *(1,) * missing, *batched.shape[1:])) if missing else batched
@@ -106,7 +108,7 @@ def _aligned(batched: Node, ndim: int) -> Node:
 
 def _pointwise(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node:
     ndim = len(node.shape)
-    operands = tuple([s if b is None else _aligned(b, ndim) for s, b in zip(srcs, sources, strict=True)])
+    operands = tuple([s if b is None else aligned(b, ndim) for s, b in zip(srcs, sources, strict=True)])
     return Node(node.op, operands, node.arg, (size, *node.shape), node.dtype)
 
 
@@ -137,7 +139,7 @@ def _scan(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size
 
 
 def _indices(srcs: Sequence[Node], sources: Sequence[Node | None], shape: Shape) -> tuple[Node, ...]:
-    return tuple([s if b is None else _aligned(b, len(shape)) for s, b in zip(srcs, sources, strict=True)])
+    return tuple([s if b is None else aligned(b, len(shape)) for s, b in zip(srcs, sources, strict=True)])
 
 
 def _gather(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node:
@@ -191,25 +193,48 @@ def _product(a: Node, b: Node, shape: Shape, like: Node) -> Node:
     return Node(p.CONTRACT, (a, b), None, shape, like.dtype)
 
 
+def _windows(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node | None:
+    """Examples of images are more images. Where weights differ too (or images do not fill their memory), as products with copies of the windows."""
+    images, groups, (image, group), (k, k_strides), (n, n_strides), offset = node.arg
+    batches, m, columns = node.shape
+    if sources[0] is None and images * image == srcs[1].numel:
+        arg = (size * images, groups, (image, group), (k, k_strides), (n, n_strides), offset)
+        made = Node(p.WINDOWS, (srcs[0], sources[1]), arg, (size * batches, m, columns), node.dtype)  # type: ignore[arg-type]
+        return reshape(made, (size, *node.shape))
+    rows = srcs[0]
+    if images > 1 and groups > 1:
+        rows = reshape(view(rows, (images, *rows.shape), (0, rows.numel // groups, rows.shape[2], 1), 0), (batches, m, rows.shape[2]))
+    seen = view(srcs[1], (images, groups, *k, *n), (image, group, *k_strides, *n_strides), offset)
+    product = _product(rows, reshape(seen, (batches, rows.shape[2], columns)), node.shape, node)
+    return batch_nodes([product], size, {s: b for s, b in zip(srcs, sources, strict=True) if b is not None})[0]
+
+
+def _order(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node:
+    return Node(p.ORDER, (sources[0],), node.arg, (size, *node.shape), node.dtype)  # type: ignore[arg-type]
+
+
 # ---- host steps
 
 
 def _host(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Any:
-    function, static, name = node.arg
+    if node.op in p.HOST_POINTWISE:
+        return _pointwise(node, srcs, sources, size)
+    own = node.op is not p.HOST
+    function, static, name = (node.op, node.arg or (), node.op.name) if own else node.arg
     rule = p.HOST_BATCHING.get(function)
-    batched_static = None if rule is None else rule(static, tuple([s.shape for s in srcs]))
-    if batched_static is None:
+    batched = None if rule is None else rule(static, tuple([s.shape for s in srcs]))
+    if batched is None:
         raise RuntimeError(f"vmap: there is no batching rule for the host step '{name}' (called with shapes {[list(s.shape) for s in srcs]}). Call it "
                            "outside of vmap, on the whole batch.")
-    arg = (function, batched_static, name)
+    arg = batched_static if own else (function, batched_static, name)
     whole = tuple(_all_whole(node, sources, size))
     if node.outputs is None:
-        return Node(p.HOST, whole, arg, (size, *node.shape), node.dtype)
-    return several(p.HOST, whole, arg, tuple([((size, *shape), dt) for shape, dt in node.outputs]))
+        return Node(node.op, whole, arg, (size, *node.shape), node.dtype)
+    return several(node.op, whole, arg, tuple([((size, *shape), dt) for shape, dt in node.outputs]))
 
 
 _RULES: dict[str, Rule] = {"pointwise": _pointwise, "view": _view, "bitcast": _bitcast, "assign": _assign, "reduce": _reduce, "scan": _scan,
-                           "gather": _gather, "scatter": _scatter, "contract": _contract, "host": _host}
+                           "gather": _gather, "scatter": _scatter, "contract": _contract, "windows": _windows, "order": _order, "host": _host}
 
 
 # ---- coarse operations that stay coarse
@@ -238,4 +263,4 @@ def _declare() -> None:
 
 
 _declare()
-__all__ = ["COARSE", "EXAMPLE", "batch_nodes", "depend"]
+__all__ = ["COARSE", "EXAMPLE", "Batched", "aligned", "batch_nodes", "depend"]

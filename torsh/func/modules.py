@@ -117,4 +117,19 @@ def _stacked(tensors: list[Tensor]) -> Tensor:
     return stack([t.detach() for t in tensors]).requires_grad_(flags.pop())  # type: ignore[no-any-return]
 
 
-__all__ = ["functional_call", "stack_module_state"]
+def replace_all_batch_norm_modules_(root: Any) -> Any:
+    """Batch norms of a module normalize by the batch alone from now on, without running statistics: what `vmap` needs. Returns the module.
+
+    >>> import torsh
+    >>> net = torsh.func.replace_all_batch_norm_modules_(torsh.nn.BatchNorm1d(2))
+    >>> torsh.vmap(net)(torsh.ones(3, 4, 2)).shape
+    torsh.Size([3, 4, 2])
+    """
+    for module in root.modules():
+        if isinstance(getattr(module, "running_mean", None), Tensor) and hasattr(module, "track_running_stats"):
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+            module.track_running_stats = False
+    return root
+
+
+__all__ = ["functional_call", "replace_all_batch_norm_modules_", "stack_module_state"]

@@ -15,12 +15,14 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from torsh.autograd import engine, graph
 from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import AccumulateGrad, GradNode, edge, requires_grad
 from torsh.core.dtypes import dtype, float32
 from torsh.core.shapes import Shape, wrap_dim
-from torsh.func.batching import EXAMPLE, batch_nodes, depend
+from torsh.func.batching import EXAMPLE, Batched, aligned, batch_nodes, depend
 from torsh.func.trees import Structure, flatten, spread, unflatten
 from torsh.graph.node import Node, Op
 from torsh.graph.primitives import expand
@@ -39,7 +41,7 @@ class Level:
     def __init__(self, size: int, randomness: str) -> None:
         self.size = size
         self.randomness = randomness
-        self.known: dict[Node, Node] = {}
+        self.known: dict[Node, Batched] = {}
         self.sources: dict[int, Tensor] = {}  # by id of an example's record: the batch it stands for
         self.examples: list[Any] = []  # keeps those records alive
         self.start = next(graph._sequence)  # calls recorded from here on are of one example
@@ -120,17 +122,29 @@ class Level:
             if t._dtype.category >= 2 and requires_grad(one):
                 t._requires_grad, t._grad_fn, t._output_nr = True, fn, i
 
+    def computed(self, node: Node) -> Node:
+        """The batch of a node that does depend on an example, computed now, as are the parts that come with it."""
+        done: dict[Node, Batched] = {}
+        found, = batch_nodes([node], self.size, self.known, done)
+        if found is None:
+            return node
+        wrap(found)._window()
+        for n, b in done.items():  # not to be computed again
+            if b is not None and any(part.buffer is not None for part in (b if isinstance(b, tuple) else (b,))):
+                self.known[n] = b
+        return found
+
     # ---- while the function runs
 
     def __enter__(self) -> Level:
         _levels.append(self)
-        self._previous = storage.watch.on_write, random.mapped.draw
-        storage.watch.on_write, random.mapped.draw = _on_write, _draw
+        self._previous = storage.watch.on_write, storage.watch.values, random.mapped.draw
+        storage.watch.on_write, storage.watch.values, random.mapped.draw = _on_write, _values, _draw
         return self
 
     def __exit__(self, *exc: object) -> None:
         _levels.pop()
-        storage.watch.on_write, random.mapped.draw = self._previous
+        storage.watch.on_write, storage.watch.values, random.mapped.draw = self._previous
         if exc[0] is not None:
             self.check_writes(set(), True)
 
@@ -178,22 +192,33 @@ def _on_write(target: Any, node: Node) -> None:
         level.wrote(target)
 
 
-def _draw(shape: Shape, draw: Callable[[Shape], Any]) -> Tensor:
-    return _draw_at(len(_levels) - 1, shape, draw)
+def _values(t: Tensor) -> Any:
+    node = t._node()
+    for level in reversed(_levels):
+        node = batch_nodes([node], level.size, level.known)[0] or node if level is not _levels[0] else level.computed(node)
+    return wrap(node)._window()
 
 
-def _draw_at(depth: int, shape: Shape, draw: Callable[[Shape], Any]) -> Tensor:
+def _draw(shape: Shape, draw: Callable[..., Any], parameters: tuple[Tensor, ...]) -> Tensor:
+    return _draw_at(len(_levels) - 1, shape, draw, tuple([t._node() for t in parameters]))
+
+
+def _draw_at(depth: int, shape: Shape, draw: Callable[..., Any], parameters: tuple[Node, ...]) -> Tensor:
     """Random numbers for the levels up to `depth`: each with "different" has a dimension of its own in front."""
     if depth < 0:
         from torsh.tensor.creation import from_array
-        return from_array(draw(shape))
+        return from_array(draw(shape, *[np.ascontiguousarray(wrap(n)._window()) for n in parameters]))
     level = _levels[depth]
     if level.randomness == "error":
         raise RuntimeError("vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' randomness flags "
                            "on vmap or perform the randomness operation out of vmap")
+    found = batch_nodes(parameters, level.size, level.known)
     if level.randomness == "same":
-        return _draw_at(depth - 1, shape, draw)
-    return level.example(_draw_at(depth - 1, (level.size, *shape), draw))
+        if any(b is not None for b in found):
+            raise RuntimeError("Vmap does not currently support same randomness with a batched tensor input. Please use different randomness.")
+        return _draw_at(depth - 1, shape, draw, parameters)
+    whole = tuple([n if b is None else aligned(b, len(shape)) for n, b in zip(parameters, found, strict=True)])
+    return level.example(_draw_at(depth - 1, (level.size, *shape), draw, whole))
 
 
 # ---- derivatives

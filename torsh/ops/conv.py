@@ -2,7 +2,7 @@
 
 y = conv(x, w) is linear in both, and the three ways to leave one of (x, w, y) open (the convolution, its transpose, the
 gradient of the weight) are each other's derivatives: three coarse operations that are differentiable any number of times.
-A window view of the padded input is the operand of one batched matrix product (im2col without the copy; Chellapilla,
+The windows of the padded input are the operand of one batched matrix product (im2col without the copy; Chellapilla,
 Puri & Simard, 2006), groups in the batch.
 """
 from __future__ import annotations
@@ -11,16 +11,19 @@ import itertools
 from typing import Any
 
 from torsh.autograd.graph import GradNode
-from torsh.core.shapes import Shape, numel
+from torsh.core.shapes import Shape, contiguous_strides, numel
+from torsh.graph.node import Node
+from torsh.graph.primitives import WINDOWS
 from torsh.ops.composite import in_float32
 from torsh.ops.dispatch import apply, coarse
 from torsh.ops.matmul import contract
 from torsh.ops.pointwise import conj_if
 from torsh.ops.windows import embedded, numbers, reversed_last, windows
-from torsh.tensor.tensor import Tensor
+from torsh.tensor.tensor import Tensor, wrap
 
 #: Grouped convolutions with at most this many outputs and weights (an output) in a group are computed without a matrix product.
 _FEW_OUTPUTS, _FEW_WEIGHTS = 4, 32
+_PRODUCTS = frozenset(("float16", "bfloat16", "float32", "float64"))
 
 # Arguments of the three: (stride, padding before, dilation, groups, spatial size of the result). Shapes:
 # x [n, groups * c, *size], w [groups * o, c, *kernel], y [n, groups * o, *out].
@@ -33,9 +36,14 @@ def _convolve(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shap
     seen = windows(x, out, kernel, stride, before, dilation)  # [n, groups * c, *out, *kernel]
     if groups > 1 and o <= _FEW_OUTPUTS and c * numel(kernel) <= _FEW_WEIGHTS and not x._dtype.is_complex:
         return in_float32(_convolve_directly)(seen, w, groups, out)
+    rows = w.reshape(groups, o, c * numel(kernel))  # type: ignore[attr-defined]
+    if (numel(kernel) > 1 or any(s > 1 for s in stride)) and x._dtype.name in _PRODUCTS:
+        image, channel, *steps = seen._strides or contiguous_strides(seen._shape)
+        arg = (n, groups, (image, c * channel), ((c, *kernel), (channel, *steps[k:])), (out, tuple(steps[:k])), seen._offset)
+        y = wrap(Node(WINDOWS, (rows._node(), seen._storage.node), arg, (n * groups, o, numel(out)), x._dtype))
+        return y.reshape(n, groups * o, *out)  # type: ignore[attr-defined,no-any-return]
     order = [0, 1, *range(2 + k, 2 + 2 * k), *range(2, 2 + k)]
     columns = seen.permute(order).reshape(n * groups, c * numel(kernel), numel(out))  # type: ignore[attr-defined]
-    rows = w.reshape(groups, o, c * numel(kernel))  # type: ignore[attr-defined]
     if groups > 1 and n > 1:
         rows = rows.unsqueeze(0).expand(n, *rows._shape).reshape(n * groups, o, -1)
     return contract(rows, columns).reshape(n, groups * o, *out)  # type: ignore[attr-defined,no-any-return]

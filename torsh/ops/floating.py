@@ -13,7 +13,7 @@ from torsh.core.results import result_type
 from torsh.core.shapes import broadcast
 from torsh.graph import primitives as p
 from torsh.graph.node import Node
-from torsh.graph.primitives import expand, host
+from torsh.graph.primitives import expand, host, leading_batch
 from torsh.ops.dispatch import apply, cast_tensor, coarse, copy_into, operand, pointwise, public, result_type_of, shape_of, write_out
 from torsh.ops.pointwise import abs as absolute
 from torsh.ops.pointwise import (
@@ -47,7 +47,7 @@ def host_pointwise(function: Any, name: str, args: tuple[Any, ...], dt: dtype, r
     shape: tuple[int, ...] = ()
     for a in args:
         shape = broadcast(shape, shape_of(a), name)
-    return wrap(host(function, name, tuple([expand(operand(a, dt, name), shape) for a in args]), shape, result or dt))
+    return wrap(host(leading_batch(function), name, tuple([expand(operand(a, dt, name), shape) for a in args]), shape, result or dt))
 
 
 # ---- signs and neighbours
@@ -107,6 +107,7 @@ def nextafter(input: Tensor, other: Tensor) -> Tensor:
 _FREXP = result_type("frexp", "mantissa", "exponent")
 
 
+@leading_batch
 def _exponent(x: np.ndarray) -> Any:
     return np.frexp(x.astype(np.float32) if x.itemsize == 2 else x)[1].astype(np.int32)
 
@@ -115,6 +116,7 @@ def _mantissa(x: Tensor) -> Tensor:
     return wrap(host(_mantissa_of, "frexp", (x._node(),), x._shape, x._dtype))
 
 
+@leading_batch
 def _mantissa_of(x: np.ndarray) -> Any:
     return np.frexp(x.astype(np.float32) if x.itemsize == 2 else x)[0].astype(x.dtype)
 
@@ -200,7 +202,7 @@ def _hypot(x: Tensor, y: Tensor) -> Tensor:
     a, b = absolute(x), absolute(y)
     big, small = maximum(a, b), minimum(a, b)
     ratio = small / where(eq(big, 0), 1, big)
-    return where(eq(big, math.inf), math.inf, big * sqrt(1 + square(ratio)))  # type: ignore[no-any-return]
+    return where(eq(a, math.inf) | eq(b, math.inf), math.inf, big * sqrt(1 + square(ratio)))  # type: ignore[no-any-return]
 
 
 _HYPOT = coarse("hypot", _hypot, lambda ctx, g: (g * (ctx[0] / ctx.out), g * (ctx[1] / ctx.out)), (0, 1), True)
@@ -319,6 +321,5 @@ _divisors("lcm", _lcm, "least common multiple")
 
 
 
-Tensor.__rdiv__ = Tensor.__rtruediv__  # type: ignore[attr-defined]
 __all__ = ["copysign", "float_power", "frexp", "heaviside", "host_pointwise", "hypot", "ldexp", "logaddexp", "logaddexp2", "nan_to_num", "nextafter",
            "signbit"]

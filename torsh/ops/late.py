@@ -1,4 +1,4 @@
-"""Public functions and methods that are loaded when first used: linear algebra, Fourier transforms, special functions, windows.
+"""Public functions and methods that are loaded when first used: linear algebra, Fourier transforms, special functions, windows, statistics.
 
 A name here needs no import at start-up: `torsh.det` loads `torsh.linalg` when it is looked up, `Tensor.det` when it is called.
 """
@@ -17,10 +17,28 @@ _NAMES: dict[str, tuple[str, str, str]] = {
         "triangular_solve",
         "chain_matmul frobenius_norm lobpcg lu_unpack nuclear_norm pca_lowrank svd_lowrank vander lu",
         ""),
+    "torsh.ops.calculus": ("", "cumulative_trapezoid gradient trapezoid trapz", ""),
+    "torsh.ops.combine": ("combinations nonzero_static put put_", "broadcast_shapes fill unravel_index", ""),
+    "torsh.ops.floating": (
+        "copysign copysign_ deg2rad deg2rad_ float_power frexp gcd gcd_ heaviside heaviside_ hypot hypot_ lcm lcm_ ldexp ldexp_ logaddexp logaddexp2 "
+        "nan_to_num nan_to_num_ nextafter nextafter_ rad2deg rad2deg_ signbit",
+        "",
+        "float_power_"),
+    "torsh.ops.statistics": (
+        "corrcoef cov dist histc histogram nanmean nanquantile nansum quantile renorm renorm_",
+        "histogramdd isin",
+        ""),
+    "torsh.ops.native": (
+        "",
+        "native_layer_norm native_group_norm native_batch_norm batch_norm grid_sampler grid_sampler_2d grid_sampler_3d affine_grid_generator embedding "
+        "kl_div binary_cross_entropy_with_logits cosine_embedding_loss hinge_embedding_loss margin_ranking_loss poisson_nll_loss triplet_margin_loss "
+        "celu_ selu_ rrelu_ threshold_ dropout_ alpha_dropout_ feature_alpha_dropout_",
+        ""),
     "torsh.fft.short_time": ("istft stft", "", ""),
     "torsh.special.bessel": ("i0 i0_", "", ""),
     "torsh.special.gamma": ("digamma digamma_ igamma igamma_ igammac igammac_ lgamma lgamma_ mvlgamma mvlgamma_", "polygamma", "polygamma polygamma_"),
     "torsh.special.normal": ("erfinv erfinv_ logit logit_ sinc sinc_ xlogy xlogy_", "", ""),
+    "torsh.ops.samplers": ("", "binomial poisson", ""),
     "torsh.signal.windows": ("", "bartlett_window blackman_window hamming_window hann_window kaiser_window", ""),
 }
 

@@ -165,8 +165,9 @@ def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | No
     """
     axes = _normalized_axes("rms_norm", input, normalized_shape, weight, None)
     if input._dtype.is_complex:
-        y = input * rsqrt(mean(input * input, axes, True) + (2.0 ** -23 if eps is None else eps))
-        return y if weight is None else y * weight
+        limit = eps if eps is not None else 2.0 ** -52 if input._dtype.itemsize == 16 else 2.0 ** -23
+        scaled = input * rsqrt(mean(input * input, axes, True) + limit)
+        return scaled if weight is None else scaled * weight
     _floating("rms_norm", input)
     compute = input._dtype if input._dtype is float64 else wide(input)._dtype
     eps = eps if eps is not None else 2.0 ** -52 if compute is float64 else 2.0 ** -23

@@ -12,6 +12,7 @@ from torsh.core.dtypes import dtype, get_default_dtype, int64
 from torsh.core.shapes import Shape, broadcast, contiguous_strides, numel
 from torsh.graph.node import Op
 from torsh.ops.dispatch import check_writable, copy_into, public, recorded, tensors_of, write_out
+from torsh.ops.host import every_value
 from torsh.ops.views import zeros_like_shape
 from torsh.tensor.creation import _check, _sizes, finish, from_array
 from torsh.tensor.tensor import Tensor
@@ -85,15 +86,20 @@ def engine_of(generator: Generator | None) -> Any:
 
 class _Mapped:
     """What draws while a function is vmapped: set by `func.vmap`."""
-    draw: Callable[[Shape, Callable[[Shape], np.ndarray]], Tensor] | None = None
+    draw: Callable[[Shape, Callable[..., np.ndarray], tuple[Tensor, ...]], Tensor] | None = None
 
 
 mapped = _Mapped()
 
 
-def drawn(shape: Shape, draw: Callable[[Shape], np.ndarray]) -> Tensor:
-    """The tensor of `draw(shape)`. Every random tensor comes from here."""
-    return from_array(draw(shape)) if mapped.draw is None else mapped.draw(shape, draw)
+def drawn(shape: Shape, draw: Callable[..., np.ndarray], *parameters: Tensor) -> Tensor:
+    """The tensor of `draw(shape, *arrays)`, the arrays being the parameters' elements. Every random tensor comes from here.
+
+    While a function is vmapped, the shape and the arrays may have further dimensions in front.
+    """
+    if mapped.draw is not None:
+        return mapped.draw(shape, draw, parameters)
+    return from_array(draw(shape, *[np.ascontiguousarray(p._window()) for p in parameters]))
 
 
 def _made(made: Tensor, requires_grad: bool, out: Tensor | None, what: str) -> Tensor:
@@ -212,7 +218,7 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Sequence[int] | None = None, *
         _check(layout, pin_memory)
         engine, kind = engine_of(generator), _type(dtype, out).np
         return _made(drawn(_sizes((size,), "normal"), lambda s: engine.normal(s, kind, mean, std)), requires_grad, out, "normal")
-    if std_tensor and std.numel() and bool((std._window() < 0).any()):
+    if std_tensor and std.numel() and bool((every_value(std) < 0).any()):
         raise RuntimeError("normal expects all elements of std >= 0.0")
     if mean_tensor and std_tensor:
         shape: Shape = broadcast(mean._shape, std._shape, "normal")
@@ -231,12 +237,12 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Sequence[int] | None = None, *
 @public()
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
     """1 with the probability in `input` (or `p` everywhere), else 0. Raises RuntimeError for one outside [0, 1]."""
-    chance = p if p is not None else np.ascontiguousarray(input._window())
-    engine = engine_of(generator)
-
-    def draw(shape: Shape) -> np.ndarray:
-        return engine.bernoulli(shape, chance if p is not None else np.broadcast_to(chance, shape).copy(), input._dtype.np)  # type: ignore[no-any-return]
-    made = _drawn(drawn(input._shape, draw), input)
+    engine, kind = engine_of(generator), input._dtype.np
+    if p is not None:
+        made = drawn(input._shape, lambda s: engine.bernoulli(s, p, kind))
+    else:
+        made = drawn(input._shape, lambda s, chance: engine.bernoulli(s, np.broadcast_to(chance, s).copy(), kind), input)
+    made = _drawn(made, input)
     return made if out is None else write_out(out, made, "bernoulli")
 
 
@@ -249,15 +255,14 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
     """
     if out is not None and out._dtype is not int64:
         raise RuntimeError(f"multinomial expects Long tensor out, got: {out._dtype.title}")
-    engine, weights = engine_of(generator), np.ascontiguousarray(input._window())
+    engine = engine_of(generator)
 
-    def draw(shape: Shape) -> np.ndarray:
-        lead = shape[:len(shape) - len(weights.shape)]
-        if not lead:
+    def draw(shape: Shape, weights: np.ndarray) -> np.ndarray:
+        if weights.ndim == len(input._shape) and shape[:-1] == weights.shape[:-1]:
             return engine.multinomial(weights, num_samples, replacement)  # type: ignore[no-any-return]
-        many = np.broadcast_to(weights, (*lead, *weights.shape)).reshape(-1, weights.shape[-1])
+        many = np.broadcast_to(weights, (*shape[:-1], weights.shape[-1])).reshape(-1, weights.shape[-1])
         return engine.multinomial(np.ascontiguousarray(many), num_samples, replacement).reshape(shape)  # type: ignore[no-any-return]
-    return _made(drawn((*weights.shape[:-1], num_samples), draw), False, out, "multinomial")
+    return _made(drawn((*input._shape[:-1], num_samples), draw, input), False, out, "multinomial")
 
 
 # ---- filling in place
@@ -269,11 +274,11 @@ def _memory_order(t: Tensor) -> list[int]:
     return sorted(range(len(t._shape)), key=lambda d: -strides[d])
 
 
-def _fill(t: Tensor, draw: Any, what: str, logical: bool = False) -> Tensor:
+def _fill(t: Tensor, draw: Any, what: str, logical: bool = False, *parameters: Tensor) -> Tensor:
     """`draw(shape)` gives the numbers; `logical`: in row-major order whatever the strides."""
     check_writable(t)
     order = list(range(len(t._shape))) if logical or t._strides is None else _memory_order(t)
-    made = drawn(tuple([t._shape[d] for d in order]), draw)
+    made = drawn(tuple([t._shape[d] for d in order]), draw, *parameters)
     return copy_into(t, made.permute(*np.argsort(order).tolist()) if order != sorted(order) else made, what)  # type: ignore[attr-defined]
 
 
@@ -316,8 +321,7 @@ def random_(self: Tensor, from_: int | None = None, to: int | None = None, *, ge
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Overwrite with 1 with probability p (a number, or a tensor that broadcasts), else 0. Raises RuntimeError outside [0, 1]."""
     if isinstance(p, Tensor):
-        chance = np.broadcast_to(p._window(), self._shape)
-        return _fill(self, lambda s: engine_of(generator).bernoulli(s, np.broadcast_to(chance, s).copy(), self._dtype.np), "bernoulli_", logical=True)
+        return _fill(self, lambda s, chance: engine_of(generator).bernoulli(s, np.broadcast_to(chance, s).copy(), self._dtype.np), "bernoulli_", True, p)
     return _fill(self, lambda s: engine_of(generator).bernoulli(s, p, self._dtype.np), "bernoulli_")
 
 

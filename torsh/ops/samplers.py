@@ -7,7 +7,7 @@ import numpy as np
 
 from torsh.autograd.graph import GradNode
 from torsh.core import mt19937_samplers as samplers
-from torsh.core.shapes import Shape
+from torsh.core.shapes import Shape, broadcast
 from torsh.graph.node import Op
 from torsh.graph.primitives import host, leading_batch
 from torsh.ops.dispatch import public, recorded
@@ -28,19 +28,24 @@ def _floating(what: str, t: Tensor) -> None:
 def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     """Poisson numbers of the rates in `input`, of its dtype. Raises RuntimeError for a negative rate."""
     _floating("poisson_cpu", input)
-    rate, engine = np.array(input._window()), engine_of(generator)
-    if (rate < 0).any():
-        raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
-    return drawn(input._shape, lambda s: samplers.poisson(engine, _flat(rate, s)).reshape(s).astype(rate.dtype))
+    engine = engine_of(generator)
+
+    def draw(shape: Shape, rate: np.ndarray) -> np.ndarray:
+        if (rate < 0).any():
+            raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
+        return samplers.poisson(engine, _flat(rate, shape)).reshape(shape).astype(rate.dtype)
+    return drawn(input._shape, draw, input)
 
 
 @public(method=False)
 def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
     """How many of `count` trials succeed, each with probability `prob` (floating tensors of one shape, which broadcast)."""
     _floating("binomial_cpu", count)
-    n, p = np.broadcast_arrays(np.array(count._window()), np.array(prob._window()))
     engine = engine_of(generator)
-    return drawn(n.shape, lambda s: samplers.binomial(engine, _flat(n, s), _flat(p, s)).reshape(s).astype(n.dtype))
+
+    def draw(shape: Shape, n: np.ndarray, p: np.ndarray) -> np.ndarray:
+        return samplers.binomial(engine, _flat(n, shape), _flat(p, shape)).reshape(shape).astype(n.dtype)
+    return drawn(broadcast(count._shape, prob._shape, "binomial"), draw, count, prob)
 
 
 @leading_batch
@@ -59,12 +64,12 @@ _GAMMA = Op("standard_gamma", "history", None, None, _gamma_vjp, (0,), True)
 def standard_gamma(alpha: Tensor, generator: Generator | None = None) -> Tensor:
     """Gamma numbers of shape parameters `alpha` and rate 1. The derivative by alpha is that of the inverse cdf; it cannot be differentiated again."""
     _floating("gamma_cpu", alpha)
-    a, engine = np.array(alpha._window()), engine_of(generator)
-    least = np.finfo(np.float32 if a.dtype.itemsize < 8 else np.float64).tiny
+    engine = engine_of(generator)
 
-    def draw(shape: Shape) -> np.ndarray:
+    def draw(shape: Shape, a: np.ndarray) -> np.ndarray:
+        least = np.finfo(np.float32 if a.dtype.itemsize < 8 else np.float64).tiny
         return np.maximum(samplers.standard_gamma(engine, _flat(a, shape)), least).reshape(shape).astype(a.dtype)
-    return recorded(_GAMMA, None, (alpha,), drawn(alpha._shape, draw))
+    return recorded(_GAMMA, None, (alpha,), drawn(alpha._shape, draw, alpha))
 
 
 @leading_batch
@@ -85,14 +90,14 @@ _DIRICHLET = Op("sample_dirichlet", "history", None, None, _dirichlet_vjp, (0,),
 def sample_dirichlet(concentration: Tensor, generator: Generator | None = None) -> Tensor:
     """Dirichlet numbers, [*, k], of concentrations [*, k]: gamma numbers over their sum. Differentiable as `standard_gamma`."""
     _floating("dirichlet", concentration)
-    a, engine = np.array(concentration._window()), engine_of(generator)
-    kind = np.float32 if a.dtype.itemsize < 8 else np.float64
+    engine = engine_of(generator)
 
-    def draw(shape: Shape) -> np.ndarray:
+    def draw(shape: Shape, a: np.ndarray) -> np.ndarray:
+        kind = np.float32 if a.dtype.itemsize < 8 else np.float64
         gamma = samplers.standard_gamma(engine, _flat(a, shape)).reshape(shape)
         share = gamma / gamma.sum(-1, keepdims=True)
         return np.clip(share.astype(kind), np.finfo(kind).tiny, np.nextafter(kind(1), kind(0))).astype(a.dtype)
-    return recorded(_DIRICHLET, None, (concentration,), drawn(concentration._shape, draw))
+    return recorded(_DIRICHLET, None, (concentration,), drawn(concentration._shape, draw, concentration))
 
 
 __all__ = ["binomial", "poisson", "sample_dirichlet", "standard_gamma"]

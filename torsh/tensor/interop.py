@@ -10,7 +10,7 @@ import numpy as np
 from torsh.core import dtypes
 from torsh.core.dtypes import by_name, dtype
 from torsh.core.shapes import Shape, is_contiguous
-from torsh.tensor.storage import of_outside
+from torsh.tensor.storage import of_outside, watch
 from torsh.tensor.tensor import Tensor, alias, array_on, method, wrap
 
 
@@ -23,6 +23,10 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     """
     if self._requires_grad and not force:
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+    if self._storage.conjugate:
+        if self._dtype.is_complex and not force:
+            raise RuntimeError("Can't call numpy() on Tensor that has conjugate bit set. Use tensor.resolve_conj().numpy() instead.")
+        return self._window().copy()  # type: ignore[no-any-return]
     return array_on(self._storage.export(), self)
 
 
@@ -177,7 +181,9 @@ def __index__(self: Tensor) -> int:
 
 @method()
 def __format__(self: Tensor, spec: str) -> str:
-    return format(item(self), spec) if not self._shape and spec else (str(item(self)) if not self._shape else object.__format__(self, spec))
+    if self._shape or watch.values is not None:
+        return object.__format__(self, spec)
+    return format(item(self), spec) if spec else str(item(self))
 
 
 @method()

@@ -43,6 +43,7 @@ class Tensor(Open):
     _accumulator: Any = None
     _retains: bool = False
     _inference: bool = False
+    _of_several: str | None = None  # "Output 0 of Split", for a recorded view that one call made together with others
     _backward_hooks: Any = None
     _storage: Storage
     _shape: Shape
