@@ -38,6 +38,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="entries or patterns; all without any")
     parser.add_argument("--dtype", action="append", choices=DTYPES, help="only this type, without the forms (may be repeated)")
     parser.add_argument("--check", dest="verify", action="store_true", help="fail on any difference from the expected table")
+    parser.add_argument("--failed", action="store_true", help="only what the expected table does not have as passed")
     parser.add_argument("--write", action="store_true", help="write docs/operators.md and the expected table")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--limit", type=float, default=600.0, help="seconds for one check of one entry")
@@ -55,6 +56,9 @@ def main() -> int:
             found[key] = {"missing": ""}
         else:
             units += [(key, check) for check in checks if applies(ENTRIES[key], check)]
+    if options.failed:
+        known = table.load()
+        units = [(key, check) for key, check in units if FAIL in known.get(key, {}).get(check, FAIL)]
     units.sort(key=lambda unit: checks.index(unit[1]))  # what counts most first
     failures: dict[str, str] = {}
     times: list[tuple[float, pool.Unit]] = []
@@ -68,7 +72,7 @@ def main() -> int:
                 if why is not None:
                     failures[f"{key} {check}" + (f" {part}" if part != check else "")] = why
             times.append((took, (key, check)))
-            if not sys.stdout.isatty() and len(times) % 500 == 0:
+            if not sys.stdout.isatty() and len(times) % 100 == 0:
                 if options.write:
                     write(found, partial=True)
                 print(f"{len(times)} of {len(units)} checks in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
@@ -88,9 +92,11 @@ def main() -> int:
     console.print(f"{len(units)} checks of {len(keys)} entries in {time.monotonic() - began:.0f} s")
 
     if options.write:
-        write(found, partial=bool(options.dtype))
+        write(found, partial=bool(options.dtype) or options.failed)
     if options.verify:
         expected = table.load()
+        if options.failed:
+            expected = {key: {c: s for c, s in row.items() if c in found.get(key, {})} for key, row in expected.items()}
         if options.dtype:
             expected = {key: {c: s for c, s in row.items() if c in checks or c == "missing"} for key, row in expected.items()}
         wrong = table.differences(expected, found)

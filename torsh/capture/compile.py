@@ -70,14 +70,16 @@ class Variant:
         self.own = [(k, storages[id(t._storage)]) for k, t in enumerate(self.tensors)]
         inputs = [placeholder(s.node.shape, s.node.dtype) for s in actual]
         self.shapes = [n.shape for n in inputs]
-        self.draws: list[tuple[Shape, Callable[[Shape], Any]]] = []
+        self.draws: list[tuple[Shape, Callable[..., Any]]] = []
         self._capture(function, leaves, structure, arguments, actual, inputs, name)
 
     def _capture(self, function: Callable[..., Any], leaves: list[Any], structure: Structure, arguments: list[Tensor], actual: list[Storage],
                  inputs: list[Node], name: str) -> None:
         drawn: list[Node] = []
 
-        def draw(shape: Shape, how: Callable[[Shape], Any]) -> Tensor:
+        def draw(shape: Shape, how: Callable[..., Any], parameters: tuple[Tensor, ...]) -> Tensor:
+            if parameters:
+                raise GraphBreak("random numbers are drawn by tensors of parameters")
             self.draws.append((shape, how))
             generator = random.default_generator().engine
             before = generator.get_state()

@@ -300,8 +300,6 @@ def host(function: Callable[..., Any], name: str, srcs: tuple[Node, ...], shape:
 #: further dimension in front, as its results then have, or None where it cannot. A function without a rule cannot be vmapped. Operations of
 #: their own that a host library computes (`ops.host`) are here by themselves.
 HOST_BATCHING: dict[Any, Callable[[tuple[Any, ...], tuple[Shape, ...]], tuple[Any, ...] | None]] = {}
-#: Those that work element by element, on sources that broadcast.
-HOST_POINTWISE: set[Any] = set()
 
 
 def _same_static(static: tuple[Any, ...], shapes: tuple[Shape, ...]) -> tuple[Any, ...]:

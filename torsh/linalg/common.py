@@ -15,7 +15,6 @@ from torsh.core.dtypes import dtype, get_default_dtype, int32
 from torsh.core.errors import LinAlgError
 from torsh.core.shapes import Shape, broadcast, numel
 from torsh.ops.dispatch import cast_tensor, with_out
-from torsh.ops.host import every_value
 from torsh.ops.matmul import matmul
 from torsh.ops.pointwise import where
 from torsh.ops.views import transpose, zeros_like_shape

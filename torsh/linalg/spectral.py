@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int32
 from torsh.core.results import result_type
-from torsh.graph.primitives import leading_batch
 from torsh.linalg import lapack
 from torsh.linalg.common import check, diagonal_of, identity, linalg, matrices, mH, off_diagonal, on_diagonal, product, skew, square
 from torsh.linalg.systems import solve_matrices
 from torsh.ops.dispatch import apply_several, cast_tensor, public
-from torsh.ops.host import every_value, host_op
+from torsh.ops.host import host_op
 from torsh.ops.views import narrow
 from torsh.tensor.storage import watch
 from torsh.tensor.tensor import Tensor
@@ -59,8 +56,8 @@ def _eigh_vjp(ctx: GradNode, gL: Tensor | None, gV: Tensor | None, _: Any) -> Te
     return product(V, inner, mH(V))
 
 
-_EIGH = leading_batch(host_op("eigh", lapack.eigh, _eigh_vjp, (), True, "LinalgEighBackward0"))
-_EIGVALSH = leading_batch(host_op("eigvalsh", lapack.eigh))
+_EIGH = host_op("eigh", lapack.eigh, _eigh_vjp, (), True, "LinalgEighBackward0")
+_EIGVALSH = host_op("eigvalsh", lapack.eigh)
 _EIGH_RESULT, _EIG_RESULT = result_type("linalg_eigh", "eigenvalues", "eigenvectors"), result_type("linalg_eig", "eigenvalues", "eigenvectors")
 _FAILED = "The algorithm failed to converge because the input matrix is ill-conditioned or has too many repeated eigenvalues (error code: {code})."
 
@@ -128,8 +125,8 @@ def _eig_vjp(ctx: GradNode, gL: Tensor | None, gV: Tensor | None, _: Any) -> Ten
     return found if ctx.dtypes[0].is_complex else found.real  # type: ignore[no-any-return]
 
 
-_EIG = leading_batch(host_op("eig", lapack.eig, _eig_vjp, (), True, "LinalgEigBackward0"))
-_EIGVALS = leading_batch(host_op("eigvals", lapack.eig))
+_EIG = host_op("eig", lapack.eig, _eig_vjp, (), True, "LinalgEigBackward0")
+_EIGVALS = host_op("eigvals", lapack.eig)
 
 
 def _finite(what: str, A: Tensor) -> None:
@@ -210,8 +207,8 @@ def _svd_vjp(ctx: GradNode, gU: Tensor | None, gS: Tensor | None, gVh: Tensor | 
     return out
 
 
-_SVD = leading_batch(host_op("svd", lapack.svd, _svd_vjp, (), True, "LinalgSvdBackward0"))
-_SVDVALS = leading_batch(host_op("svdvals", lapack.svd))
+_SVD = host_op("svd", lapack.svd, _svd_vjp, (), True, "LinalgSvdBackward0")
+_SVDVALS = host_op("svdvals", lapack.svd)
 _SVD_RESULT, _SVD_TOP = result_type("linalg_svd", "U", "S", "Vh"), result_type("svd", "U", "S", "V")
 
 

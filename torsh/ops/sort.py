@@ -16,7 +16,7 @@ from torsh.core.dtypes import int32, int64
 from torsh.core.results import result_type
 from torsh.core.shapes import Shape, reduced, wrap_dim
 from torsh.graph.node import Node
-from torsh.graph.primitives import HOST_BATCHING, ORDER, axis_first, cast, host
+from torsh.graph.primitives import ORDER, axis_first, cast, host, leading_batch
 from torsh.ops.dispatch import apply, cast_tensor, coarse, public, result_type_of
 from torsh.ops.gather import gather
 from torsh.ops.pointwise import where

@@ -83,7 +83,7 @@ def _airy(x: Any) -> Any:
     return scipy.special.airy(x.astype(np.float32) if x.itemsize == 2 else x)[0]
 
 
-_AIRY = host_op("special_airy_ai", _airy, without_derivative("special_airy_ai"), pointwise=True)
+_AIRY = host_op("special_airy_ai", _airy, without_derivative("special_airy_ai"), batching=broadcasting)
 
 
 @special()
