@@ -48,6 +48,9 @@ def __getattr__(name: str) -> object:
     if name in _LATE:
         found = globals()[name] = _late(name)
         return found
+    if name == "compile":
+        from torsh.capture import compile
+        return compile
     if name == "default_generator":
         from torsh.ops.random import default_generator
         return default_generator()

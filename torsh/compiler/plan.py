@@ -1,12 +1,12 @@
 """Plans: a scheduled graph bound to memory, as native programs with host calls between them."""
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
 
 from torsh.codegen import compile as codegen
+from torsh.codegen.cache import digest
 from torsh.codegen.kernel_ir import Kernel
 from torsh.codegen.target import host
 from torsh.codegen.text import text
@@ -240,7 +240,7 @@ class Plan:
     def _job(self, lowered: Lowered, depth: int) -> _Job:
         kernel = lowered.kernel
         content = text(kernel)
-        key = "k" + hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+        key = "k" + digest(content)
         scratch = [self._reserve(n) for n in lowered.scratch]
         nodes = {id(n): n for n in lowered.args.nodes}
         slots: list[Any] = []

@@ -215,17 +215,20 @@ def _order(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], siz
 
 
 def _host(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Any:
-    function, static, name = node.arg
+    if node.op in p.HOST_POINTWISE:
+        return _pointwise(node, srcs, sources, size)
+    own = node.op is not p.HOST
+    function, static, name = (node.op, node.arg or (), node.op.name) if own else node.arg
     rule = p.HOST_BATCHING.get(function)
     batched_static = None if rule is None else rule(static, tuple([s.shape for s in srcs]))
     if batched_static is None:
         raise RuntimeError(f"vmap: there is no batching rule for the host step '{name}' (called with shapes {[list(s.shape) for s in srcs]}). Call it "
                            "outside of vmap, on the whole batch.")
-    arg = (function, batched_static, name)
+    arg = batched_static if own else (function, batched_static, name)
     whole = tuple(_all_whole(node, sources, size))
     if node.outputs is None:
-        return Node(p.HOST, whole, arg, (size, *node.shape), node.dtype)
-    return several(p.HOST, whole, arg, tuple([((size, *shape), dt) for shape, dt in node.outputs]))
+        return Node(node.op, whole, arg, (size, *node.shape), node.dtype)
+    return several(node.op, whole, arg, tuple([((size, *shape), dt) for shape, dt in node.outputs]))
 
 
 _RULES: dict[str, Rule] = {"pointwise": _pointwise, "view": _view, "bitcast": _bitcast, "assign": _assign, "reduce": _reduce, "scan": _scan,

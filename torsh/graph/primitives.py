@@ -34,6 +34,8 @@ Array = Any
 
 def _strided(memory: Array, shape: Shape, strides: Shape, offset: int) -> Array:
     flat = memory.reshape(-1)
+    if 0 in shape:
+        return np.empty(shape, flat.dtype)
     return np.lib.stride_tricks.as_strided(flat[offset:], shape, tuple(s * flat.itemsize for s in strides))
 
 
@@ -204,6 +206,7 @@ def _cast(node: Node, x: Array) -> Array:
 
 
 CAST: Final = Op("cast", "pointwise", _cast)
+CONJ: Final = Op("conj", "pointwise", lambda node, x: np.conjugate(x))
 
 
 # Reductions and scans.
@@ -294,8 +297,11 @@ def host(function: Callable[..., Any], name: str, srcs: tuple[Node, ...], shape:
 
 
 #: How a host function takes a batch: `rule(static arguments, shapes of the sources)` gives the static arguments for sources that all have a
-#: further dimension in front, as its results then have, or None where it cannot. A function without a rule cannot be vmapped.
-HOST_BATCHING: dict[Callable[..., Any], Callable[[tuple[Any, ...], tuple[Shape, ...]], tuple[Any, ...] | None]] = {}
+#: further dimension in front, as its results then have, or None where it cannot. A function without a rule cannot be vmapped. Operations of
+#: their own that a host library computes (`ops.host`) are here by themselves.
+HOST_BATCHING: dict[Any, Callable[[tuple[Any, ...], tuple[Shape, ...]], tuple[Any, ...] | None]] = {}
+#: Those that work element by element, on sources that broadcast.
+HOST_POINTWISE: set[Any] = set()
 
 
 def leading_batch(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -18,6 +18,7 @@ from torsh.ops.dispatch import cast_tensor, with_out
 from torsh.ops.matmul import matmul
 from torsh.ops.pointwise import where
 from torsh.ops.views import transpose, zeros_like_shape
+from torsh.tensor.storage import watch
 from torsh.tensor.tensor import Tensor
 
 #: torsh.linalg.<name>
@@ -107,7 +108,12 @@ def spread(t: Tensor, batch: Shape) -> Tensor:
 
 
 def failing(info: Tensor) -> tuple[str, int] | None:
-    """Which of a batch LAPACK reports a failure for, and its code; None when all went well. Computes the report."""
+    """Which of a batch LAPACK reports a failure for, and its code; None when all went well. Computes the report.
+
+    Under vmap a report has no value yet, and None is the answer: what could not be computed is then NaN or infinite.
+    """
+    if watch.on_write is not None:
+        return None
     codes = np.asarray(info._window())
     at = np.flatnonzero(codes)
     if not at.size:
@@ -128,7 +134,7 @@ def check(info: Tensor, what: str, message: str) -> None:
 def mH(t: Tensor) -> Tensor:
     """The adjoints of a batch of matrices."""
     swapped = transpose(t, -2, -1)
-    return swapped.conj() if t._dtype.is_complex else swapped  # type: ignore[no-any-return]
+    return swapped.conj_physical() if t._dtype.is_complex else swapped  # type: ignore[no-any-return]
 
 
 def identity(n: int, like: Tensor, m: int | None = None) -> Tensor:

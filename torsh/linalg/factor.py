@@ -335,7 +335,7 @@ def _ldl_solve_vjp(ctx: GradNode, g: Tensor) -> tuple[None, None, Tensor | None]
     LD, pivots = ctx[0], ctx[1]
     if hermitian or not LD._dtype.is_complex:
         return None, None, _ldl_apply(LD, pivots, g, hermitian)
-    return None, None, _ldl_apply(LD, pivots, g.conj(), hermitian).conj()
+    return None, None, _ldl_apply(LD, pivots, g.conj_physical(), hermitian).conj_physical()
 
 
 _LDL_SOLVE = host_op("ldl_solve", lapack.ldl_solve, _ldl_solve_vjp, (0, 1), False, "LinalgLdlSolveBackward0")

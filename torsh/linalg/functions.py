@@ -198,7 +198,7 @@ def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpos
 
 
 @linalg()
-def vander(x: Tensor, N: int | None = None) -> Tensor:
+def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """[*, n, N]: rows 1, x, x^2, ... of each element of [*, n]; N is n by default. Raises RuntimeError for N < 2."""
     columns = (x._shape[-1] if x._shape else 1) if N is None else N
     if columns <= 1 and N is not None:

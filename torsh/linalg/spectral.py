@@ -18,6 +18,7 @@ from torsh.linalg.systems import solve_matrices
 from torsh.ops.dispatch import apply_several, cast_tensor, public
 from torsh.ops.host import host_op
 from torsh.ops.views import narrow
+from torsh.tensor.storage import watch
 from torsh.tensor.tensor import Tensor
 
 # ---- Hermitian matrices
@@ -28,6 +29,16 @@ def _gaps(values: Tensor) -> Tensor:
     return values.unsqueeze(-2) - values.unsqueeze(-1) + identity(values._shape[-1], values)  # type: ignore[no-any-return]
 
 
+def _phase_free(what: str, turn: Tensor, meaning: str) -> None:
+    """Raises RuntimeError if a loss depends on the phase of vectors, which is arbitrary: its derivative along `turn` (real) is not 0.
+
+    Needs the gradient's numbers, so this is only asked of complex vectors, and not under vmap.
+    """
+    if watch.on_write is None and turn.numel() and float(abs(turn.detach()).max().item()) > 1e-2:
+        raise RuntimeError(f"{what}: The {meaning} vectors in the complex case are specified up to multiplication by e^{{i phi}}. The specified loss "
+                           "function depends on this quantity, so it is ill-defined.")
+
+
 def _eigh_vjp(ctx: GradNode, gL: Tensor | None, gV: Tensor | None, _: Any) -> Tensor | None:
     """V (diag(gL) + (V^H gV - (V^H gV)^H) / 2 / gaps) V^H."""
     if gL is None and gV is None:
@@ -36,7 +47,10 @@ def _eigh_vjp(ctx: GradNode, gL: Tensor | None, gV: Tensor | None, _: Any) -> Te
     if gV is None:
         assert gL is not None
         return product(V * gL.unsqueeze(-2), mH(V))
-    inner = off_diagonal(skew(product(mH(V), gV)) * 0.5 / _gaps(values))
+    VgV = product(mH(V), gV)
+    if V._dtype.is_complex:
+        _phase_free("linalg_eigh_backward", diagonal_of(VgV).imag, "eigen")
+    inner = off_diagonal(skew(VgV) * 0.5 / _gaps(values))
     if gL is not None:
         inner = inner + on_diagonal(gL)
     return product(V, inner, mH(V))
@@ -103,7 +117,8 @@ def _eig_vjp(ctx: GradNode, gL: Tensor | None, gV: Tensor | None, _: Any) -> Ten
         found = solve_matrices(adjoint, gL.unsqueeze(-1) * adjoint)
     else:
         VgV = product(adjoint, gV)
-        inner = off_diagonal((VgV - product(adjoint, V * diagonal_of(VgV).real.unsqueeze(-2))) / _gaps(values).conj())
+        _phase_free("linalg_eig_backward", diagonal_of(VgV).imag, "eigen")
+        inner = off_diagonal((VgV - product(adjoint, V * diagonal_of(VgV).real.unsqueeze(-2))) / _gaps(values).conj_physical())
         if gL is not None:
             inner = inner + on_diagonal(gL)
         found = solve_matrices(adjoint, product(inner, adjoint))
@@ -115,7 +130,7 @@ _EIGVALS = host_op("eigvals", lapack.eig)
 
 
 def _finite(what: str, A: Tensor) -> None:
-    if not bool(A.detach().isfinite().all()):
+    if watch.on_write is None and not bool(A.detach().isfinite().all()):
         raise RuntimeError(f"torch.{what}: input tensor should not contain infs or NaNs.")
 
 
@@ -167,6 +182,9 @@ def _svd_vjp(ctx: GradNode, gU: Tensor | None, gS: Tensor | None, gVh: Tensor | 
     inner: Tensor | None = None
     UgU = None if gU is None else product(mH(U), gU)
     VgV = None if gV is None else product(Vh, gV)
+    if U._dtype.is_complex:
+        parts = [diagonal_of(t).imag for t in (UgU, VgV) if t is not None]
+        _phase_free("svd_backward", parts[0] if len(parts) == 1 else parts[0] + parts[1], "singular")
     if UgU is not None:
         inner = off_diagonal(skew(UgU) / E) * row
     if VgV is not None:
@@ -208,8 +226,7 @@ def svd_parts(what: str, A: Tensor, full: bool, driver: str | None = None) -> tu
 
 
 def _check_svd(info: Tensor, what: str) -> None:
-    found = info.min()  if info.numel() else None
-    if found is not None and found.item() < 0:
+    if watch.on_write is None and info.numel() and info.min().item() < 0:
         check(info, what, "The algorithm failed to converge because the input matrix contained non-finite values.")
     check(info, what, "The algorithm failed to converge because the input matrix is ill-conditioned or has too many repeated singular values "
                       "(error code: {code}).")

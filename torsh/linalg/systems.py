@@ -161,7 +161,7 @@ def _det_vjp(ctx: GradNode, g: Tensor) -> Tensor:
     g = g.unsqueeze(-1).unsqueeze(-1)
     if not state.enabled:
         return g * mH(apply(_COFACTORS, (A,), None, A._shape, A._dtype))  # type: ignore[no-any-return]
-    return g * ctx.out.unsqueeze(-1).unsqueeze(-1).conj() * mH(inverses(A)[0])  # type: ignore[no-any-return]
+    return g * ctx.out.unsqueeze(-1).unsqueeze(-1).conj_physical() * mH(inverses(A)[0])  # type: ignore[no-any-return]
 
 
 _DET = host_op("det", _det, _det_vjp, (0,), True, "LinalgDetBackward0")
@@ -185,7 +185,7 @@ def _slogdet_vjp(ctx: GradNode, g_sign: Tensor | None, g_log: Tensor | None) -> 
     A, sign = ctx[0], ctx.saved_output(0)
     scale = g_log
     if g_sign is not None and A._dtype.is_complex:
-        turn = (g_sign.conj() * sign).imag * -1j
+        turn = (g_sign.conj_physical() * sign).imag * -1j
         scale = turn if scale is None else scale + turn
     if scale is None:
         return None
@@ -285,7 +285,8 @@ def pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = N
     if hermitian:
         square("linalg.pinv", A)
     absolute, relative = tolerances(A, atol, rtol if rtol is not None else rcond)
-    return apply(_PINV, (A, absolute, relative), (bool(hermitian),), (*A._shape[:-2], A._shape[-1], A._shape[-2]), A._dtype)
+    batch = A._shape[:-2]
+    return apply(_PINV, (A, absolute.expand(batch), relative.expand(batch)), (bool(hermitian),), (*A._shape[:-2], A._shape[-1], A._shape[-2]), A._dtype)
 
 
 def _lstsq_vjp(ctx: GradNode, gX: Tensor | None, *_: Any) -> tuple[Tensor | None, Tensor | None]:

@@ -17,6 +17,7 @@ from torsh.graph.primitives import WINDOWS
 from torsh.ops.composite import in_float32
 from torsh.ops.dispatch import apply, coarse
 from torsh.ops.matmul import contract
+from torsh.ops.pointwise import conj_if
 from torsh.ops.windows import embedded, numbers, reversed_last, windows
 from torsh.tensor.tensor import Tensor, wrap
 
@@ -91,20 +92,20 @@ def _weight_gradient(x: Tensor, y: Tensor, stride: Shape, before: Shape, dilatio
 
 def _convolve_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
     *how, _ = ctx.arg
-    gx = _call(_TRANSPOSED, g, ctx[1], (*how, ctx.shapes[0][2:]), ctx.shapes[0]) if ctx.needs[0] else None
-    return gx, _call(_WEIGHT, ctx[0], g, (*how, ctx.shapes[1][2:]), ctx.shapes[1]) if ctx.needs[1] else None
+    gx = _call(_TRANSPOSED, g, conj_if(ctx[1]), (*how, ctx.shapes[0][2:]), ctx.shapes[0]) if ctx.needs[0] else None
+    return gx, _call(_WEIGHT, conj_if(ctx[0]), g, (*how, ctx.shapes[1][2:]), ctx.shapes[1]) if ctx.needs[1] else None
 
 
 def _convolve_back_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
     *how, _ = ctx.arg
-    gy = _call(CONVOLUTION, g, ctx[1], (*how, ctx.shapes[0][2:]), ctx.shapes[0]) if ctx.needs[0] else None
-    return gy, _call(_WEIGHT, g, ctx[0], (*how, ctx.shapes[1][2:]), ctx.shapes[1]) if ctx.needs[1] else None
+    gy = _call(CONVOLUTION, g, conj_if(ctx[1]), (*how, ctx.shapes[0][2:]), ctx.shapes[0]) if ctx.needs[0] else None
+    return gy, _call(_WEIGHT, g, conj_if(ctx[0]), (*how, ctx.shapes[1][2:]), ctx.shapes[1]) if ctx.needs[1] else None
 
 
 def _weight_gradient_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
     *how, _ = ctx.arg
-    gx = _call(_TRANSPOSED, ctx[1], g, (*how, ctx.shapes[0][2:]), ctx.shapes[0]) if ctx.needs[0] else None
-    return gx, _call(CONVOLUTION, ctx[0], g, (*how, ctx.shapes[1][2:]), ctx.shapes[1]) if ctx.needs[1] else None
+    gx = _call(_TRANSPOSED, conj_if(ctx[1]), g, (*how, ctx.shapes[0][2:]), ctx.shapes[0]) if ctx.needs[0] else None
+    return gx, _call(CONVOLUTION, conj_if(ctx[0]), g, (*how, ctx.shapes[1][2:]), ctx.shapes[1]) if ctx.needs[1] else None
 
 
 CONVOLUTION = coarse("convolution", _convolve, _convolve_vjp, (0, 1))
@@ -125,7 +126,7 @@ def _check(what: str, x: Tensor, w: Tensor, bias: Tensor | None, k: int, groups:
     for name, t in (("weight", w), ("bias", bias)):
         if t is not None and t._dtype is not x._dtype:
             raise RuntimeError(f"{what}: Input type ({x._dtype.name}) and {name} type ({t._dtype.name}) should be the same")
-    if x._dtype.category < 2:
+    if x._dtype.category < 1:
         raise RuntimeError(f"{what}: \"convolution\" not implemented for '{x._dtype.title}'")
     if groups <= 0:
         raise RuntimeError(f"{what}: non-positive groups is not supported")

@@ -168,7 +168,7 @@ def _pick(name: str, result: Any, function: Callable[..., Any], input: Tensor, d
     return result(values, at) if keepdim else result(values.squeeze(d), at.squeeze(d))  # type: ignore[attr-defined]
 
 
-@public(out=True)
+@public(out="exact")
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     """(value, index) of the k-th smallest element along a dimension, counted from 1. Raises RuntimeError for k out of range."""
     size = input._shape[wrap_dim(dim, len(input._shape), "kthvalue")] if input._shape else 1
@@ -281,7 +281,9 @@ def _search(sequence: np.ndarray, values: np.ndarray, side: str, *sorter: np.nda
         sequence = np.take_along_axis(sequence, sorter[0], -1)
     if sequence.ndim == 1:
         return np.asarray(np.searchsorted(sequence, values, side))  # type: ignore[call-overload]
-    rows = sequence.reshape(-1, sequence.shape[-1])
+    if not values.size:
+        return np.zeros(values.shape, np.int64)
+    rows = sequence.reshape(-1, sequence.shape[-1]) if sequence.size else np.empty((int(np.prod(sequence.shape[:-1])), 0), sequence.dtype)
     wanted = values.reshape(len(rows), -1)
     out = np.empty(wanted.shape, np.int64)
     for i, (row, value) in enumerate(zip(rows, wanted, strict=True)):

@@ -82,7 +82,7 @@ def _airy(x: Any) -> Any:
     return scipy.special.airy(x.astype(np.float32) if x.itemsize == 2 else x)[0]
 
 
-_AIRY = host_op("special_airy_ai", _airy, without_derivative("special_airy_ai"))
+_AIRY = host_op("special_airy_ai", _airy, without_derivative("special_airy_ai"), pointwise=True)
 
 
 @special()

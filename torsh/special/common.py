@@ -33,7 +33,7 @@ def scipy_op(name: str, vjp: Callable[..., Any] | None, save_inputs: tuple[int, 
     def function(*arrays: Any, **options: Any) -> Any:
         import scipy.special
         return getattr(scipy.special, name)(*[a.astype(np.float32) if a.itemsize == 2 else a for a in arrays])
-    return host_op("special_" + name, function, vjp, save_inputs, save_output)
+    return host_op("special_" + name, function, vjp, save_inputs, save_output, pointwise=True)
 
 
 def real_type(what: str, *args: Any) -> dtype:

@@ -35,7 +35,7 @@ def _psi(x: Any) -> Any:
     return np.where(wide == 0, np.copysign(np.inf, -wide), np.where((wide < 0) & (wide == np.floor(wide)), np.nan, found))
 
 
-_DIGAMMA = host_op("digamma", _psi, lambda ctx, g: g * polygamma(1, ctx[0]), (0,))
+_DIGAMMA = host_op("digamma", _psi, lambda ctx, g: g * polygamma(1, ctx[0]), (0,), pointwise=True)
 
 
 @special("digamma", "psi")
@@ -54,7 +54,7 @@ def _polygamma_of(x: Any, n: int) -> Any:
     return found.astype(wide.dtype)
 
 
-_POLYGAMMA = host_op("polygamma", _polygamma_of, lambda ctx, g: g * polygamma(ctx.arg[0] + 1, ctx[0]), (0,))
+_POLYGAMMA = host_op("polygamma", _polygamma_of, lambda ctx, g: g * polygamma(ctx.arg[0] + 1, ctx[0]), (0,), pointwise=True)
 
 
 @special("polygamma")
