@@ -125,8 +125,8 @@ def test_containers_are_pytorchs() -> None:
     assert texts[0] == texts[1]
 
 
-# PyTorch's own signatures are `*args, **kwargs` for the first; Hardtanh's has two names from before 2018.
-UNSIGNED = {"RNN", "LSTM", "GRU", "LogSigmoid", "Sigmoid", "Softsign", "Tanh", "Tanhshrink", "Hardtanh"}
+# PyTorch's own signatures are `*args, **kwargs`.
+UNSIGNED = {"RNN", "LSTM", "GRU", "LogSigmoid", "Sigmoid", "Softsign", "Tanh", "Tanhshrink"}
 CLASSES = sorted(n for n in dir(torsh.nn) if isinstance(getattr(torsh.nn, n), type) and issubclass(getattr(torsh.nn, n), torsh.nn.Module)
                  and hasattr(torch.nn, n) and n not in UNSIGNED)
 
@@ -138,3 +138,35 @@ def test_arguments_are_pytorchs(name: str) -> None:
         parameters = list(inspect.signature(getattr(t.nn, name).__init__).parameters.values())[1:]
         found.append([(p.name, p.kind, p.default if not callable(p.default) else getattr(p.default, "__name__", "")) for p in parameters])
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("given", [{}, {"out_features": (4, 3), "bias": True}, {"bias": True, "reduction": "sum", "label_smoothing": 0.1, "ignore_index": 2}])
+def test_linear_cross_entropy(given: dict[str, Any]) -> None:
+    results = []
+    for t in (torsh, torch):
+        t.manual_seed(3)
+        loss = t.nn.LinearCrossEntropyLoss(5, 10, **given)
+        t.manual_seed(4)
+        x = t.randn(2, 5, requires_grad=True)
+        value = loss(x, t.randint(0, 10, (2, *loss.out_features)))
+        value.backward()
+        results.append((repr(loss), [value.detach().numpy(), x.grad.numpy(), *[p.grad.numpy() for p in loss.parameters()]]))
+    assert results[0][0] == results[1][0]
+    for a, b in zip(results[0][1], results[1][1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("call", [
+    lambda t: t.nn.LinearCrossEntropyLoss(5, 10, weight=t.ones(3)), lambda t: t.nn.LinearCrossEntropyLoss(5, 10, label_smoothing=2.0),
+    lambda t: t.nn.LinearCrossEntropyOptions(acc_policy="x"), lambda t: t.nn.LinearCrossEntropyOptions(chunking_method="aspect_ratio:0"),
+    lambda t: t.nn.functional.linear_cross_entropy(t.ones(2, 3), t.ones(4, 5), t.zeros(2).long()),
+    lambda t: t.nn.functional.linear_cross_entropy(t.ones(3), t.ones(4, 2, 3), t.zeros(2).long()),
+    lambda t: t.nn.functional.linear_cross_entropy(t.ones(2, 3), t.ones(4, 3), t.zeros(2).long(), linear_bias=t.ones(5)),
+    lambda t: t.nn.Hardtanh(1.0, 1.0)])
+def test_what_losses_refuse(call: Any) -> None:
+    texts = []
+    for t in (torsh, torch):
+        with pytest.raises((RuntimeError, ValueError, AssertionError)) as raised:
+            call(t)
+        texts.append((raised.type, str(raised.value)))
+    assert texts[0] == texts[1]

@@ -56,6 +56,7 @@ from torsh.ops.fractional_pool import fractional_max_pool3d_with_indices as frac
 from torsh.ops.gather import one_hot as one_hot
 from torsh.ops.grid import affine_grid as affine_grid
 from torsh.ops.grid import grid_sample as grid_sample
+from torsh.ops.linear_loss import linear_cross_entropy as linear_cross_entropy
 from torsh.ops.loss import binary_cross_entropy as binary_cross_entropy
 from torsh.ops.loss import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
 from torsh.ops.loss import cosine_embedding_loss as cosine_embedding_loss
@@ -258,18 +259,30 @@ avg_pool2d, avg_pool3d, gelu, hardshrink, logsigmoid, softplus, softshrink = (
     _or_into(f) for f in (avg_pool2d, avg_pool3d, gelu, hardshrink, logsigmoid, softplus, softshrink))
 
 
-def _with_indices(pool: Callable[..., Any]) -> Callable[..., tuple[Tensor, Tensor]]:
-    """A maximum pool that always returns (values, indices)."""
-    def call(*args: Any, return_indices: bool = False, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        return pool(*args, return_indices=True, **kwargs)  # type: ignore[no-any-return]
-    call.__name__ = f"{pool.__name__}_with_indices"
+def _named_with_indices(call: Callable[..., tuple[Tensor, Tensor]], pool: Callable[..., Any]) -> Callable[..., tuple[Tensor, Tensor]]:
+    call.__name__ = call.__qualname__ = f"{pool.__name__}_with_indices"
     call.__doc__ = f"`{pool.__name__}` that returns (values, where they lie) whatever `return_indices` says."
     return call
 
 
+def _with_indices(pool: Callable[..., Any]) -> Callable[..., tuple[Tensor, Tensor]]:
+    """A maximum pool that always returns (values, indices)."""
+    def call(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
+             return_indices: bool = False) -> tuple[Tensor, Tensor]:
+        return pool(input, kernel_size, stride, padding, dilation, ceil_mode, True)  # type: ignore[no-any-return]
+    return _named_with_indices(call, pool)
+
+
+def _adaptive_with_indices(pool: Callable[..., Any]) -> Callable[..., tuple[Tensor, Tensor]]:
+    """An adaptive maximum pool that always returns (values, indices)."""
+    def call(input: Tensor, output_size: Any, return_indices: bool = False) -> tuple[Tensor, Tensor]:
+        return pool(input, output_size, True)  # type: ignore[no-any-return]
+    return _named_with_indices(call, pool)
+
+
 max_pool1d_with_indices, max_pool2d_with_indices, max_pool3d_with_indices = (_with_indices(f) for f in (max_pool1d, max_pool2d, max_pool3d))
 adaptive_max_pool1d_with_indices, adaptive_max_pool2d_with_indices, adaptive_max_pool3d_with_indices = (
-    _with_indices(f) for f in (adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d))
+    _adaptive_with_indices(f) for f in (adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d))
 
 
 native_channel_shuffle = channel_shuffle

@@ -8,7 +8,7 @@ from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import dtype, float32
 from torsh.core.shapes import broadcast, numel
 from torsh.graph.primitives import CONTRACT
-from torsh.ops.dispatch import apply, cast_tensor, coarse, public
+from torsh.ops.dispatch import apply, cast_tensor, coarse, public, write_out
 from torsh.ops.pointwise import conj_if
 from torsh.ops.reduce import sum_to
 from torsh.tensor.tensor import Tensor, attribute
@@ -205,18 +205,20 @@ def _linear_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, ...]:
 _LINEAR = coarse("linear", _linear, _linear_vjp, (0, 1), grad_name="AddmmBackward0")
 
 
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: Tensor | None = None) -> Tensor:
     """`input @ weight.T + bias`: [..., in] times [out, in] gives [..., out].
 
     Raises RuntimeError when the last dimension of the input is not the weight's, and for different dtypes.
     """
+    if out is not None:
+        return write_out(out, linear(input, weight, bias), "linear")
     x, w = input._shape, weight._shape
     if not x or x[-1] != w[-1]:
         raise RuntimeError(f"linear: expected last dimension {w[-1]}, got {x[-1] if x else 'a 0-dimensional tensor'} (input {list(x)}, weight {list(w)}): "
                            f"mat1 and mat2 shapes cannot be multiplied ({numel(x[:-1])}x{x[-1] if x else 1} and {w[-1]}x{w[0] if len(w) > 1 else 1})")
     if len(w) != 2:  # a vector of weights: one output, without a dimension
-        out = matmul(input, weight)
-        return out if bias is None else out + bias
+        product = matmul(input, weight)
+        return product if bias is None else product + bias
     dt = _same_type("linear", input, weight)
     tensors = (input, weight) if bias is None else (input, weight, bias)
     if bias is not None and (bias._dtype is not dt or len(bias._shape) > 1 or len(x) == 1):

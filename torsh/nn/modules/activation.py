@@ -1,6 +1,7 @@
 """Activations that keep more than options: PReLU with its parameter, RReLU with its randomness, Softmax2d."""
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from torsh.nn import functional as F
@@ -32,6 +33,28 @@ class PReLU(Module):
         return f"num_parameters={self.num_parameters}"
 
 
+class Hardtanh(Module):
+    """x limited to [min_val, max_val]. `min_value` and `max_value` are their older names."""
+
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False, min_value: float | None = None,
+                 max_value: float | None = None) -> None:
+        super().__init__()
+        for old, new, value in (("min_value", "min_val", min_value), ("max_value", "max_val", max_value)):
+            if value is not None:
+                warnings.warn(f"keyword argument `{old}` is deprecated and renamed to `{new}`", FutureWarning, stacklevel=2)
+        self.min_val = min_val if min_value is None else min_value
+        self.max_val = max_val if max_value is None else max_value
+        self.inplace = inplace
+        if self.max_val <= self.min_val:
+            raise AssertionError(f"max_val ({self.max_val}) must be greater than min_val ({self.min_val})")
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.hardtanh(input, self.min_val, self.max_val, self.inplace)
+
+    def extra_repr(self) -> str:
+        return f"min_val={self.min_val}, max_val={self.max_val}" + (", inplace=True" if self.inplace else "")
+
+
 class RReLU(Module):
     """x, or x times a slope below 0, drawn from [lower, upper] in training, else their mean. Xu et al., 2015."""
 
@@ -57,4 +80,4 @@ class Softmax2d(Module):
         return F.softmax(input, -3)
 
 
-__all__ = ["PReLU", "RReLU", "Softmax2d"]
+__all__ = ["PReLU", "Hardtanh", "RReLU", "Softmax2d"]

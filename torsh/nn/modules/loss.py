@@ -2,12 +2,15 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
 from torsh.nn import functional as F
 from torsh.nn.module import Module
+from torsh.nn.modules.basic import Linear
 from torsh.ops.composite import reduction_of
+from torsh.ops.linear_loss import LinearCrossEntropyOptions
 from torsh.tensor.tensor import Tensor
 
 
@@ -131,4 +134,40 @@ class TripletMarginWithDistanceLoss(_Loss):
                                                    swap=self.swap, reduction=self.reduction)
 
 
-__all__ = [*_MODULES, "TripletMarginWithDistanceLoss"]
+class LinearCrossEntropyLoss(_WeightedLoss):
+    """A linear layer to `num_classes` logits, or [num_classes, *out_features], and their cross-entropy.
+
+    The layer is `self.linear`. Raises RuntimeError for a weight that has not `num_classes` elements and a label smoothing outside [0, 1].
+    """
+
+    def __init__(self, in_features: int, num_classes: int, *, out_features: tuple[int, ...] = (), bias: bool = False, device: Any = None,
+                 dtype: Any = None, reduction: str = "mean", weight: Tensor | None = None, ignore_index: int | None = None,
+                 label_smoothing: float = 0.0, options: LinearCrossEntropyOptions | None = None) -> None:
+        if weight is not None and weight._shape != (num_classes,):
+            raise RuntimeError(f"expected weight shape to be {(num_classes,)}, got {weight._shape}")
+        if not 0 <= label_smoothing <= 1:
+            raise RuntimeError(f"expected label_smoothing to be in range [0, 1], got {label_smoothing}")
+        super().__init__(weight, reduction=reduction)
+        self.num_classes = num_classes
+        self.out_features = out_features
+        self.ignore_index = ignore_index
+        self.label_smoothing = label_smoothing
+        self.linear = Linear(in_features, math.prod(out_features, start=num_classes), bias=bias, device=device, dtype=dtype)
+        self.options = options
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        weight: Any = self.linear.weight
+        bias: Any = self.linear.bias
+        if self.out_features:
+            weight = weight.reshape(self.num_classes, *self.out_features, self.linear.in_features)
+            bias = None if bias is None else bias.reshape(self.num_classes, *self.out_features)
+        return F.linear_cross_entropy(input, weight, target, linear_bias=bias, weight=self.weight, reduction=self.reduction,
+                                      ignore_index=self.ignore_index, label_smoothing=self.label_smoothing, options=self.options)
+
+    def extra_repr(self) -> str:
+        return (f"in_features={self.linear.in_features}, num_classes={self.num_classes}, out_features={self.out_features}, "
+                f"bias={self.linear.bias is not None}, reduction={self.reduction}, ignore_index={self.ignore_index}, "
+                f"label_smoothing={self.label_smoothing}, options={self.options}")
+
+
+__all__ = [*_MODULES, "TripletMarginWithDistanceLoss", "LinearCrossEntropyLoss", "LinearCrossEntropyOptions"]

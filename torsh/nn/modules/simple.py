@@ -78,8 +78,6 @@ _TABLE: dict[str, tuple[str, dict[str, Any], Callable[[Any], str], str]] = {
     "Mish": ("mish", _IN, _fields("", "inplace"), "x * tanh(softplus(x))."),
     "Hardsigmoid": ("hardsigmoid", _IN, _fields(""), "x / 6 + 1 / 2, limited to [0, 1]."),
     "Hardswish": ("hardswish", _IN, _fields(""), "x * hardsigmoid(x)."),
-    "Hardtanh": ("hardtanh", {"min_val": -1.0, "max_val": 1.0, **_IN}, _fields("min_val={min_val}, max_val={max_val}", "inplace"),
-                 "x limited to [min_val, max_val]."),
     "Hardshrink": ("hardshrink", {"lambd": 0.5}, _fields("{lambd}"), "x, or 0 within lambd of 0."),
     "Softshrink": ("softshrink", {"lambd": 0.5}, _fields("{lambd}"), "x moved towards 0 by lambd."),
     "Softplus": ("softplus", {"beta": 1.0, "threshold": 20.0}, _fields("beta={beta}, threshold={threshold}"), "log(1 + exp(beta x)) / beta."),
