@@ -50,6 +50,7 @@ def order(schedule: Schedule, node: Node) -> Lowered:
     args = Arguments()
     x = args.buffer(node.srcs[0], 0, False)
     out = args.buffer(node, 0, True)
+    scratch: list[int] = []
     if n <= _SHORT:
         phases, work = [_by_counting(args, x, out, node, rows)], [rows]
     else:
@@ -110,6 +111,8 @@ def _by_digits(args: Arguments, x: int, out: int, node: Node, rows: int) -> tupl
     def read(number: int, i: int) -> tuple[Expr, Expr, Expr]:
         """Key, position and digit of the element that stands at `i` before a pass."""
         here = Address(0, ((_ROW, n), (i, 1)))
+        key: Expr
+        place: Expr
         if number == 0:
             key, place = _key(Load(x, here, dtype), bool(node.arg)), Cast(Index(i), place_dtype, place_dtype)
         else:
