@@ -58,7 +58,9 @@ def _correct(path: str) -> None:
         source = file.read()
     if "PyObject_ClearWeakRefs" not in source:
         with open(path, "w", encoding="utf-8") as file:
-            file.write(corrected(source, "tensor___Tensor"))
+            for name in ("tensor___Tensor", "storage___Storage"):
+                source = corrected(source, name)
+            file.write(source)
 
 
 setup(ext_modules=extensions())

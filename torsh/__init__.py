@@ -35,7 +35,8 @@ __all__ = ["Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "cfloat"
            "float", "float16", "float32", "float64", "get_default_dtype", "half", "inference_mode", "int", "int8", "int16", "int32", "int64",
            "is_grad_enabled", "is_inference_mode_enabled", "long", "no_grad", "promote_types", "set_default_dtype", "set_grad_enabled", "short",
            "uint8"]
-_LAZY = ("data", "distributions", "fft", "func", "linalg", "masked", "nn", "optim", "serialize", "signal", "special", "utils")  # loaded when first asked for
+#: Loaded when first asked for.
+_LAZY = ("data", "distributions", "fft", "func", "linalg", "masked", "nn", "optim", "profiler", "serialize", "signal", "special", "utils")
 
 
 def __getattr__(name: str) -> object:
@@ -48,6 +49,9 @@ def __getattr__(name: str) -> object:
     if name in _LATE:
         found = globals()[name] = _late(name)
         return found
+    if name == "compile":
+        from torsh.capture import compile
+        return compile
     if name == "default_generator":
         from torsh.ops.random import default_generator
         return default_generator()

@@ -55,10 +55,11 @@ def plan(a: np.ndarray, b: np.ndarray, c: np.ndarray, target: Target, **options:
 
 
 def run(a: np.ndarray, b: np.ndarray, c: np.ndarray, target: Target, rng: np.random.Generator | None = None,
-        epilogue_slots: tuple[int, ...] = (), **options: Any) -> gemm.GemmPlan:
+        epilogue_slots: tuple[int, ...] = (), tables: tuple[np.ndarray, ...] = (), **options: Any) -> gemm.GemmPlan:
     """Compute c, the work items in order or, with `rng`, in pieces in random order. Scratch starts as NaN."""
-    p = plan(a, b, c, target, **options)
+    p = plan(a, b, c, target, tables=bool(tables), **options)
     memory = {"A": a, "B": b, "C": c}
+    memory.update(zip(("k_offsets", "n_offsets"), tables))
     for name, size in p.scratch.items():
         raw = np.full(size // 4 + 16, np.nan, np.float32).view(np.uint8)
         start = -raw.ctypes.data % 64
@@ -336,3 +337,26 @@ def test_through_the_pool() -> None:
     finally:
         executor.set_num_threads(before)
     assert results[0] == results[1]
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MAP_ANONYMOUS"), reason="needs mprotect")
+@pytest.mark.parametrize("target", targets(), ids=lambda t: t.name.split("/")[-1])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_windows_are_multiplied_where_they_are(dtype: str, target: Target) -> None:
+    """Windows of 3 x 2 with rows of every length beside that of a vector; nothing but the image is touched."""
+    rng = np.random.default_rng(12)
+    fenced = Fenced()
+    for turn, (width, step, m) in enumerate([(5, 1, 3), (9, 1, 17), (15, 1, 2), (18, 1, 30), (41, 1, 15), (70, 1, 5), (23, 2, 9), (2, 1, 1)]):
+        images, groups, channels, height = 2, 2, 4 if width < 40 else 45, 7
+        image = fenced(rng.standard_normal((images, groups, channels, height, width)).astype(dtype), bool(turn & 1))
+        rows, columns = (height - 3) // step + 1, (width - 2) // step + 1
+        s = tuple(x // image.itemsize for x in image.strides)
+        seen = np.lib.stride_tricks.as_strided(image, (images, groups, channels, 3, 2, rows, columns),
+                                               (*image.strides, *image.strides[-2:])[:5] + (image.strides[3] * step, image.strides[4] * step))
+        k_offsets, n_offsets = ((np.add.outer(np.add.outer(np.arange(a) * x, np.arange(b) * y), np.arange(c) * z).reshape(-1) * image.itemsize).astype(np.int64)
+                                for (a, x), (b, y), (c, z) in (((channels, s[2]), (3, s[3]), (2, s[4])), ((1, 0), (rows, s[3] * step), (columns, s[4] * step))))
+        a = fenced(rng.standard_normal((groups, m, channels * 6)).astype(dtype), bool(turn & 1))
+        c = np.full((images, groups, m, rows * columns), np.nan, dtype)
+        b = np.lib.stride_tricks.as_strided(image, (images, groups, 1, 1), image.strides[:4])
+        run(np.broadcast_to(a, (images, *a.shape)), b, c, target, rng, tables=(k_offsets, n_offsets))
+        check(c, np.broadcast_to(a, (images, *a.shape)), seen.reshape(images, groups, channels * 6, rows * columns))

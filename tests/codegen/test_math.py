@@ -283,3 +283,16 @@ def test_what_cannot_be_expanded_is_refused():
         expand_math("pow", (Arg(0, "float32"),), "float32")
     with pytest.raises(KeyError):
         expand_math("gamma", (Arg(0, "float32"),), "float32")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_exponentials_of_minus_infinity_do_not_underflow(dtype):
+    """They are zero because a factor is: a product that underflows takes processors a hundred times as long."""
+    argument = Arg(0, dtype)
+    x = np.array([-math.inf, -1e30, np.finfo(dtype).min], dtype)
+    for name, factors in (("exp", 2), ("exp2", 2), ("sigmoid", 2)):
+        root = expand_math(name, (argument,), dtype)
+        product = root if name != "sigmoid" else root.srcs[1].srcs[0]  # e/(e + 1): e is the product
+        for _ in range(factors - 1):
+            product = product.srcs[0]
+        assert (evaluate(product, {id(argument): x}) == 0).all(), name

@@ -95,3 +95,14 @@ def test_one_kernel_for_an_adam_update_of_twenty() -> None:
     optimizer.param_groups[0]["lr"] = 0.5
     optimizer.step()
     assert (stats.plans, stats.launches, code.compiles) == (0, 1, 0)
+
+
+def test_a_gradient_in_another_shape_is_not_copied() -> None:
+    """A product makes [1, m, n]; its gradient is kept as [m, n] in the same memory."""
+    x, w = data(8, 20), data(20, 3).requires_grad_()
+    out = x @ w
+    out.backward(data(8, 3))
+    del out
+    stats.reset()
+    w.grad.numpy()
+    assert stats.launches == 1

@@ -205,7 +205,7 @@ EQUIVALENT: dict[str, Callable[[Any, Any, Any], None]] = {
     "msort": lambda s, a, b: same(a, b), "topk": _topk, "kthvalue": _topk, "mode": _indexed, "median": _indexed, "nanmedian": _indexed,
     "svd_lowrank": _low_rank, "pca_lowrank": _low_rank,
 }
-INDEXED = frozenset(name for name, check in EQUIVALENT.items() if check in (_indexed, _topk))
+INDEXED = frozenset(name for name, check in EQUIVALENT.items() if check in (_indexed, _topk)) | {"msort"}
 
 
 # ---- random results

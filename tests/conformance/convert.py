@@ -83,7 +83,7 @@ def to_numpy(t: Any) -> np.ndarray:
         t = t.clone() if t._is_zerotensor() else t
         return t.view(torch.int16).numpy().view(ml_dtypes.bfloat16) if t.dtype is torch.bfloat16 and t.numel() else (
             np.empty(tuple(t.shape), ml_dtypes.bfloat16) if t.dtype is torch.bfloat16 else t.numpy())
-    return t.detach().numpy()
+    return t.detach().resolve_conj().numpy()
 
 
 def from_numpy(array: np.ndarray) -> torch.Tensor:

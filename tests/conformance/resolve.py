@@ -30,7 +30,7 @@ def lookup(path: str) -> Any:
     """What ToRSh has under a name path. Raises Missing."""
     try:
         return walk(torsh, path)
-    except AttributeError:
+    except (AttributeError, ModuleNotFoundError):
         raise Missing(f"torsh.{path}") from None
 
 
@@ -56,7 +56,7 @@ def entry_path(name: str, operator: Any) -> str | None:
         try:
             if walk(torch, path) is operator:
                 return path
-        except AttributeError:
+        except (AttributeError, ModuleNotFoundError):
             continue
     return public_paths().get(id(operator))
 
@@ -66,7 +66,7 @@ def exists(name: str) -> bool:
     for path in (name, f"Tensor.{name}", f"Tensor.{name}_", f"nn.functional.{name}"):
         try:
             walk(torsh, path)
-        except AttributeError:
+        except (AttributeError, ModuleNotFoundError):
             continue
         return True
     return False

@@ -18,7 +18,7 @@ def to_torsh(t: torch.Tensor) -> torsh.Tensor:
 
 
 def to_numpy(t: Any) -> np.ndarray:
-    return t.detach().numpy()
+    return t.detach().resolve_conj().resolve_neg().numpy()
 
 
 def same(ours: Any, theirs: Any, rtol: float = 0.0, atol: float = 0.0) -> None:

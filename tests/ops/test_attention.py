@@ -64,3 +64,12 @@ def test_errors(call: Any) -> None:
     ours = outcome(lambda: call(torsh, f))
     assert isinstance(ours, type)
     assert ours == outcome(lambda: call(torch, tf))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_half_types_round_once(causal: bool) -> None:
+    rng = np.random.default_rng(4)
+    q, k, v = (torch.from_numpy(rng.standard_normal((2, 3, 6, 8))).to(torch.bfloat16) for _ in range(3))
+    exact = torch.nn.functional.scaled_dot_product_attention(q.double(), k.double(), v.double(), is_causal=causal)
+    found = torsh.nn.functional.scaled_dot_product_attention(*[torsh.tensor(t.float().numpy()).bfloat16() for t in (q, k, v)], is_causal=causal)
+    np.testing.assert_allclose(found.float().numpy(), exact.float().numpy(), rtol=2 ** -8, atol=1e-5)

@@ -10,30 +10,9 @@ import pytest
 import torch
 
 import torsh
-from tests.ops.oracle import same, to_torsh
-from torsh.autograd.gradcheck import gradcheck, gradgradcheck
-
-
-def _z(*shape: int, seed: int = 0, like: type = np.complex128) -> Any:
-    rng = np.random.default_rng((seed, *shape))
-    return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(like)
-
-
-def agree(f: Callable[..., Any], *arrays: Any, rtol: float = 1e-12, atol: float = 1e-13) -> None:
-    """Values and gradients (complex directions) of `f(module, *tensors)` as PyTorch's; first and second derivatives by differences."""
-    theirs_in = [torch.from_numpy(a.copy()).requires_grad_() for a in arrays]
-    ours_in = [to_torsh(t) for t in theirs_in]
-    theirs, ours = f(torch, *theirs_in), f(torsh, *ours_in)
-    same(ours.detach(), theirs.detach().resolve_conj().resolve_neg(), rtol, atol)
-    direction = _z(*theirs.shape, seed=9) if theirs.is_complex() else _z(*theirs.shape, seed=9).real.copy()
-    theirs.backward(torch.tensor(direction, dtype=theirs.dtype))
-    ours.backward(torsh.tensor(direction))
-    for a, b in zip(ours_in, theirs_in, strict=True):
-        same(a.grad, b.grad.resolve_conj(), 1e-9, 1e-11)
-    fresh = [torsh.tensor(a, requires_grad=True) for a in arrays]
-    assert gradcheck(lambda *xs: f(torsh, *xs), fresh)
-    assert gradgradcheck(lambda *xs: f(torsh, *xs), fresh)
-
+from tests.ops.complex_oracle import agree
+from tests.ops.complex_oracle import complexes as _z
+from tests.ops.oracle import same
 
 UNARY = ["exp", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh",
          "asinh", "acosh", "atanh", "sigmoid", "reciprocal", "square", "neg", "abs", "angle", "sgn", "conj", "conj_physical", "real", "imag",
@@ -121,6 +100,43 @@ def test_writing_through_parts(name: str) -> None:
         same(ours, theirs, 1e-12, 1e-13)
 
 
+CONJUGATES: dict[str, Callable[..., Any]] = {
+    "the original": lambda m, z, c: z.mul_(1j), "the conjugate": lambda m, z, c: c.mul_(2 + 1j), "part of it": lambda m, z, c: c[1:].add_(1j),
+    "imaginary parts": lambda m, z, c: c.imag.mul_(3), "real parts of a slice": lambda m, z, c: c[:2].real.add_(z.real[1:].clone()),
+    "twice": lambda m, z, c: c.conj().mul_(1j), "transposed": lambda m, z, c: c.reshape(3, 1).mH.mul_(2j)}
+
+
+@pytest.mark.parametrize("name", CONJUGATES)
+def test_writing_through_conjugates(name: str) -> None:
+    """A conjugate is a view: a write to either side changes both, with its gradient."""
+    found = []
+    for m in (torch, torsh):
+        base = m.tensor(_z(3), requires_grad=True)
+        z = base * 1
+        c = z.conj()
+        CONJUGATES[name](m, z, c)
+        value = (z * z).sum() + (c * c * m.tensor([1.0, 2.0, 3j])).sum()
+        value.abs().backward()
+        found.append((z.detach(), c.detach(), base.grad))
+    for ours, theirs in zip(found[1], found[0], strict=True):
+        same(ours, theirs, 1e-12, 1e-13)
+
+
+def test_conjugates_keep_each_other_only_as_long_as_needed() -> None:
+    z = torsh.tensor([1 + 2j])
+    c = z.conj()
+    z.add_(1)
+    assert c.tolist() == [2 - 2j]
+    assert c._version == z._version == 1
+    del z
+    c.add_(1j)
+    assert c.tolist() == [2 - 1j]
+    with pytest.raises(RuntimeError, match="conjugate bit"):
+        c.numpy()
+    with pytest.raises(RuntimeError, match="resolve_conj"):
+        torsh.view_as_real(c)
+
+
 def test_writing_complex_numbers_into_a_real_tensor() -> None:
     found = []
     for m in (torch, torsh):
@@ -139,7 +155,9 @@ def test_setting_parts() -> None:
     z.imag = 3
     assert z.tolist() == [1 + 3j, 2 + 3j]
     assert z.conj().tolist() == [1 - 3j, 2 - 3j]
-    assert not z.conj().is_conj()
+    assert z.conj().is_conj()
+    assert not z.conj().resolve_conj().is_conj()
+    assert not z.conj().conj().is_conj()
     assert torsh.isreal(torsh.tensor([1 + 0j, 1j])).tolist() == [True, False]
 
 

@@ -64,3 +64,16 @@ def test_errors(call: Any) -> None:
     ours = outcome(lambda: call(torsh, f))
     assert isinstance(ours, type)
     assert ours == outcome(lambda: call(torch, tf))
+
+
+def test_complex_gradients_are_conjugate() -> None:
+    rng = np.random.default_rng(5)
+    x, w = (torch.from_numpy(rng.standard_normal(s) + 1j * rng.standard_normal(s)) for s in ((1, 2, 6), (3, 2, 3)))
+    found = []
+    for t in (torsh, torch):
+        a, b = (t.tensor(v.numpy(), requires_grad=True) for v in (x, w))
+        y = t.nn.functional.conv1d(a, b, padding=1, stride=2)
+        (y * y.conj()).real.sum().backward()
+        found.append([g.resolve_conj().numpy() for g in (a.grad, b.grad)])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10)

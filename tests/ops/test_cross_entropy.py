@@ -73,3 +73,14 @@ def test_errors(call: Any) -> None:
     ours = outcome(lambda: call(torsh, f))
     assert isinstance(ours, type)
     assert ours == outcome(lambda: call(torch, tf))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_gradient_is_zero_where_all_targets_are_ignored(smoothing: float) -> None:
+    found = []
+    for t in (torsh, torch):
+        x = t.ones(2, 3, requires_grad=True)
+        loss = t.nn.functional.cross_entropy(x, t.tensor([1, 1]), ignore_index=1, label_smoothing=smoothing)
+        loss.backward()
+        found.append((np.isnan(loss.item()), x.grad.tolist()))
+    assert found[0] == found[1] == (True, [[0.0] * 3] * 2)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as tf
@@ -39,3 +40,8 @@ def test_errors(call: Any) -> None:
     ours = outcome(lambda: call(torsh, f.pad))
     assert isinstance(ours, type)
     assert ours == outcome(lambda: call(torch, tf.pad))
+
+
+def test_circular_after_cutting() -> None:
+    x = torch.from_numpy(np.random.default_rng(3).standard_normal((1, 2, 4, 5)))
+    agree(lambda t, x: t.nn.functional.pad(x, (-1, 1, -2, 1), "circular"), x)

@@ -87,10 +87,22 @@ def test_unfold_and_fold(how: dict[str, Any]) -> None:
     agree(lambda m, c: _of(m, "fold")(c, (7, 6), **how) ** 2, tf.unfold(x, **how), rtol=1e-9, atol=1e-12)
 
 
+def test_a_divisor_of_one_is_not_a_flag() -> None:
+    x = _data(1, 1, 4, 4)
+    for options in ({}, {"divisor_override": 1}, {"count_include_pad": False}, {"divisor_override": 3}):
+        agree(lambda m, x, options=options: _of(m, "avg_pool2d")(x, 3, 1, 1, **options), x, rtol=1e-9, atol=1e-12)
+
+
+def test_whole_numbers_are_divided_towards_zero() -> None:
+    for options in ({}, {"padding": 1, "count_include_pad": False}, {"padding": 1}):
+        x = torch.arange(-40, 41).reshape(1, 1, 9, 9)
+        agree(lambda m, x, options=options: _of(m, "avg_pool2d")(x, 3, **options), x)
+
+
 @pytest.mark.parametrize("call", [
     lambda m, k: k.max_pool2d(m.zeros(5, 5), 2), lambda m, k: k.max_pool2d(m.zeros(1, 1, 5, 5), 2, padding=2), lambda m, k: k.max_pool2d(m.zeros(1, 2, 2), 3),
     lambda m, k: k.avg_pool2d(m.zeros(1, 4, 4), 2, stride=0), lambda m, k: k.avg_pool2d(m.zeros(1, 4, 4), 2, divisor_override=0),
-    lambda m, k: k.avg_pool2d(m.zeros(1, 4, 4, dtype=m.int64), 2) if m is torsh else k.avg_pool2d(m.zeros(1, 4, 4), 5),
+    lambda m, k: k.avg_pool2d(m.zeros(1, 4, 4, dtype=m.int32), 2), lambda m, k: k.adaptive_avg_pool2d(m.zeros(4, 4), (2, 2)),
     lambda m, k: k.adaptive_avg_pool2d(m.zeros(4, 4), 2), lambda m, k: k.unfold(m.zeros(1, 1, 2, 2), 3), lambda m, k: k.fold(m.zeros(1, 5, 4), (3, 3), 2),
 ])
 def test_errors(call: Any) -> None:

@@ -430,3 +430,16 @@ def test_a_long_chain_needs_no_deep_stack() -> None:
         y = y * 1
     torsh.autograd.grad(y, x)
     del y
+
+
+@pytest.mark.parametrize("make", [lambda x: x.split(1)[0], lambda x: x.unbind(0)[1], lambda x: x.chunk(2)[0], lambda x: next(iter(x)),
+                                  lambda x: x.split([1, 1])[1]], ids=["split", "unbind", "chunk", "iter", "sizes"])
+def test_one_of_several_views_is_not_written_where_autograd_records(make: Any) -> None:
+    for module in (torch, torsh):
+        x = module.ones(2, 2, requires_grad=True) * 1
+        with pytest.raises(RuntimeError, match=r"Output \d of \w+ is a view and is being modified inplace"):
+            make(x).add_(1)
+        with module.no_grad():
+            make(x).add_(1)
+        assert x.sum().item() == 6
+        assert make(module.ones(2, 2)).add_(1).sum().item() == 4

@@ -77,7 +77,7 @@ def _numerical(function: Callable[..., Any], inputs: tuple[Any, ...], x: Tensor,
             rows.append([(h - lo) / (2 * eps) for h, lo in zip(high, low, strict=True)])
     finally:
         _write(x, start)
-        x._storage.version = version  # the values are what they were: what was saved for backward still holds
+        x._storage.rewind(version)  # the values are what they were: what was saved for backward still holds
     if not rows:
         return [np.zeros((0, v.size)) for v in _values(function, inputs)]
     return [np.stack(column) for column in zip(*rows, strict=True)]

@@ -1,4 +1,4 @@
-"""The `torsh` command: `torsh show` and `torsh train digits`."""
+"""The `torsh` command: `torsh show`, `torsh cache` and `torsh train digits`."""
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +17,20 @@ def build() -> Any:
     app = typer.Typer(help="ToRSh: PyTorch's API on a lazy, compiling engine.", no_args_is_help=True, add_completion=False)
     train = typer.Typer(help="Train a model that comes with the package.", no_args_is_help=True)
     app.add_typer(train, name="train")
+    cache = typer.Typer(help="Compiled kernels on disk.", no_args_is_help=True)
+    app.add_typer(cache, name="cache")
+
+    @cache.command("show")
+    def cache_show() -> None:
+        """Where they are and how much room they take."""
+        from torsh.cli.cache import show as run
+        run()
+
+    @cache.command("clear")
+    def cache_clear() -> None:
+        """Remove them all; they are compiled again when needed."""
+        from torsh.cli.cache import clear as run
+        run()
 
     @app.command()
     def show() -> None:

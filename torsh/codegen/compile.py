@@ -6,7 +6,6 @@ when something must be compiled, and not before.
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import threading
 import time
@@ -122,7 +121,7 @@ def _emitter_id() -> str:
     """Changes when the code generator's files do: the same kernel then gives other code."""
     folder = os.path.dirname(__file__)
     stamps = [(e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in os.scandir(folder) if e.name.endswith(".py")]
-    return hashlib.blake2b(repr(sorted(stamps)).encode(), digest_size=8).hexdigest()
+    return cache.digest(repr(sorted(stamps)))[:16]
 
 
 def _disk_key(key: str, target: Target) -> str:

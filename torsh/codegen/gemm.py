@@ -57,7 +57,7 @@ def _cdiv(a: int, b: int) -> int:
 
 
 def _normal(batch: int | tuple[int, ...], m: int, n: int, k: int, a: tuple[int, ...], b: tuple[int, ...],
-            c: tuple[int, ...]) -> _Problem:
+            c: tuple[int, ...], turn: bool = True) -> _Problem:
     axes = (batch,) if isinstance(batch, int) else tuple(batch)
     if len(axes) > 2 or min((m, n, k, *axes)) < 0:
         raise ValueError(f"gemm: sizes must be non-negative and at most two batch axes, got batch={axes}, m={m}, "
@@ -68,7 +68,7 @@ def _normal(batch: int | tuple[int, ...], m: int, n: int, k: int, a: tuple[int, 
     missing = 2 - len(axes)
     full = [(0,) * missing + tuple(s) for s in (a, b, c)]
     problem = _Problem((1,) * missing + axes, m, n, k, full[0], full[1], full[2], False)  # type: ignore[arg-type]
-    if (n == 1 or problem.c[3] != 1) and (m == 1 or problem.c[2] == 1) and not (n == 1 and m == 1):
+    if turn and (n == 1 or problem.c[3] != 1) and (m == 1 or problem.c[2] == 1) and not (n == 1 and m == 1):
         problem = problem.transpose()
     return problem
 
@@ -76,14 +76,16 @@ def _normal(batch: int | tuple[int, ...], m: int, n: int, k: int, a: tuple[int, 
 def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n: int, k: int,
          a_strides: tuple[int, ...], b_strides: tuple[int, ...], c_strides: tuple[int, ...], *,
          vector_bytes: int = 64, registers: int | None = None, half: bool | None = None,
-         accumulate: bool = False, epilogue: Epilogue | None = None) -> GemmPlan:
+         accumulate: bool = False, epilogue: Epilogue | None = None, tables: bool = False) -> GemmPlan:
     """The plan for C[b, m, n] = sum_k A[b, m, k] * B[b, k, n].
 
     `batch` is one extent or two (their strides need not combine); strides are in elements, batch axes first, 0
     where an operand is broadcast. float16 and bfloat16 are summed in float32. `accumulate` adds to C (before
     the epilogue). `vector_bytes` is the vector register size of the machine (64, 32 or 16),
     `registers` how many of them it has (default: 32 of 64 bytes, else 16), `half` whether it converts float16 itself
-    (default: where vectors are wider than 16 bytes). Elements of C must not overlap one another, A or B.
+    (default: where vectors are wider than 16 bytes). With `tables` the element (k, n) of a batch of B is at k_offsets[k] +
+    n_offsets[n], two tables of int64 byte offsets (slots "k_offsets" and "n_offsets") in place of its last two strides: so
+    windows of an image are multiplied without being copied first. C's rows must be contiguous then. Elements of C must not overlap one another, A or B.
     Raises ValueError for sizes, strides or dtypes that do not fit.
 
     >>> p = plan("float32", "float32", 1, 100, 70, 30, (0, 30, 1), (0, 70, 1), (0, 70, 1))
@@ -105,6 +107,11 @@ def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n:
         registers = 32 if vector_bytes == 64 else 16
     machine = (dtype_in, dtype_out, vector_bytes, half, accumulate, epilogue)
     # The large matrix may be either operand: it is B of the product, or of the transposed product.
+    if tables:
+        problem = _normal(batch, m, n, k, tuple(a_strides), (*b_strides[:-2], 0, 0), tuple(c_strides), turn=False)
+        if n != 1 and problem.c[3] != 1:
+            raise ValueError(f"gemm: with tables the rows of C must be contiguous, got strides {tuple(c_strides)}")
+        return _plan_tiles(problem, same, registers, *machine, tables=True)
     sides = [side for side in (problem, problem.transpose()) if _streams(side)]
     if sides:
         return _plan_stream(max(sides, key=lambda side: side.n), same, *machine)
@@ -176,7 +183,7 @@ def _key(kind: str, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool
 
 
 def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool,
-                accumulate: bool, epilogue: Epilogue | None) -> GemmPlan:
+                accumulate: bool, epilogue: Epilogue | None, tables: bool = False) -> GemmPlan:
     scalar_bytes = ACCUMULATE[dtype_in][1]
     shape = Shape(vector_bytes, registers, scalar_bytes)
     batches = p.batch[0] * p.batch[1]
@@ -187,7 +194,7 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
     blocks_k = max(1, _cdiv(p.k, tile_k))
     panels = _cdiv(p.m, shape.rows)
     a_packed = not same or _pack_a(p, scalar_bytes)
-    b_in_place = same and _keep_b(p, scalar_bytes)
+    b_in_place = same and not tables and _keep_b(p, scalar_bytes)
 
     tile_m, tile_n = _tile(p, shape, batches)
     blocks_m, blocks_n = _cdiv(p.m, tile_m), _cdiv(p.n, tile_n)
@@ -200,14 +207,15 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
 
     flags = (Flags.A_IS_PACKED * a_packed + Flags.B_IN_PLACE * b_in_place + Flags.ACCUMULATE_C * accumulate
              + Flags.PARTIAL_IS_C * own + Flags.A_ONE_BATCH * one_batch)
-    key = _key(f"tiles{shape.rows}", dtype_in, dtype_out, vector_bytes, half, epilogue, p.transposed)
+    key = _key(f"{'windows' if tables else 'tiles'}{shape.rows}", dtype_in, dtype_out, vector_bytes, half, epilogue, p.transposed)
     scratch = {"packed": packed_items * tile_k * shape.packed_rows * scalar_bytes, "partial": partial}
     scratch = {name: size for name, size in scratch.items() if size}
     a, b = ("B", "A") if p.transposed else ("A", "B")
     slots: list[SlotValue] = [
         a, b, "C", "packed" if "packed" in scratch else 0, "C" if own else "partial" if partial else 0,
         *p.batch, p.m, p.n, p.k, *p.a, *p.b[:2], p.b[2], p.b[3], *p.c, tile_m, tile_n, tile_k, blocks_m, blocks_n,
-        blocks_k, group, count, flags, p.m * p.n, p.c[2] if own else p.n, panels]
+        blocks_k, group, count, flags, p.m * p.n, p.c[2] if own else p.n, panels,
+        "k_offsets" if tables else 0, "n_offsets" if tables else 0]
     if epilogue is not None:
         slots += [f"epilogue{i}" for i in range(epilogue.slots)]
     items = [packed_items, _cdiv(count, group)]
@@ -215,7 +223,7 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
 
     def text() -> str:
         from torsh.codegen import gemm_tiles
-        return gemm_tiles.write(key, dtype_in, dtype_out, vector_bytes, registers, half, epilogue, p.transposed)
+        return gemm_tiles.write(key, dtype_in, dtype_out, vector_bytes, registers, half, epilogue, p.transposed, tables)
 
     return GemmPlan(key, text, items, share, scratch, slots)
 
@@ -245,7 +253,7 @@ def _tile(p: _Problem, shape: Shape, batches: int) -> tuple[int, int]:
     while True:
         tile_m, tile_n = even(p.m, rows, shape.rows), even(p.n, columns, shape.columns)
         count = batches * _cdiv(p.m, tile_m) * _cdiv(p.n, tile_n)
-        if count >= 32 or 2 * tile_m * tile_n * p.k < 2_000_000:
+        if count >= 16 or 2 * tile_m * tile_n * p.k < 2_000_000:
             return tile_m, tile_n
         if tile_n > shape.columns:
             columns = tile_n // 2

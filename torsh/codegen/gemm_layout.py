@@ -18,12 +18,12 @@ FINISH_COLUMNS = 1024
 
 
 class Tiles:
-    """The argument slots of `gemm_tiles`. Strides are in elements."""
+    """The argument slots of `gemm_tiles`. Strides are in elements, the two tables of offsets (for a B that has them) in bytes."""
     (A, B, C, PACKED, PARTIAL, BATCH0, BATCH1, M, N, K, A_BATCH0, A_BATCH1, A_M, A_K, B_BATCH0, B_BATCH1, B_K, B_N,
      C_BATCH0, C_BATCH1, C_M, C_N, TILE_M, TILE_N, TILE_K, BLOCKS_M, BLOCKS_N, BLOCKS_K, GROUP, TILES, FLAGS,
-     PARTIAL_BATCH, PARTIAL_M, PANELS) = range(34)
+     PARTIAL_BATCH, PARTIAL_M, PANELS, K_OFFSETS, N_OFFSETS) = range(36)
     #: The first slot of the epilogue.
-    EPILOGUE = 34
+    EPILOGUE = 36
 
 
 class Flags:

@@ -15,6 +15,7 @@ from types import TracebackType
 
 from torsh.codegen.gemm_layout import Epilogue, Flags, Place, Shape, Tiles
 from torsh.codegen.gemm_text import Text
+from torsh.codegen.gemm_windows import write_pack_windows, write_windows_packed
 
 # Modes of `finish`.
 ADD_PARTIAL, LAST_BLOCK, ADD_C = 1, 2, 4
@@ -83,16 +84,17 @@ def write_pack(t: Text) -> None:
 
 
 def write_micro_kernel(t: Text, rows: int, vectors: int) -> None:
-    """`@tile_{rows}_{vectors}(a, a_row, a_k, b, b_k, kc, p, p_row, add)`: p = a b, or p += a b where `add` is not 0.
+    """`@tile_{rows}_{vectors}(a, a_row, a_k, b, b_k, kc, p, p_row, add, soon, soon_k)`: p = a b, or p += a b where `add` is not 0.
 
-    a is `rows` x kc with byte strides a_row and a_k, b is kc x (`vectors` of lanes) with byte stride b_k."""
+    a is `rows` x kc with byte strides a_row and a_k, b is kc x (`vectors` of lanes) with byte stride b_k. kc lines from `soon` on,
+    soon_k bytes apart, are fetched meanwhile."""
     t.begin(f"tile_{rows}_{vectors}", "ptr %a, i64 %a_row, i64 %a_k, ptr %b, i64 %b_k, i64 %kc, ptr %p, i64 %p_row, "
-            "i64 %add", True)
+            "i64 %add, ptr %soon, i64 %soon_k", True)
     # Rows are addressed as base + {0..6} * a_row from one or two bases, which leaves registers for the loop.
     span = 7
     offsets = ["0"] + [t.mul("%a_row", str(i)) for i in range(1, min(span, rows))]
     bases = ["%a"] + [t.at("%a", t.mul("%a_row", str(i))) for i in range(span, rows, span)]
-    start = [("ptr", base) for base in bases] + [("ptr", "%b")] + [(t.vector, "zeroinitializer")] * (rows * vectors)
+    start = [("ptr", base) for base in bases] + [("ptr", "%b"), ("ptr", "%soon")] + [(t.vector, "zeroinitializer")] * (rows * vectors)
 
     # The tile of p is far away by the time it is needed: let it come meanwhile.
     line = "%p"
@@ -102,17 +104,18 @@ def write_micro_kernel(t: Text, rows: int, vectors: int) -> None:
         line = t.at(line, "%p_row") if i + 1 < rows else line
 
     def step(state: list[str]) -> list[str]:
-        pointers, b, sums = state[:len(bases)], state[len(bases)], state[len(bases) + 1:]
+        pointers, b, soon, sums = state[:len(bases)], state[len(bases)], state[len(bases) + 1], state[len(bases) + 2:]
+        t.call("void", "llvm.prefetch.p0", [("ptr", soon), ("i32", "0"), ("i32", "2"), ("i32", "1")])
         panel = [t.load(t.at(b, str(v * t.vector_bytes))) for v in range(vectors)]
         following = []
         for i in range(rows):
             value = t.splat(t.load_scalar(t.at(pointers[i // span], offsets[i % span])))
             following += [t.fma(value, panel[v], sums[i * vectors + v]) for v in range(vectors)]
-        return [t.at(pointer, "%a_k") for pointer in pointers] + [t.at(b, "%b_k")] + following
+        return [t.at(pointer, "%a_k") for pointer in pointers] + [t.at(b, "%b_k"), t.at(soon, "%soon_k")] + following
 
     with t.loop("0", "%kc", "1", start) as loop:
         loop.next = step(loop.values)
-    sums = loop.values[len(bases) + 1:]
+    sums = loop.values[len(bases) + 2:]
     plain, adding, done = t.new_label(), t.new_label(), t.new_label()
     t.put(f"br i1 {t.test('eq', '%add', '0')}, label %{plain}, label %{adding}")
     for label in (plain, adding):
@@ -208,7 +211,7 @@ def write_pack_phase(t: Text, name: str, shape: Shape) -> None:
     t.end()
 
 
-def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None) -> None:
+def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None, tables: bool) -> None:
     """Phase 1: a work item computes GROUP tiles of TILE_M x TILE_N elements of C."""
     t.begin(f"{name}_p1", "ptr %args, i64 %begin, i64 %end", False)
     size, out, acc = str(t.in_bytes), str(t.out_bytes), str(t.scalar_bytes)
@@ -223,6 +226,7 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
     b_strides = [t.mul(t.slot(s), size) for s in (Tiles.B_BATCH0, Tiles.B_BATCH1, Tiles.B_K, Tiles.B_N)]
     c_strides = [t.mul(t.slot(s), out) for s in (Tiles.C_BATCH0, Tiles.C_BATCH1, Tiles.C_M, Tiles.C_N)]
     p_batch, p_row = (t.mul(t.slot(s), acc) for s in (Tiles.PARTIAL_BATCH, Tiles.PARTIAL_M))
+    k_offsets, n_offsets = (t.pointer(s) for s in (Tiles.K_OFFSETS, Tiles.N_OFFSETS))
     group, tiles, flags, panels = (t.slot(s) for s in (Tiles.GROUP, Tiles.TILES, Tiles.FLAGS, Tiles.PANELS))
     a_packed, b_in_place, accumulate, own, one = (t.bit(flags, bit) for bit in (
         Flags.A_IS_PACKED, Flags.B_IN_PLACE, Flags.ACCUMULATE_C, Flags.PARTIAL_IS_C, Flags.A_ONE_BATCH))
@@ -269,8 +273,16 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                 wide = t.least(t.sub(n1, n_group), str(PANELS_AT_ONCE * shape.columns))
                 source = t.at(b_here, t.dot((k0, b_strides[2]), (n_group, b_strides[3])))
                 in_place = t.both(b_in_place, t.test("eq", t.op(f"urem i64 {wide}, {shape.lanes}"), "0"))
-                with t.where(t.opposite(in_place)):
-                    _write_pack_panels(t, shape, source, b_strides[2], b_strides[3], wide, kc, panel)
+                if tables:
+                    offsets = t.at(k_offsets, t.mul(k0, "8")), t.at(n_offsets, t.mul(n_group, "8"))
+                    write_windows_packed(t, shape, b_here, *offsets, wide, kc, panel)
+                else:
+                    with t.where(t.opposite(in_place)):
+                        _write_pack_panels(t, shape, source, b_strides[2], b_strides[3], wide, kc, panel)
+                # While the first panels of rows are computed the lines of the columns packed next come, one of each k a panel;
+                # after them the next panel of rows.
+                columns_soon = t.at(source, t.mul(wide, b_strides[3]))
+                lines = str(PANELS_AT_ONCE * shape.columns * t.in_bytes // 64)
                 b_first = t.select(in_place, "ptr", source, panel)
                 b_panel = t.select(in_place, "i64", str(shape.columns * t.in_bytes), str(panel_bytes))
                 b_k = t.select(in_place, "i64", b_strides[2], str(shape.columns * t.scalar_bytes))
@@ -282,13 +294,17 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                     full = t.either(t.test("eq", width, str(shape.columns)), t.test("eq", width, str(shape.lanes)))
                     direct = t.both(full, stores)
                     with t.loop(m0, m1, str(shape.rows)) as row:
-                        a_rows = t.at(a_now, t.mul(t.divide(row.index, str(shape.rows))[0], a_panel))
+                        panel_number = t.divide(row.index, str(shape.rows))[0]
+                        a_rows = t.at(a_now, t.mul(panel_number, a_panel))
+                        b_soon = t.test("slt", panel_number, lines)
+                        soon = t.select(b_soon, "ptr", t.at(columns_soon, t.mul(panel_number, "64")), t.at(a_rows, a_panel))
+                        soon_k = t.select(b_soon, "i64", b_strides[2], a_k)
                         valid = t.least(t.sub(m1, row.index), str(shape.rows))
                         place = t.add(t.mul(row.index, p_row), t.mul(n, acc))
                         first = t.select(direct, "ptr", t.at(p_here, place), tmp)
                         step = t.select(direct, "i64", p_row, str(shape.columns * t.scalar_bytes))
                         operands = (f"i64 {a_row}, i64 {a_k}, ptr {b_now}, i64 {b_k}, i64 {kc}",
-                                    f"i64 {step}, i64 {t.select(direct, 'i64', add, '0')}")
+                                    f"i64 {step}, i64 {t.select(direct, 'i64', add, '0')}, ptr {soon}, i64 {soon_k}")
                         with _Rows(t, shape, valid, narrow, a_rows, a_row, first, t.select(direct, "i64", p_row, "0"),
                                    operands) as rows_now, t.where(t.opposite(direct)):
                             m = t.add(row.index, rows_now.index)
@@ -315,10 +331,6 @@ def _write_pack_panels(t: Text, shape: Shape, source: str, k_stride: str, n_stri
         src, dst = loop.values
         with t.loop("0", row_bytes, str(shape.columns * t.in_bytes), [("ptr", dst)]) as column:
             place = t.at(src, column.index)
-            # The next item's columns, most likely next on this thread: they lie on the pages looked up now.
-            for v in range(shape.vectors):
-                ahead = t.at(t.at(place, row_bytes), str(v * shape.lanes * t.in_bytes))
-                t.call("void", "llvm.prefetch.p0", [("ptr", ahead), ("i32", "0"), ("i32", "3"), ("i32", "1")])
             for v in range(shape.vectors):
                 value = t.load(t.at(place, str(v * shape.lanes * t.in_bytes)), t.dtype_in)
                 t.store(value, t.at(column.values[0], str(v * t.vector_bytes)))
@@ -388,15 +400,17 @@ class _Rows:
 
 
 def write(name: str, dtype_in: str, dtype_out: str, vector_bytes: int, registers: int, half: bool,
-          epilogue: Epilogue | None, transposed: bool) -> str:
-    """The module of the general kernel."""
+          epilogue: Epilogue | None, transposed: bool, tables: bool) -> str:
+    """The module of the general kernel, or of the one whose B is addressed by tables."""
     t = Text(dtype_in, dtype_out, vector_bytes, half)
     shape = Shape(vector_bytes, registers, t.scalar_bytes)
     write_pack(t)
     for vectors in (1, shape.vectors):
         for height in shape.heights:
             write_micro_kernel(t, height, vectors)
+    if tables:
+        write_pack_windows(t)
     write_finish(t, shape, epilogue, transposed)
     write_pack_phase(t, name, shape)
-    write_tile_phase(t, name, shape, epilogue)
+    write_tile_phase(t, name, shape, epilogue, tables)
     return t.module()

@@ -17,7 +17,7 @@ value of each lane. Vector loops do not nest in vector loops.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from torsh.codegen.record import record
 
 STORAGE_DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64")
 #: float16 and bfloat16 live in memory only: a Load gives float32, a Store or Cast rounds to them.
@@ -43,10 +43,16 @@ REDUCTIONS = ("sum", "prod", "max", "min", "argmax", "argmin", "any", "all")
 STORE_MODES = ("set", "add", "mul", "max", "min")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Slot:
-    """A run-time int64, read from the argument table."""
+    """A run-time int64, read from the argument table. Equal to any slot of its index."""
     index: int
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Slot) and other.index == self.index
+
+    def __hash__(self) -> int:
+        return hash((Slot, self.index))
 
 
 Int = int | Slot
@@ -57,27 +63,27 @@ class Expr:
     dtype: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record
 class Const(Expr):
     value: float | int | bool
     dtype: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record
 class Arg(Expr):
     """A run-time scalar from the argument table, converted to `dtype`."""
     slot: int
     dtype: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record
 class Index(Expr):
     """The value of a loop or parallel axis."""
     axis: int
     dtype: str = "int64"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record
 class Address:
     """Element address: offset + sum(axis * stride) + sum(expr * stride); in elements of the buffer's dtype.
 
@@ -88,7 +94,7 @@ class Address:
     gathers: tuple[tuple[Expr, Int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record
 class Load(Expr):
     """Read a buffer. `dtype` is the compute dtype of the buffer's storage dtype (float16/bfloat16 give float32).
 
@@ -100,7 +106,7 @@ class Load(Expr):
     other: Const | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record
 class Op(Expr):
     """A basic operation or mathematical function on expressions."""
     name: str
@@ -108,7 +114,7 @@ class Op(Expr):
     dtype: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record
 class Cast(Expr):
     """Conversion. Float to integer truncates (out of range: as the target does, no trap); to bool is != 0.
     To float16/bfloat16 the value is rounded to that type and stays float32 in `dtype` terms (dtype="float32",
@@ -118,7 +124,7 @@ class Cast(Expr):
     to: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record
 class Read(Expr):
     """The present value of an accumulator (for argmax/argmin, `index=True` reads the int64 index)."""
     acc: Acc
@@ -126,7 +132,7 @@ class Read(Expr):
     index: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record
 class Acc:
     """An accumulator variable: starts at the identity of `op`. argmax/argmin hold (value, int64 index)."""
     op: str
@@ -137,19 +143,19 @@ class Stmt:
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record
 class Declare(Stmt):
     acc: Acc
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record
 class Update(Stmt):
     acc: Acc
     value: Expr
     index: Expr | None = None  # argmax/argmin only
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record
 class Store(Stmt):
     """Write an element. Modes other than "set" read, combine and write back, in the order of the loops
     (so a vector loop may not carry a store of such a mode unless every lane has its own address: `unique`).
@@ -164,7 +170,7 @@ class Store(Stmt):
     stream: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record
 class Check(Stmt):
     """Where `ok` is false, store `code` in the int64 at the address in slot `status` (an error reported after the run)."""
     ok: Expr
@@ -172,7 +178,7 @@ class Check(Stmt):
     code: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record
 class Loop(Stmt):
     """`for axis in range(extent)`, or with `tile=(p, n)`: `for axis in range(p*n, min(extent, (p+1)*n))`, p a parallel axis.
 
@@ -185,14 +191,14 @@ class Loop(Stmt):
     tile: tuple[int, Int] | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record
 class Phase:
     """Work items over the product of the parallel axes (outermost first), then statements for each item."""
     parallel: tuple[tuple[int, Int], ...]
     body: tuple[Stmt, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record
 class Kernel:
     """`buffers[b] = (slot, storage dtype, writable)`; `slots` is the length of the argument table.
 

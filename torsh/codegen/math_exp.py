@@ -33,8 +33,12 @@ from torsh.codegen.math_tables import TABLES
 LOG2_E = 1.4426950408889634
 #: ln 2 as the sum of two numbers of the type
 LN2 = {"float32": (0.6931471824645996, -1.904654299957768e-09), "float64": (0.6931471805599453, 2.3190468138462996e-17)}
-#: below the first exp(x) rounds to zero, above the second it overflows; with room for 2**h to stay a normal number
-EXP_RANGE = {"float32": (-105.0, 90.0), "float64": (-747.0, 711.0)}
+#: At (and below) the first, -2*bias*ln 2, the factor 2**h is zero; above the second exp(x) overflows. Where exp(x) rounds to zero,
+#: from -104 (-746) on, a larger bound would serve as well, but products that underflow take 100 times as long on some processors,
+#: and exp(-inf) is what masks are made of.
+EXP_RANGE = {"float32": (-176.0598, 90.0), "float64": (-1418.1791, 711.0)}
+#: the same for `exp_negative`: -(bias + bias//2)*ln 2
+_NEGATIVE_BOUND = {"float32": -131.698, "float64": -1063.2878}
 #: beyond the first expm1(x) is -1, beyond the second it overflows; up to the third 2**round(x/ln 2) is finite
 EXPM1_RANGE = {"float32": (-18.0, 90.0, 88.0), "float64": (-39.0, 711.0, 709.0)}
 
@@ -44,7 +48,7 @@ def _clamp(x: Expr, low: float, high: float) -> Expr:
 
 
 def power_of_two(x: Expr, factor: float, raised: int = 0) -> tuple[Expr, Expr]:
-    """round(x*factor) as a floating number n, and 2**(n + raised), which must be a normal number."""
+    """round(x*factor) as a floating number n, and 2**(n + raised), a normal number or, one below the least of them, zero."""
     form = FORMATS[x.dtype]
     shifter = form.magic + form.bias + raised
     shifted = fma(x, factor, shifter)
@@ -60,12 +64,12 @@ def exp_parts(x: Expr) -> tuple[Expr, Expr]:
 
 
 def exp_negative(x: Expr, low_part: Expr | None = None, weight: Expr | None = None) -> Expr:
-    """weight*exp(x + low_part) for x <= 0 (any x below EXP_RANGE gives zero), as 2**n*exp(r) with |r| <= ln(2)/2.
+    """weight*exp(x + low_part) for x <= 0 (any x below its bound gives zero), as 2**n*exp(r) with |r| <= ln(2)/2.
 
     Without large exponents one constant factor keeps 2**n normal until the last multiplication rounds."""
     high, low = LN2[x.dtype]
     raised = FORMATS[x.dtype].bias // 2
-    x = at_least(x, EXP_RANGE[x.dtype][0])
+    x = at_least(x, _NEGATIVE_BOUND[x.dtype])
     n, scale = power_of_two(x, LOG2_E, raised)
     r = fma(n, -high, x)
     r = fma(n, -low, r) if low_part is None else add(r, fma(n, -low, low_part))
@@ -90,7 +94,7 @@ def exp2_parts(x: Expr, low_part: Expr | None = None) -> tuple[Expr, Expr]:
 
 def exp2(x: Expr) -> Expr:
     bias = float(FORMATS[x.dtype].bias)
-    p, scale = exp2_parts(_clamp(x, -bias - 60.0, bias + 3.0))
+    p, scale = exp2_parts(_clamp(x, -2.0 * bias, bias + 3.0))
     return mul(mul(p, scale), scale)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import time
 from typing import Any, Final, final
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from torsh.graph.node import Node
 from torsh.runtime.buffer import Buffer
 from torsh.runtime.cpu.memory import Block, allocate
+from torsh.runtime.recorder import recording
 
 #: The arena begins with the status cell.
 HEADER: Final = 64
@@ -101,6 +103,22 @@ def _array(node: Node, index: int, offset: int, values: list[Any], memories: lis
     return np.asarray(node.arg if index < 0 else values[index]).astype(node.dtype.np)
 
 
+class Detail:
+    """What one launch of a native program is, for profiles: the operations it computes, the bytes of the memories it names, and its
+    floating-point operations. `alone` runs it by itself."""
+    __slots__ = ("name", "ops", "nbytes", "flops", "launch", "_program")
+
+    def __init__(self, name: str, ops: tuple[str, ...], nbytes: int, flops: int, launch: Any) -> None:
+        self.name, self.ops, self.nbytes, self.flops, self.launch = name, ops, nbytes, flops, launch
+        self._program: Any = None
+
+    def alone(self) -> Any:
+        if self._program is None:
+            from torsh.runtime.cpu.executor import Program
+            self._program = Program([self.launch])
+        return self._program
+
+
 @final
 class Executable:
     """Runs a graph: `run(leaves, numbers)` gives a buffer per root.
@@ -111,9 +129,10 @@ class Executable:
     filled: whether it must begin with that input's contents. arena_bytes: memory of the run alone. parts: native programs and host steps.
     complex_numbers: whether numbers may be complex, which host steps read and native programs do not.
     checks: after how many parts the status cell is read, before which no input's memory is written. sizes: what indices are checked
-    against, for the message. same: for each root that is an input or another root, the value it is copied from, or -1.
+    against, for the message. same: for each root that is an input or another root, the value it is copied from, or -1. details: what the
+    launches of each native program are.
     """
-    __slots__ = ("root_bytes", "donors", "filled", "arena_bytes", "parts", "checks", "sizes", "same", "constants", "launches", "complex_numbers")
+    __slots__ = ("details", "root_bytes", "donors", "filled", "arena_bytes", "parts", "checks", "sizes", "same", "constants", "launches", "complex_numbers")
 
     root_bytes: list[int]
     donors: list[int]
@@ -126,9 +145,11 @@ class Executable:
     constants: list[Any]
     launches: int
     complex_numbers: bool
+    details: list[list[Detail]]
 
     def __init__(self, root_bytes: list[int], donors: list[int], filled: list[bool], arena_bytes: int, parts: list[Any], checks: int,
-                 sizes: list[int], same: list[int], constants: list[Any], launches: int, complex_numbers: bool) -> None:
+                 sizes: list[int], same: list[int], constants: list[Any], launches: int, complex_numbers: bool, details: list[list[Detail]]) -> None:
+        self.details = details
         self.root_bytes = root_bytes
         self.donors = donors
         self.filled = filled
@@ -164,7 +185,9 @@ class Executable:
         stats.runs += 1
         stats.launches += self.launches
         for i, part in enumerate(self.parts):
-            if isinstance(part, HostStep):
+            if recording.events is not None:
+                self._record(i, part, values, native, memories)
+            elif isinstance(part, HostStep):
                 part.run(values, memories)
             else:
                 part.run_list(native[:part.value_count])
@@ -175,6 +198,20 @@ class Executable:
             if source >= 0:
                 ctypes.memmove(memories[inputs + i].address, memories[source].address, self.root_bytes[i])
         return memories[inputs:inputs + len(self.root_bytes)]
+
+    def _record(self, i: int, part: Any, values: list[Any], native: list[Any], memories: list[Buffer]) -> None:
+        """Run a part one launch at a time, each an event."""
+        if isinstance(part, HostStep):
+            start = time.perf_counter_ns()
+            part.run(values, memories)
+            name = part.node.op.name if part.node.op.name != "host" else str(part.node.arg[2])
+            recording.add(name, "host", start, (name,))
+            return
+        for detail in self.details[i]:
+            program = detail.alone()
+            start = time.perf_counter_ns()
+            program.run_list(native[:program.value_count])
+            recording.add(detail.name, "kernel", start, detail.ops, detail.nbytes, detail.flops)
 
     def _allocate(self, memories: list[Buffer], values: list[Any]) -> None:
         """Append the memory of each root."""

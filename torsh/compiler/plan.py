@@ -1,23 +1,27 @@
 """Plans: a scheduled graph bound to memory, as native programs with host calls between them."""
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
+import numpy as np
+
 from torsh.codegen import compile as codegen
+from torsh.codegen.cache import digest
 from torsh.codegen.kernel_ir import Kernel
 from torsh.codegen.target import host
 from torsh.codegen.text import text
 from torsh.compiler import steps
 from torsh.compiler.canonical import INPUT
+from torsh.compiler.describe import describe
 from torsh.compiler.donate import Donations
-from torsh.compiler.execute import HEADER, Executable, HostStep, stats
+from torsh.compiler.execute import HEADER, Detail, Executable, HostStep, stats
 from torsh.compiler.lower import lower
 from torsh.compiler.nest import Lowered
+from torsh.compiler.order import order
 from torsh.compiler.schedule import Group, Schedule
 from torsh.core.shapes import contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import EMPTY
+from torsh.graph.primitives import EMPTY, VIEW
 from torsh.runtime.cpu.executor import Launch, Program, Value
 
 _ALIGN = 64
@@ -58,8 +62,9 @@ def arrange(memories: list[Memory], arena: int) -> int:
 
 class _Job:
     """One launch before code and addresses are known. `group`: what it computes, if that is a group of loops; `checks`: whether it may
-    find an index out of range; `copies`: the input that it copies whole, to be written into afterwards."""
-    __slots__ = ("key", "make_text", "symbols", "slots", "work", "serial", "depth", "group", "checks", "copies")
+    find an index out of range; `copies`: the input that it copies whole, to be written into afterwards; `tables`: arrays that it reads;
+    `nodes`: what it computes, and `memories` what it reads and writes, for profiles."""
+    __slots__ = ("key", "make_text", "symbols", "slots", "work", "serial", "depth", "group", "checks", "copies", "tables", "nodes", "memories")
 
     def __init__(self, key: str, make_text: Any, symbols: list[str], slots: list[Any], work: list[int], serial: list[bool], depth: int) -> None:
         self.key, self.make_text, self.symbols, self.slots = key, make_text, symbols, slots
@@ -67,6 +72,9 @@ class _Job:
         self.group: Group | None = None
         self.checks = False
         self.copies: Node | None = None
+        self.tables: list[np.ndarray] = []
+        self.nodes: list[Node] = []
+        self.memories: list[Node] = []
 
 
 class Plan:
@@ -77,6 +85,7 @@ class Plan:
 
     def __init__(self, roots: list[Node], inputs: list[Node], numbers: list[Node], dead: list[bool]) -> None:
         stats.plans += 1
+        roots = [_of_same_memory(r) for r in roots]
         self.schedule = Schedule(roots)
         self.roots = roots
         self.numbers = numbers
@@ -124,7 +133,7 @@ class Plan:
             depth = group.number
             if group.kind == "loops":
                 if numel(tuple(n for n, _ in group.domain)) or group.folds:
-                    pending.append(self._job(lower(self.schedule, group), depth))
+                    pending.append(self._job(lower(self.schedule, group), depth, group.nodes))
                     pending[-1].group = group
             elif group.kind == "empty":
                 self._place(node)
@@ -132,9 +141,15 @@ class Plan:
                 self._overwrite(node, readers, pending, depth)
             elif group.kind == "scan":
                 if node.numel:
-                    pending.append(self._job(steps.scan(self.schedule, node), depth))
+                    pending.append(self._job(steps.scan(self.schedule, node), depth, [node]))
+            elif group.kind == "order":
+                self._place(node)
+                if node.numel:
+                    pending.append(self._job(order(self.schedule, node), depth, [node]))
             elif group.kind == "contract":
                 pending.extend(self._product(node, depth))
+            elif group.kind == "windows":
+                pending.append(self._windows(node, depth))
             elif group.kind in ("host", "bitcast"):
                 segments.append(pending)
                 pending = []
@@ -162,29 +177,37 @@ class Plan:
         risky = [k for k, unit in enumerate(units) if isinstance(unit, list) and any(job.checks for job in unit)]
         early = risky[-1] + 1 if risky else 0
         parts: list[Any] = []
+        details: list[list[Detail]] = []
         checks = 0
         launches: list[Launch] = []
+        here: list[Detail] = []
         for k, unit in enumerate(units):
             if isinstance(unit, list):
                 launches.append(_launch(unit, code))
+                here.append(describe(unit, launches[-1]))
             else:
-                parts += [Program(launches)] if launches else []
-                launches = []
+                if launches:
+                    parts.append(Program(launches))
+                    details.append(here)
+                launches, here = [], []
                 parts.append(self._host_step(unit))
+                details.append([])
             if k + 1 == early:
                 if launches and max(donated.donor, default=-1) >= 0:  # what is known to be right then may write to inputs
                     parts.append(Program(launches))
-                    launches = []
+                    details.append(here)
+                    launches, here = [], []
                 checks = len(parts) + bool(launches)
         if launches:
             parts.append(Program(launches))
+            details.append(here)
         same = []
         for i, r in enumerate(self.roots):
             place = self.places[id(r)].index
             same.append(-1 if place == len(self.input_nodes) + i else place)
         return Executable([r.numel * r.dtype.itemsize for r in self.roots], donated.donor, donated.filled, arena_bytes, parts, checks,
                           self.checked, same, self.constants, sum(isinstance(u, list) for u in units),
-                          any(n.dtype.is_complex for n in self.numbers))
+                          any(n.dtype.is_complex for n in self.numbers), details)
 
     def _host_step(self, node: Node) -> HostStep:
         sources = []
@@ -218,19 +241,19 @@ class Plan:
         else:
             self._place(node)
             if old.op is not EMPTY and node.numel:
-                pending.append(self._job(steps.fill(self.schedule, node, node.srcs[0]), depth))
+                pending.append(self._job(steps.fill(self.schedule, node, node.srcs[0]), depth, [node]))
                 if whole and old.op is INPUT and node.op.kind == "assign":
                     pending[-1].copies = old
                     pending[-1].depth = -1  # not merged with others, so that it can be left out
         if numel(node.arg[0]):
-            job = self._job(steps.assign(self.schedule, node) if node.op.kind == "assign" else steps.scatter(self.schedule, node), depth)
+            job = self._job(steps.assign(self.schedule, node) if node.op.kind == "assign" else steps.scatter(self.schedule, node), depth, [node])
             job.depth = -1  # in order, never merged with others
             pending.append(job)
 
-    def _job(self, lowered: Lowered, depth: int) -> _Job:
+    def _job(self, lowered: Lowered, depth: int, made: list[Node]) -> _Job:
         kernel = lowered.kernel
         content = text(kernel)
-        key = "k" + hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+        key = "k" + digest(content)
         scratch = [self._reserve(n) for n in lowered.scratch]
         nodes = {id(n): n for n in lowered.args.nodes}
         slots: list[Any] = []
@@ -251,6 +274,7 @@ class Plan:
         job = _Job(key, lambda: _emit(kernel), [f"k_p{i}" for i in range(len(kernel.phases))], slots, lowered.work,
                    lowered.serial, depth)
         job.checks = bool(lowered.checks)
+        job.nodes, job.memories = made, list(lowered.args.nodes)
         return job
 
     def _number(self, node: Node) -> Value:
@@ -275,20 +299,43 @@ class Plan:
         sb = (0 if node.srcs[1].shape[0] == 1 else gb[1][0], *gb[1][1:])
         name = node.dtype.name
         found = gemm.plan(name, name, batch, m, n, k, sa, sb, (m * n, n, 1), vector_bytes=host().vector_bytes)
+        return [self._gemm_job(found, node, (a, ga[2]), (b, gb[2]), {}, depth)]
+
+    def _windows(self, node: Node, depth: int) -> _Job:
+        """A product with windows: where they are is in two tables."""
+        from torsh.codegen import gemm
+        a, (_, steps, at) = self.schedule.memory(node.srcs[0])
+        images, groups, (image, group), *axes, offset = node.arg
+        size = node.dtype.itemsize
+        tables = [sum((np.arange(extent).reshape((extent,) + (1,) * (len(shape) - i - 1)) * stride
+                       for i, (extent, stride) in enumerate(zip(shape, strides, strict=True))), np.zeros(1, np.int64)).reshape(-1).astype(np.int64) * size
+                  for shape, strides in axes]
+        m, n, k = node.shape[1], node.shape[2], node.srcs[0].shape[2]
+        name = node.dtype.name
+        found = gemm.plan(name, name, (images, groups), m, n, k, (0, steps[0] if groups > 1 else 0, *steps[1:]), (image, group, 0, 0),
+                          (groups * m * n, m * n, n, 1), vector_bytes=host().vector_bytes, tables=True)
+        known = dict(zip(("k_offsets", "n_offsets"), [t.ctypes.data for t in tables], strict=True))
+        job = self._gemm_job(found, node, (a, at), (node.srcs[1], offset), known, depth)
+        job.tables = tables
+        return job
+
+    def _gemm_job(self, found: Any, node: Node, a: tuple[Node, int], b: tuple[Node, int], known: dict[str, int], depth: int) -> _Job:
+        """The launch of a planned product of memories a and b, from an element on."""
         scratch = {label: self._reserve(size) for label, size in found.scratch.items()}
         slots: list[Any] = []
         for entry in found.slots:
-            if entry == "A":
-                base = self._place(a)
-                slots.append(self._at(base, ga[2] * a.dtype.itemsize))
-            elif entry == "B":
-                base = self._place(b)
-                slots.append(self._at(base, gb[2] * b.dtype.itemsize))
+            if entry in ("A", "B"):
+                memory, offset = a if entry == "A" else b
+                slots.append(self._at(self._place(memory), offset * memory.dtype.itemsize))
             elif entry == "C":
                 slots.append(self._at(self._place(node), 0))
+            elif entry in known:
+                slots.append(known[entry])
             else:
                 slots.append(self._at(scratch[entry], 0) if isinstance(entry, str) else entry)
-        return [_Job(found.key, found.text, list(found.symbols), slots, list(found.items), [not s for s in found.share], depth)]
+        job = _Job(found.key, found.text, list(found.symbols), slots, list(found.items), [not s for s in found.share], depth)
+        job.nodes, job.memories = [node], [a[0], b[0], node]
+        return job
 
     def _merge(self, jobs: list[_Job]) -> list[list[_Job]]:
         """Jobs in order, as launches; independent neighbours (of one depth) that run the same code are one launch."""
@@ -307,11 +354,20 @@ class Plan:
         return out
 
 
+def _of_same_memory(root: Node) -> Node:
+    """What a root shows in another shape, so that it needs no copy of its own."""
+    while root.op is VIEW and root.srcs[0].op.kind not in ("leaf", "const", "iota") and root.arg[2] == 0 \
+            and root.arg[1] == contiguous_strides(root.arg[0]) and root.numel == root.srcs[0].numel:
+        root = root.srcs[0]
+    return root
+
+
 def _launch(jobs: list[_Job], code: dict[str, dict[str, int]]) -> Launch:
     first = jobs[0]
     addresses = code[first.key]
     tables = [[Value(s[0].value.index, s[0].value.offset + s[1]) if isinstance(s, tuple) else s for s in job.slots] for job in jobs]
-    return Launch([addresses[s] for s in first.symbols], tables, [[job.work[p] for job in jobs] for p in range(len(first.work))], first.serial)
+    return Launch([addresses[s] for s in first.symbols], tables, [[job.work[p] for job in jobs] for p in range(len(first.work))], first.serial,
+                  [table for job in jobs for table in job.tables])
 
 
 def _emit(kernel: Kernel) -> str:

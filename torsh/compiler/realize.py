@@ -5,6 +5,7 @@ What live tensors refer to inside the graph is computed along with what was aske
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from torsh.compiler.trace import Record, Trace, others_hold
@@ -12,6 +13,7 @@ from torsh.core import config
 from torsh.graph.node import Node
 from torsh.graph.primitives import CONST, LEAF
 from torsh.runtime import reference
+from torsh.runtime.recorder import recording
 
 if TYPE_CHECKING:
     from torsh.compiler.plan import Plan
@@ -95,6 +97,17 @@ def _find(trace: Trace) -> Any:
     return known.plan
 
 
+def _recorded(wanted: list[Node]) -> tuple[Trace, Any]:
+    """As realizing finds its plan, with an event for the trace and one for a plan that had to be built."""
+    start = time.perf_counter_ns()
+    trace = Trace(wanted)
+    recording.add(f"order {len(trace.order)} nodes", "trace", start)
+    start, known = time.perf_counter_ns(), len(_plans)
+    plan = _find(trace)
+    recording.add("build a plan" if len(_plans) != known else "find the plan", "plan", start)
+    return trace, plan
+
+
 def _unrealized(nodes: list[Node]) -> list[Node]:
     return [n for n in nodes if n.buffer is None]
 
@@ -135,8 +148,11 @@ def realize(nodes: list[Node]) -> None:
     if _companions:
         _join_companions(wanted)
     with _lock:
-        trace = Trace(wanted)
-        plan = _find(trace)
+        if recording.events is None:
+            trace = Trace(wanted)
+            plan = _find(trace)
+        else:
+            trace, plan = _recorded(wanted)
     if config.RUNTIME == "null":
         return
     buffers = plan.program.run(trace.leaves, [_as_number(n) for n in trace.numbers])

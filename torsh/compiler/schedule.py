@@ -7,8 +7,6 @@ kinds: products, scans, scatters, region writes, host calls, copies.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from torsh.compiler.canonical import INPUT, SCALAR
 from torsh.compiler.layout import FULL, ROW, Domain, along, broadcast_strides, compose, domain_of, own_strides, refine, sizes
 from torsh.compiler.layout import SCALAR as POINT
@@ -21,16 +19,14 @@ _OVER_ROWS = frozenset(("reduce_sum", "reduce_max", "reduce_min", "reduce_prod")
 _MOST_NODES = 160  # a larger kernel costs LLVM more than a launch saves
 
 
-@dataclass(eq=False)
 class Group:
-    """One step. `kind` is "loops" or the kind of its single node; `members` are (node -> level)."""
-    number: int
-    kind: str
-    nodes: list[Node] = field(default_factory=list)
-    levels: dict[int, int] = field(default_factory=dict)
-    domain: Domain = ()
-    folds: bool = False
-    before: int = 0  # bit set of the groups that must have run
+    """One step. `kind` is "loops" or the kind of its single node; `levels` are those of its members, by id; `before` is a bit set of the
+    groups that must have run."""
+    __slots__ = ("number", "kind", "nodes", "levels", "domain", "folds", "before")
+
+    def __init__(self, number: int, kind: str, nodes: list[Node], levels: dict[int, int], domain: Domain = (), folds: bool = False) -> None:
+        self.number, self.kind, self.nodes, self.levels, self.domain, self.folds = number, kind, nodes, levels, domain, folds
+        self.before = 0
 
 
 class Schedule:
@@ -153,12 +149,13 @@ class Schedule:
                 self._start(node)
             return
         group = self._new("host" if complex_ else kind, node)
-        for s in node.srcs:
-            if group.kind in ("host", "bitcast"):  # these read arrays, not views
+        product = group.kind in ("contract", "windows")
+        for i, s in enumerate(node.srcs):
+            if group.kind in ("host", "bitcast", "order") or (group.kind == "windows" and i == 1):  # these read arrays, not views
                 base = s
             else:
-                base = (self.memory if group.kind == "contract" else self.source)(s)[0]
-            if group.kind != "contract" and (base.op.kind == "const" or (base.op is IOTA and group.kind in ("assign", "scatter", "scan"))):
+                base = (self.memory if product else self.source)(s)[0]
+            if not product and (base.op.kind == "const" or (base.op is IOTA and group.kind in ("assign", "scatter", "scan"))):
                 continue
             self._store(base)
             self._after(group, base)

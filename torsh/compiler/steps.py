@@ -8,6 +8,8 @@ from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
 from torsh.graph.primitives import IOTA
 
+_TILE = 8192  # elements of a work item of a vector
+
 
 def _value(schedule: Schedule, args: Arguments, source: Node, shape: Shape) -> Expr:
     """A source read element by element along axes 0, 1, ... of `shape`."""
@@ -39,6 +41,9 @@ def _nest(args: Arguments, shape: Shape, body: list[Stmt], serial: bool) -> tupl
             inner = (Loop(k, extents[k], "serial", inner),)
         return Phase((), inner), 1
     last = len(shape) - 1
+    if last == 0 and shape[0] > _TILE:
+        tiles = -(-shape[0] // _TILE)
+        return Phase(((1, args.given(tiles)),), (Loop(0, extents[0], "vector", tuple(body), (1, _TILE)),)), tiles
     return Phase(tuple((k, extents[k]) for k in range(last)), (Loop(last, extents[last], "vector", tuple(body)),)), numel(shape[:-1])
 
 

@@ -176,3 +176,45 @@ def storage_extent(shape: Shape, strides: Shape, offset: int) -> int:
     if 0 in shape:
         return 0
     return 1 + offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+
+
+def memory_order(shape: Shape, operands: list[Shape]) -> Shape | None:
+    """The dimensions from the outermost to the innermost in memory, in which a pointwise result is laid out as PyTorch does: as the first
+    operand that tells (by strides that differ and are not 0). None if that is row-major order.
+
+    >>> memory_order((2, 3), [(1, 2)])
+    (1, 0)
+    """
+    order = list(range(len(shape) - 1, -1, -1))  # innermost first
+    for i in range(1, len(order)):
+        at = i
+        for j in range(i - 1, -1, -1):
+            decision = _wider(shape, operands, order[j], order[at])
+            if decision > 0:
+                order[j], order[at] = order[at], order[j]
+                at = j
+            elif decision < 0:
+                break
+    order.reverse()
+    return None if order == list(range(len(shape))) else tuple(order)
+
+
+def _wider(shape: Shape, operands: list[Shape], a: int, b: int) -> int:
+    """1 if dimension `a` lies outside `b`, -1 inside, 0 if no operand tells."""
+    for strides in operands:
+        if strides[a] and strides[b]:
+            if strides[a] != strides[b]:
+                return 1 if strides[a] > strides[b] else -1
+            if shape[a] > shape[b]:
+                return 1
+    return 0
+
+
+def strides_of(shape: Shape, order: Shape) -> Shape:
+    """Strides of a dense tensor whose dimensions lie in memory in an order, outermost first."""
+    out = [0] * len(shape)
+    step = 1
+    for d in reversed(order):
+        out[d] = step
+        step *= max(shape[d], 1)
+    return tuple(out)

@@ -193,29 +193,48 @@ def _product(a: Node, b: Node, shape: Shape, like: Node) -> Node:
     return Node(p.CONTRACT, (a, b), None, shape, like.dtype)
 
 
+def _windows(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node | None:
+    """Examples of images are more images. Where weights differ too (or images do not fill their memory), as products with copies of the windows."""
+    images, groups, (image, group), (k, k_strides), (n, n_strides), offset = node.arg
+    batches, m, columns = node.shape
+    if sources[0] is None and images * image == srcs[1].numel:
+        arg = (size * images, groups, (image, group), (k, k_strides), (n, n_strides), offset)
+        made = Node(p.WINDOWS, (srcs[0], sources[1]), arg, (size * batches, m, columns), node.dtype)  # type: ignore[arg-type]
+        return reshape(made, (size, *node.shape))
+    rows = srcs[0]
+    if images > 1 and groups > 1:
+        rows = reshape(view(rows, (images, *rows.shape), (0, rows.numel // groups, rows.shape[2], 1), 0), (batches, m, rows.shape[2]))
+    seen = view(srcs[1], (images, groups, *k, *n), (image, group, *k_strides, *n_strides), offset)
+    product = _product(rows, reshape(seen, (batches, rows.shape[2], columns)), node.shape, node)
+    return batch_nodes([product], size, {s: b for s, b in zip(srcs, sources, strict=True) if b is not None})[0]
+
+
+def _order(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node:
+    return Node(p.ORDER, (sources[0],), node.arg, (size, *node.shape), node.dtype)  # type: ignore[arg-type]
+
+
 # ---- host steps
 
 
 def _host(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Any:
-    plain = node.op is p.HOST
-    function, static, name = node.arg if plain else (node.op, node.arg or (), node.op.name)
+    if node.op in p.HOST_POINTWISE:
+        return _pointwise(node, srcs, sources, size)
+    own = node.op is not p.HOST
+    function, static, name = (node.op, node.arg or (), node.op.name) if own else node.arg
     rule = p.HOST_BATCHING.get(function)
-    batched = None if rule is None else rule(static, tuple([s.shape for s in srcs]))
-    if batched is None:
+    batched_static = None if rule is None else rule(static, tuple([s.shape for s in srcs]))
+    if batched_static is None:
         raise RuntimeError(f"vmap: there is no batching rule for the host step '{name}' (called with shapes {[list(s.shape) for s in srcs]}). Call it "
                            "outside of vmap, on the whole batch.")
-    arg = (function, batched, name) if plain else None if node.arg is None else batched
-    if rule is p.elementwise:
-        whole = tuple([s if b is None else aligned(b, len(node.shape)) for s, b in zip(srcs, sources, strict=True)])
-    else:
-        whole = tuple(_all_whole(node, sources, size))
+    arg = batched_static if own else (function, batched_static, name)
+    whole = tuple(_all_whole(node, sources, size))
     if node.outputs is None:
         return Node(node.op, whole, arg, (size, *node.shape), node.dtype)
     return several(node.op, whole, arg, tuple([((size, *shape), dt) for shape, dt in node.outputs]))
 
 
 _RULES: dict[str, Rule] = {"pointwise": _pointwise, "view": _view, "bitcast": _bitcast, "assign": _assign, "reduce": _reduce, "scan": _scan,
-                           "gather": _gather, "scatter": _scatter, "contract": _contract, "host": _host}
+                           "gather": _gather, "scatter": _scatter, "contract": _contract, "windows": _windows, "order": _order, "host": _host}
 
 
 # ---- coarse operations that stay coarse

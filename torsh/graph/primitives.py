@@ -11,6 +11,9 @@ Everything else expands to these. Arguments (`node.arg`):
   Sources: base, then one int64 node per index, each broadcastable to `shape`.
 - scatter: the same and a mode ("set", "add", "mul", "max", "min"), for writing `value` (second source) in
   row-major order.
+- order: whether descending; the positions (int64) of the source's elements along its last axis, equal ones in their order, NaN as largest.
+- windows: (images, groups, their strides, (shape, strides) of k and of n, offset) for sources [groups, m, k] and a memory: the matrix
+  products with [k, n] of each group of each image, [images * groups, m, n].
 - contract: none; sources [batch, m, k] and [batch, k, n] (a batch of 1 broadcasts).
 - host: (function, static arguments, name); `function(*arrays, *static) -> array or tuple of arrays`.
 """
@@ -31,6 +34,8 @@ Array = Any
 
 def _strided(memory: Array, shape: Shape, strides: Shape, offset: int) -> Array:
     flat = memory.reshape(-1)
+    if 0 in shape:
+        return np.empty(shape, flat.dtype)
     return np.lib.stride_tricks.as_strided(flat[offset:], shape, tuple(s * flat.itemsize for s in strides))
 
 
@@ -100,6 +105,17 @@ def _contract(node: Node, a: Array, b: Array) -> Array:
 
 
 CONTRACT: Final = Op("contract", "contract", _contract)
+
+
+def _windows(node: Node, a: Array, memory: Array) -> Array:
+    images, groups, (image, group), (k, k_strides), (n, n_strides), offset = node.arg
+    columns = _strided(memory, (images, groups, *k, *n), (image, group, *k_strides, *n_strides), offset)
+    with np.errstate(all="ignore"):
+        found = np.matmul(_wide(a)[None], _wide(columns.reshape(images, groups, a.shape[2], -1)))
+        return found.reshape(node.shape).astype(node.dtype.np)
+
+
+WINDOWS = Op("windows", "windows", _windows)
 
 
 def _host(node: Node, *arrays: Array) -> Any:
@@ -190,6 +206,7 @@ def _cast(node: Node, x: Array) -> Array:
 
 
 CAST: Final = Op("cast", "pointwise", _cast)
+CONJ: Final = Op("conj", "pointwise", lambda node, x: np.conjugate(x))
 
 
 # Reductions and scans.
@@ -224,6 +241,17 @@ SCAN_SUM: Final = Op("scan_sum", "scan", lambda node, x:
                      np.cumsum(_wide(x), node.arg, dtype=None if x.dtype.kind in "fc" else node.dtype.np).astype(node.dtype.np))
 SCAN_PROD: Final = Op("scan_prod", "scan", lambda node, x:
                       np.cumprod(_wide(x), node.arg, dtype=None if x.dtype.kind in "fc" else node.dtype.np).astype(node.dtype.np))
+
+
+def _order(node: Node, x: Array) -> Array:
+    x = _wide(x)
+    if not node.arg:
+        return np.argsort(x, -1, kind="stable")
+    # The reverse of an ascending sort of the reversed data keeps equal elements in their order.
+    return np.flip(x.shape[-1] - 1 - np.argsort(np.flip(x, -1), -1, kind="stable"), -1)
+
+
+ORDER = Op("order", "order", _order)
 
 
 def const(value: Any, dt: dtype) -> Node:
@@ -268,18 +296,15 @@ def host(function: Callable[..., Any], name: str, srcs: tuple[Node, ...], shape:
     return Node(HOST, srcs, (function, static, name), shape, dt)
 
 
-#: How a host step takes a batch, by its function (of a HOST node) or its operation: `rule(static arguments, shapes of the sources)` gives the
-#: static arguments for sources that all have a further dimension in front, as its results then have, or None where it cannot. A step
-#: without a rule cannot be vmapped.
+#: How a host function takes a batch: `rule(static arguments, shapes of the sources)` gives the static arguments for sources that all have a
+#: further dimension in front, as its results then have, or None where it cannot. A function without a rule cannot be vmapped. Operations of
+#: their own that a host library computes (`ops.host`) are here by themselves.
 HOST_BATCHING: dict[Any, Callable[[tuple[Any, ...], tuple[Shape, ...]], tuple[Any, ...] | None]] = {}
+#: Those that work element by element, on sources that broadcast.
+HOST_POINTWISE: set[Any] = set()
 
 
 def _same_static(static: tuple[Any, ...], shapes: tuple[Shape, ...]) -> tuple[Any, ...]:
-    return static
-
-
-def elementwise(static: tuple[Any, ...], shapes: tuple[Shape, ...]) -> tuple[Any, ...]:
-    """The rule of a step whose sources broadcast."""
     return static
 
 
@@ -289,19 +314,7 @@ def leading_batch(step: Any) -> Any:
     return step
 
 
-def broadcasting(step: Any) -> Any:
-    """The host function or operation works element by element and broadcasts its sources. A decorator too."""
-    HOST_BATCHING[step] = elementwise
-    return step
-
-
 def axis_first(step: Any) -> Any:
     """The first static argument is an axis, counted from the front; all others are left apart. A decorator too."""
     HOST_BATCHING[step] = lambda static, shapes: (static[0] + 1, *static[1:])
-    return step
-
-
-def axes_first(step: Any) -> Any:
-    """The first static argument is a tuple of axes, counted from the front; all others are left apart. A decorator too."""
-    HOST_BATCHING[step] = lambda static, shapes: (tuple([a + 1 for a in static[0]]), *static[1:])
     return step

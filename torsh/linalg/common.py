@@ -108,7 +108,7 @@ def spread(t: Tensor, batch: Shape) -> Tensor:
 
 
 def failing(info: Tensor) -> tuple[str, int] | None:
-    """Which of a batch LAPACK reports a failure for, and its code; None when all went well. Computes the report."""
+    """Which of a batch LAPACK reports a failure for, and its code; None when all went well. Computes the report, under vmap that of all examples."""
     codes = np.asarray(every_value(info))
     at = np.flatnonzero(codes)
     if not at.size:
@@ -129,7 +129,7 @@ def check(info: Tensor, what: str, message: str) -> None:
 def mH(t: Tensor) -> Tensor:
     """The adjoints of a batch of matrices."""
     swapped = transpose(t, -2, -1)
-    return swapped.conj() if t._dtype.is_complex else swapped  # type: ignore[no-any-return]
+    return swapped.conj_physical() if t._dtype.is_complex else swapped  # type: ignore[no-any-return]
 
 
 def identity(n: int, like: Tensor, m: int | None = None) -> Tensor:

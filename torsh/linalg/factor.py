@@ -13,7 +13,6 @@ from torsh.core.dtypes import int32, int64
 from torsh.core.errors import LinAlgError
 from torsh.core.results import result_type
 from torsh.core.shapes import Shape
-from torsh.graph.primitives import leading_batch
 from torsh.linalg import lapack
 from torsh.linalg.common import check, diagonal_of, failing, identity, linalg, matrices, mH, on_diagonal, product, same_dtype, square
 from torsh.linalg.triangular import solve_lower, solve_upper
@@ -42,7 +41,7 @@ def _mirrored(t: Tensor) -> Tensor:
     return both - on_diagonal(diagonal_of(both)) * 0.5  # type: ignore[no-any-return]
 
 
-_POTRF = leading_batch(host_op("cholesky", lapack.potrf, _cholesky_vjp, (), True, "LinalgCholeskyExBackward0"))
+_POTRF = host_op("cholesky", lapack.potrf, _cholesky_vjp, (), True, "LinalgCholeskyExBackward0")
 _CHOLESKY_EX = result_type("linalg_cholesky_ex", "L", "info")
 
 
@@ -118,9 +117,9 @@ def _lu_vjp(ctx: GradNode, g: Tensor | None, *_: Any) -> Tensor | None:
     return product(apply(_P, (pivots,), (m, LU._dtype.np), (*LU._shape[:-2], m, m), LU._dtype), out)
 
 
-_P = leading_batch(host_op("lu_permutation", lapack.permutation_matrix))
-_ORDER = leading_batch(host_op("lu_order", lapack.permutation))
-_GETRF = leading_batch(host_op("lu_factor", lapack.getrf, _lu_vjp, (), True, "LinalgLuFactorExBackward0"))
+_P = host_op("lu_permutation", lapack.permutation_matrix)
+_ORDER = host_op("lu_order", lapack.permutation)
+_GETRF = host_op("lu_factor", lapack.getrf, _lu_vjp, (), True, "LinalgLuFactorExBackward0")
 _LU_FACTOR, _LU_FACTOR_EX = result_type("linalg_lu_factor", "LU", "pivots"), result_type("linalg_lu_factor_ex", "LU", "pivots", "info")
 _LU, _UNPACKED = result_type("linalg_lu", "P", "L", "U"), result_type("lu_unpack", "P", "L", "U")
 
@@ -246,7 +245,7 @@ def _qr_vjp(ctx: GradNode, gQ: Tensor | None, gR: Tensor | None) -> Tensor | Non
     return cat([first, product(Q, gR2)], -1)
 
 
-_QR = leading_batch(host_op("qr", lapack.qr, _qr_vjp, (), True, "LinalgQrBackward0"))
+_QR = host_op("qr", lapack.qr, _qr_vjp, (), True, "LinalgQrBackward0")
 _QR_RESULT, _QR_TOP = result_type("linalg_qr", "Q", "R"), result_type("qr", "Q", "R")
 
 
@@ -265,7 +264,7 @@ def _only_r(a: Any, mode: str) -> Any:
     return np.zeros(0, a.dtype), lapack.qr(a, mode)[1]
 
 
-_QR_OF = {False: _QR, True: leading_batch(host_op("qr_r", _only_r, _qr_vjp, (), True, "LinalgQrBackward0"))}
+_QR_OF = {False: _QR, True: host_op("qr_r", _only_r, _qr_vjp, (), True, "LinalgQrBackward0")}
 
 
 @linalg()
@@ -290,7 +289,7 @@ def _no_derivative(name: str) -> Any:
     return vjp
 
 
-_GEQRF = leading_batch(host_op("geqrf", lapack.geqrf, _no_derivative("geqrf")))
+_GEQRF = host_op("geqrf", lapack.geqrf, _no_derivative("geqrf"))
 _GEQRF_RESULT = result_type("geqrf", "a", "tau")
 
 
@@ -305,7 +304,7 @@ def geqrf(input: Tensor) -> Any:
 # ---- LDL
 
 
-_LDL = leading_batch(host_op("ldl_factor", lapack.ldl, _no_derivative("linalg_ldl_factor_ex")))
+_LDL = host_op("ldl_factor", lapack.ldl, _no_derivative("linalg_ldl_factor_ex"))
 _LDL_FACTOR, _LDL_FACTOR_EX = result_type("linalg_ldl_factor", "LD", "pivots"), result_type("linalg_ldl_factor_ex", "LD", "pivots", "info")
 
 
@@ -336,10 +335,10 @@ def _ldl_solve_vjp(ctx: GradNode, g: Tensor) -> tuple[None, None, Tensor | None]
     LD, pivots = ctx[0], ctx[1]
     if hermitian or not LD._dtype.is_complex:
         return None, None, _ldl_apply(LD, pivots, g, hermitian)
-    return None, None, _ldl_apply(LD, pivots, g.conj(), hermitian).conj()
+    return None, None, _ldl_apply(LD, pivots, g.conj_physical(), hermitian).conj_physical()
 
 
-_LDL_SOLVE = leading_batch(host_op("ldl_solve", lapack.ldl_solve, _ldl_solve_vjp, (0, 1), False, "LinalgLdlSolveBackward0"))
+_LDL_SOLVE = host_op("ldl_solve", lapack.ldl_solve, _ldl_solve_vjp, (0, 1), False, "LinalgLdlSolveBackward0")
 
 
 def _ldl_apply(LD: Tensor, pivots: Tensor, B: Tensor, hermitian: bool) -> Tensor:

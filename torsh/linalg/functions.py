@@ -8,7 +8,6 @@ from typing import Any
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import dtype, int64
 from torsh.core.shapes import broadcast, numel, wrap_dim
-from torsh.graph.primitives import leading_batch
 from torsh.linalg import lapack
 from torsh.linalg.common import diagonal_of, floating, identity, linalg, matrices, mH, on_diagonal, product, same_dtype, square
 from torsh.linalg.systems import inv, solve
@@ -37,7 +36,7 @@ def _expm_vjp(ctx: GradNode, g: Tensor) -> Tensor:
     return narrow(narrow(_expm(block), -2, 0, n), -1, n, n)  # type: ignore[no-any-return]
 
 
-_EXPM = leading_batch(host_op("matrix_exp", lapack.expm, _expm_vjp, (0,), False, "LinalgMatrixExpBackward0"))
+_EXPM = host_op("matrix_exp", lapack.expm, _expm_vjp, (0,), False, "LinalgMatrixExpBackward0")
 
 
 def _expm(A: Tensor) -> Tensor:
@@ -199,7 +198,7 @@ def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpos
 
 
 @linalg()
-def vander(x: Tensor, N: int | None = None) -> Tensor:
+def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """[*, n, N]: rows 1, x, x^2, ... of each element of [*, n]; N is n by default. Raises RuntimeError for N < 2."""
     columns = (x._shape[-1] if x._shape else 1) if N is None else N
     if columns <= 1 and N is not None:

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int32
 from torsh.core.results import result_type
-from torsh.graph.primitives import leading_batch
 from torsh.linalg import lapack
 from torsh.linalg.common import check, diagonal_of, identity, linalg, matrices, mH, off_diagonal, on_diagonal, product, skew, square
 from torsh.linalg.systems import solve_matrices
@@ -31,6 +28,16 @@ def _gaps(values: Tensor) -> Tensor:
     return values.unsqueeze(-2) - values.unsqueeze(-1) + identity(values._shape[-1], values)  # type: ignore[no-any-return]
 
 
+def _phase_free(what: str, turn: Tensor, meaning: str) -> None:
+    """Raises RuntimeError if a loss depends on the phase of vectors, which is arbitrary: its derivative along `turn` (real) is not 0.
+
+    Needs the gradient's numbers, so this is only asked of complex vectors.
+    """
+    if turn.numel() and (every_value(abs(turn.detach()).max()) > 1e-2).any():
+        raise RuntimeError(f"{what}: The {meaning} vectors in the complex case are specified up to multiplication by e^{{i phi}}. The specified loss "
+                           "function depends on this quantity, so it is ill-defined.")
+
+
 def _eigh_vjp(ctx: GradNode, gL: Tensor | None, gV: Tensor | None, _: Any) -> Tensor | None:
     """V (diag(gL) + (V^H gV - (V^H gV)^H) / 2 / gaps) V^H."""
     if gL is None and gV is None:
@@ -39,14 +46,17 @@ def _eigh_vjp(ctx: GradNode, gL: Tensor | None, gV: Tensor | None, _: Any) -> Te
     if gV is None:
         assert gL is not None
         return product(V * gL.unsqueeze(-2), mH(V))
-    inner = off_diagonal(skew(product(mH(V), gV)) * 0.5 / _gaps(values))
+    VgV = product(mH(V), gV)
+    if V._dtype.is_complex:
+        _phase_free("linalg_eigh_backward", diagonal_of(VgV).imag, "eigen")
+    inner = off_diagonal(skew(VgV) * 0.5 / _gaps(values))
     if gL is not None:
         inner = inner + on_diagonal(gL)
     return product(V, inner, mH(V))
 
 
-_EIGH = leading_batch(host_op("eigh", lapack.eigh, _eigh_vjp, (), True, "LinalgEighBackward0"))
-_EIGVALSH = leading_batch(host_op("eigvalsh", lapack.eigh))
+_EIGH = host_op("eigh", lapack.eigh, _eigh_vjp, (), True, "LinalgEighBackward0")
+_EIGVALSH = host_op("eigvalsh", lapack.eigh)
 _EIGH_RESULT, _EIG_RESULT = result_type("linalg_eigh", "eigenvalues", "eigenvectors"), result_type("linalg_eig", "eigenvalues", "eigenvectors")
 _FAILED = "The algorithm failed to converge because the input matrix is ill-conditioned or has too many repeated eigenvalues (error code: {code})."
 
@@ -106,19 +116,20 @@ def _eig_vjp(ctx: GradNode, gL: Tensor | None, gV: Tensor | None, _: Any) -> Ten
         found = solve_matrices(adjoint, gL.unsqueeze(-1) * adjoint)
     else:
         VgV = product(adjoint, gV)
-        inner = off_diagonal((VgV - product(adjoint, V * diagonal_of(VgV).real.unsqueeze(-2))) / _gaps(values).conj())
+        _phase_free("linalg_eig_backward", diagonal_of(VgV).imag, "eigen")
+        inner = off_diagonal((VgV - product(adjoint, V * diagonal_of(VgV).real.unsqueeze(-2))) / _gaps(values).conj_physical())
         if gL is not None:
             inner = inner + on_diagonal(gL)
         found = solve_matrices(adjoint, product(inner, adjoint))
     return found if ctx.dtypes[0].is_complex else found.real  # type: ignore[no-any-return]
 
 
-_EIG = leading_batch(host_op("eig", lapack.eig, _eig_vjp, (), True, "LinalgEigBackward0"))
-_EIGVALS = leading_batch(host_op("eigvals", lapack.eig))
+_EIG = host_op("eig", lapack.eig, _eig_vjp, (), True, "LinalgEigBackward0")
+_EIGVALS = host_op("eigvals", lapack.eig)
 
 
 def _finite(what: str, A: Tensor) -> None:
-    if not np.asarray(every_value(A.detach().isfinite().all())).all():
+    if not every_value(A.detach().isfinite().all()).all():
         raise RuntimeError(f"torch.{what}: input tensor should not contain infs or NaNs.")
 
 
@@ -170,6 +181,9 @@ def _svd_vjp(ctx: GradNode, gU: Tensor | None, gS: Tensor | None, gVh: Tensor | 
     inner: Tensor | None = None
     UgU = None if gU is None else product(mH(U), gU)
     VgV = None if gV is None else product(Vh, gV)
+    if U._dtype.is_complex:
+        parts = [diagonal_of(t).imag for t in (UgU, VgV) if t is not None]
+        _phase_free("svd_backward", parts[0] if len(parts) == 1 else parts[0] + parts[1], "singular")
     if UgU is not None:
         inner = off_diagonal(skew(UgU) / E) * row
     if VgV is not None:
@@ -192,8 +206,8 @@ def _svd_vjp(ctx: GradNode, gU: Tensor | None, gS: Tensor | None, gVh: Tensor | 
     return out
 
 
-_SVD = leading_batch(host_op("svd", lapack.svd, _svd_vjp, (), True, "LinalgSvdBackward0"))
-_SVDVALS = leading_batch(host_op("svdvals", lapack.svd))
+_SVD = host_op("svd", lapack.svd, _svd_vjp, (), True, "LinalgSvdBackward0")
+_SVDVALS = host_op("svdvals", lapack.svd)
 _SVD_RESULT, _SVD_TOP = result_type("linalg_svd", "U", "S", "Vh"), result_type("svd", "U", "S", "V")
 
 
@@ -211,7 +225,7 @@ def svd_parts(what: str, A: Tensor, full: bool, driver: str | None = None) -> tu
 
 
 def _check_svd(info: Tensor, what: str) -> None:
-    if (np.asarray(every_value(info)) < 0).any():
+    if (every_value(info) < 0).any():
         check(info, what, "The algorithm failed to converge because the input matrix contained non-finite values.")
     check(info, what, "The algorithm failed to converge because the input matrix is ill-conditioned or has too many repeated singular values "
                       "(error code: {code}).")

@@ -15,7 +15,6 @@ from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int32, int64
 from torsh.core.results import result_type
 from torsh.core.shapes import broadcast
-from torsh.graph.primitives import leading_batch
 from torsh.linalg import lapack
 from torsh.linalg.common import check, each, linalg, matrices, mH, product, same_dtype, spread, square, together
 from torsh.ops.dispatch import apply, apply_several, public
@@ -34,7 +33,7 @@ def _solve_vjp(ctx: GradNode, g: Tensor | None, _: Any) -> tuple[Tensor | None, 
     return -product(right, mH(ctx.saved_output(0))) if ctx.needs[0] else None, right
 
 
-_GESV = leading_batch(host_op("solve", lapack.gesv, _solve_vjp, (0,), True, "LinalgSolveExBackward0"))
+_GESV = host_op("solve", lapack.gesv, _solve_vjp, (0,), True, "LinalgSolveExBackward0")
 
 
 def _solve(A: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,7 +102,7 @@ def _inv_vjp(ctx: GradNode, g: Tensor | None, _: Any) -> Tensor | None:
     return -product(inverse, g, inverse)
 
 
-_GETRI = leading_batch(host_op("inv", lapack.getri, _inv_vjp, (), True, "LinalgInvExBackward0"))
+_GETRI = host_op("inv", lapack.getri, _inv_vjp, (), True, "LinalgInvExBackward0")
 _INV_EX = result_type("linalg_inv_ex", "inverse", "info")
 
 
@@ -153,7 +152,7 @@ def _cofactors(a: Any) -> Any:
     return np.linalg.det(u) * np.linalg.det(vh) * (vh.conj().T * others) @ u.conj().T
 
 
-_COFACTORS = leading_batch(host_op("cofactors", each(_cofactors, 1)))
+_COFACTORS = host_op("cofactors", each(_cofactors, 1))
 
 
 def _det_vjp(ctx: GradNode, g: Tensor) -> Tensor:
@@ -162,10 +161,10 @@ def _det_vjp(ctx: GradNode, g: Tensor) -> Tensor:
     g = g.unsqueeze(-1).unsqueeze(-1)
     if not state.enabled:
         return g * mH(apply(_COFACTORS, (A,), None, A._shape, A._dtype))  # type: ignore[no-any-return]
-    return g * ctx.out.unsqueeze(-1).unsqueeze(-1).conj() * mH(inverses(A)[0])  # type: ignore[no-any-return]
+    return g * ctx.out.unsqueeze(-1).unsqueeze(-1).conj_physical() * mH(inverses(A)[0])  # type: ignore[no-any-return]
 
 
-_DET = leading_batch(host_op("det", _det, _det_vjp, (0,), True, "LinalgDetBackward0"))
+_DET = host_op("det", _det, _det_vjp, (0,), True, "LinalgDetBackward0")
 
 
 @linalg()
@@ -186,14 +185,14 @@ def _slogdet_vjp(ctx: GradNode, g_sign: Tensor | None, g_log: Tensor | None) -> 
     A, sign = ctx[0], ctx.saved_output(0)
     scale = g_log
     if g_sign is not None and A._dtype.is_complex:
-        turn = (g_sign.conj() * sign).imag * -1j
+        turn = (g_sign.conj_physical() * sign).imag * -1j
         scale = turn if scale is None else scale + turn
     if scale is None:
         return None
     return scale.unsqueeze(-1).unsqueeze(-1) * mH(inverses(A)[0])  # type: ignore[no-any-return]
 
 
-_SLOGDET = leading_batch(host_op("slogdet", _slogdet, _slogdet_vjp, (0,), True, "LinalgSlogdetBackward0"))
+_SLOGDET = host_op("slogdet", _slogdet, _slogdet_vjp, (0,), True, "LinalgSlogdetBackward0")
 _SLOGDET_RESULT, _SLOGDET_TOP = result_type("linalg_slogdet", "sign", "logabsdet"), result_type("slogdet", "sign", "logabsdet")
 
 
@@ -258,7 +257,7 @@ def _pinv_host(a: Any, *rest: Any) -> Any:
     return _pinv(a, tolerances[0], tolerances[1], hermitian).astype(a.dtype)
 
 
-_PINV = leading_batch(host_op("pinv", _pinv_host, lambda ctx, g: _pinv_gradient(g, ctx.out, ctx[0]), (0,), True, "LinalgPinvBackward0"))
+_PINV = host_op("pinv", _pinv_host, lambda ctx, g: _pinv_gradient(g, ctx.out, ctx[0]), (0,), True, "LinalgPinvBackward0")
 
 
 def tolerances(A: Tensor, atol: Any, rtol: Any) -> tuple[Tensor, Tensor]:
@@ -286,7 +285,8 @@ def pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = N
     if hermitian:
         square("linalg.pinv", A)
     absolute, relative = tolerances(A, atol, rtol if rtol is not None else rcond)
-    return apply(_PINV, (A, absolute, relative), (bool(hermitian),), (*A._shape[:-2], A._shape[-1], A._shape[-2]), A._dtype)
+    batch = A._shape[:-2]
+    return apply(_PINV, (A, absolute.expand(batch), relative.expand(batch)), (bool(hermitian),), (*A._shape[:-2], A._shape[-1], A._shape[-2]), A._dtype)
 
 
 def _lstsq_vjp(ctx: GradNode, gX: Tensor | None, *_: Any) -> tuple[Tensor | None, Tensor | None]:
@@ -298,7 +298,7 @@ def _lstsq_vjp(ctx: GradNode, gX: Tensor | None, *_: Any) -> tuple[Tensor | None
     return _pinv_gradient(product(gX, mH(B)), P, A) if ctx.needs[0] else None, product(mH(P), gX)
 
 
-_LSTSQ = leading_batch(host_op("lstsq", lapack.lstsq, _lstsq_vjp, (0, 1), False, "LinalgLstsqBackward0"))
+_LSTSQ = host_op("lstsq", lapack.lstsq, _lstsq_vjp, (0, 1), False, "LinalgLstsqBackward0")
 _LSTSQ_RESULT = result_type("linalg_lstsq", "solution", "residuals", "rank", "singular_values")
 
 

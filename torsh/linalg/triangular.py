@@ -5,7 +5,6 @@ from typing import Any
 
 from torsh.autograd.graph import GradNode
 from torsh.core.results import result_type
-from torsh.graph.primitives import leading_batch
 from torsh.linalg import lapack
 from torsh.linalg.common import linalg, mH, product, same_dtype, square, together
 from torsh.ops.dispatch import apply, public
@@ -26,7 +25,7 @@ def _trsm_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
     return left, right
 
 
-_TRSM = leading_batch(host_op("solve_triangular", lapack.trsm, _trsm_vjp, (0,), True, "LinalgSolveTriangularBackward0"))
+_TRSM = host_op("solve_triangular", lapack.trsm, _trsm_vjp, (0,), True, "LinalgSolveTriangularBackward0")
 
 
 def _trsm(A: Tensor, B: Tensor, upper: bool, unit: bool) -> Tensor:

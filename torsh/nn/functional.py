@@ -1,6 +1,7 @@
 """torch.nn.functional: the functions of neural networks under PyTorch's names and signatures."""
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -39,6 +40,7 @@ from torsh.ops.cross_entropy import nll_loss as nll_loss
 from torsh.ops.ctc import ctc_loss as ctc_loss
 from torsh.ops.dispatch import check_writable as _check_writable
 from torsh.ops.dispatch import copy_into as _copy_into
+from torsh.ops.dispatch import write_out as _write_out
 from torsh.ops.dropout import alpha_dropout as alpha_dropout
 from torsh.ops.dropout import dropout as dropout
 from torsh.ops.dropout import dropout1d as dropout1d
@@ -240,6 +242,20 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     left = linear(x, weight.permute(0, 2, 1).reshape(w[0] * w[2], w[1])).reshape(-1, w[0], w[2])  # type: ignore[attr-defined]
     out = (left * y.unsqueeze(1)).sum(2).reshape(*a[:-1], w[0])
     return out if bias is None else out + bias  # type: ignore[no-any-return]
+
+
+def _or_into(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """With an `out=` argument, which takes the result."""
+    @functools.wraps(function)
+    def call(*args: Any, out: Tensor | None = None, **kwargs: Any) -> Tensor:
+        value = function(*args, **kwargs)
+        return value if out is None else _write_out(out, value, function.__name__)
+    return call
+
+
+# Those that PyTorch has as plain operators, which take `out=`.
+avg_pool2d, avg_pool3d, gelu, hardshrink, logsigmoid, softplus, softshrink = (
+    _or_into(f) for f in (avg_pool2d, avg_pool3d, gelu, hardshrink, logsigmoid, softplus, softshrink))
 
 
 def _with_indices(pool: Callable[..., Any]) -> Callable[..., tuple[Tensor, Tensor]]:

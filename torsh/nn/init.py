@@ -3,13 +3,14 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from torsh.autograd.grad_mode import no_grad
 from torsh.core.shapes import numel
-from torsh.tensor.creation import from_array
+from torsh.tensor.creation import empty_like, from_array
 from torsh.tensor.tensor import Tensor
 
 
@@ -152,5 +153,79 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     return _put(tensor, (q.T if rows < columns else q).reshape(shape) * gain)
 
 
-__all__ = ["calculate_gain", "constant_", "dirac_", "eye_", "kaiming_normal_", "kaiming_uniform_", "normal_", "ones_", "orthogonal_",
-           "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_"]
+def _normal_below(x: float) -> float:
+    """The normal distribution function."""
+    return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
+
+
+def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Any = None) -> Tensor:
+    """Normal with `mean` and `std`, only values within [a, b]: by drawing again what lies outside.
+
+    Where that would take long, uniform candidates are accepted with the probability of the density.
+    """
+    if mean < a - 2 * std or mean > b + 2 * std:
+        warnings.warn("mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may be incorrect.", stacklevel=2)
+    if _normal_below((b - mean) / std) - _normal_below((a - mean) / std) > 0.3:
+        low, high = (np.array(v, tensor._dtype.np) for v in (a, b))
+        normal_(tensor, mean, std, generator)
+        found = tensor.detach().numpy()  # type: ignore[attr-defined]
+        other: Any = empty_like(tensor)
+        while True:
+            outside = (found < low) | (found > high)
+            if not outside.any():
+                return _put(tensor, found)
+            found = np.where(outside, normal_(other, mean, std, generator).detach().numpy(), found)  # type: ignore[attr-defined]
+    peak = -0.5 * ((max(a, min(mean, b)) - mean) / std) ** 2
+    return _accepted(tensor, mean, std, a, b, peak, generator)
+
+
+def _accepted(tensor: Tensor, mean: float, std: float, a: float, b: float, peak: float, generator: Any) -> Tensor:
+    """Uniform candidates in [a, b], each accepted with probability exp(log density - peak)."""
+    candidates: Any = empty_like(tensor)
+    accept: Any = empty_like(tensor)
+
+    def refused(values: Any) -> Any:
+        with no_grad():
+            height = ((values - mean) / std).pow(2) * -0.5 - peak
+            return (uniform_(accept, 0.0, 1.0, generator).log() > height).numpy()  # type: ignore[attr-defined]
+    uniform_(tensor, a, b, generator)
+    found = tensor.detach().numpy().copy()  # type: ignore[attr-defined]
+    pending = refused(tensor.detach())  # type: ignore[attr-defined]
+    while pending.any():
+        uniform_(candidates, a, b, generator)
+        found = np.where(pending, candidates.numpy(), found)
+        pending = pending & refused(candidates)
+    return _put(tensor, found)
+
+
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
+    """Normal with `std`, the share `sparsity` of each column zero. Martens, 2010. Raises ValueError unless 2 dimensions."""
+    if len(tensor._shape) != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    from torsh.ops.random import randperm
+    rows, columns = tensor._shape
+    zeros = math.ceil(sparsity * rows)
+    normal_(tensor, 0, std, generator)
+    found = tensor.detach().numpy().copy()  # type: ignore[attr-defined]
+    for column in range(columns):
+        found[randperm(rows).numpy()[:zeros], column] = 0  # type: ignore[attr-defined]
+    return _put(tensor, found)
+
+
+def _older(current: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """An initializer under its name from before they ended in "_"."""
+    old = current.__name__[:-1]
+
+    def call(*args: Any, **kwargs: Any) -> Tensor:
+        warnings.warn(f"`nn.init.{old}` is now deprecated in favor of `nn.init.{current.__name__}`.", FutureWarning, stacklevel=2)
+        return current(*args, **kwargs)
+    call.__name__ = old
+    call.__doc__ = f"`{current.__name__}` by its older name. Deprecated, as in PyTorch."
+    return call
+
+
+uniform, normal, constant, eye, dirac = (_older(f) for f in (uniform_, normal_, constant_, eye_, dirac_))
+xavier_uniform, xavier_normal, kaiming_uniform, kaiming_normal, orthogonal, sparse = (
+    _older(f) for f in (xavier_uniform_, xavier_normal_, kaiming_uniform_, kaiming_normal_, orthogonal_, sparse_))
+__all__ = ["calculate_gain", "constant_", "dirac_", "eye_", "kaiming_normal_", "kaiming_uniform_", "normal_", "ones_", "orthogonal_", "sparse_",
+           "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_"]

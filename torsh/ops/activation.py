@@ -178,7 +178,7 @@ _SILU = _declare("silu", lambda x: x * sigmoid(x), _silu_slope)
 
 def silu(input: Tensor) -> Tensor:
     """x * sigmoid(x) of each element (swish)."""
-    return _call(_SILU, "silu", input)
+    return input * sigmoid(input) if input._dtype.is_complex else _call(_SILU, "silu", input)
 
 
 def _softplus_value(x: Tensor) -> Tensor:

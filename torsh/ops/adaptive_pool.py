@@ -41,6 +41,8 @@ def _longest(size: int, out: int) -> int:
 
 
 def _adaptive_avg(n: int, what: str, x: Tensor, output_size: Any) -> Tensor:
+    if n > 1 and len(x._shape) <= n and isinstance(output_size, (tuple, list)):
+        raise ValueError(f"Input dimension should be at least {n + 1}")
     check_planes(what, x, n)
     if x._dtype.category != 2:
         raise NotImplementedError(f"\"{what}\" not implemented for '{x._dtype.title}'")
@@ -105,6 +107,8 @@ _ADAPTIVE_MAX = coarse("adaptive_max_pool", _adaptive_max,
 
 
 def _adaptive_max_call(n: int, what: str, x: Tensor, output_size: Any, return_indices: bool) -> Any:
+    if n > 1 and len(x._shape) <= n and isinstance(output_size, (tuple, list)):
+        raise ValueError(f"Input dimension should be at least {n + 1}")
     check_planes(what, x, n)
     size = x._shape[-n:]
     out = _sizes(n, what, output_size, size)

@@ -5,7 +5,7 @@ import math
 
 from torsh.core.dtypes import bool_
 from torsh.core.shapes import broadcast
-from torsh.ops.composite import along, positions
+from torsh.ops.composite import HALF, along, positions, wide
 from torsh.ops.dispatch import cast_tensor
 from torsh.ops.dropout import dropout
 from torsh.ops.matmul import matmul
@@ -51,6 +51,10 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
     types that do not fit.
     """
     _check(query, key, value, attn_mask, is_causal, enable_gqa)
+    dt = query._dtype
+    if dt in HALF:  # scores and weights in float32, rounded once
+        return cast_tensor(scaled_dot_product_attention(wide(query), wide(key), wide(value), attn_mask if attn_mask is None else wide(attn_mask), dropout_p,
+                                                        is_causal, scale, enable_gqa), dt)
     if enable_gqa:
         heads = query._shape[-3]
         key, value = _repeated(key, heads // key._shape[-3]), _repeated(value, heads // value._shape[-3])

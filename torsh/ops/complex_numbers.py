@@ -2,7 +2,7 @@
 
 Gradients follow PyTorch's convention: for a real loss L and z = x + iy the gradient of z is dL/dx + i dL/dy, so a holomorphic f
 sends a gradient g to g * conj(f'(z)), and the gradient's memory read as reals is the gradient of `view_as_real(z)`.
-A conjugate is computed like any other value (lazily, and fused away by nothing today): no tensor carries a conjugate or negative bit.
+A conjugate view stands on a storage of its own that mirrors the other (see `tensor.storage`); nothing carries a conjugate or negative bit.
 """
 from __future__ import annotations
 
@@ -13,41 +13,53 @@ import numpy as np
 
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import bool_, float32, float64
+from torsh.core.layouts import contiguous_format
 from torsh.graph.node import Node, Op
-from torsh.ops.dispatch import apply, cast_tensor, coarse, pointwise, public, result_type_of
+from torsh.graph.primitives import CONJ
+from torsh.ops.dispatch import apply, cast_tensor, coarse, pointwise, public, recorded
 from torsh.ops.pointwise import atan2, cos, eq, float_type, sin, where
 from torsh.ops.views import mixed_view, real_geometry, transpose, zeros_like_shape
-from torsh.tensor.tensor import Tensor
+from torsh.tensor.tensor import Tensor, alias
 
 
 def _conj_vjp(ctx: GradNode, g: Tensor) -> Tensor:
-    return conj(g)
+    return conj_physical(g)
 
 
-_CONJ = Op("conj", "pointwise", lambda node, x: np.conjugate(x), None, _conj_vjp)
+CONJ.vjp = _conj_vjp
+_CONJ_VIEW = Op("conj_view", "history", None, None, _conj_vjp, grad_name="ConjBackward0")
 
 
 @public()
 def conj(input: Tensor) -> Tensor:
-    """The complex conjugate; a real tensor is returned itself.
+    """A view of the complex conjugate: writing to it or to `input` changes both. A real tensor is returned itself.
 
     >>> import torsh
     >>> torsh.conj(torsh.tensor([1 + 2j]))
     tensor([1.-2.j])
     """
-    return apply(_CONJ, (input,), None, input._shape, input._dtype) if input._dtype.is_complex else input
+    if not input._dtype.is_complex:
+        return input
+    storage = input._storage
+    if storage.node.dtype is not input._dtype or (storage.outside is not None and storage.shared()):
+        return conj_physical(input)  # complex numbers over reals, or over an array outside, have no mirror
+    out = alias(input, input._shape, input._strides, input._offset)
+    out._storage = storage.conjugated()
+    out._base = input if input._base is None else input._base
+    out._view_version = storage.version
+    return recorded(_CONJ_VIEW, None, (input,), out)
 
 
 @public(inplace=True, out=True)
 def conj_physical(input: Tensor) -> Tensor:
     """The complex conjugate in new memory; a real tensor is returned itself."""
-    return conj(input)
+    return apply(CONJ, (input,), None, input._shape, input._dtype) if input._dtype.is_complex else input
 
 
 @public()
 def resolve_conj(input: Tensor) -> Tensor:
-    """The tensor itself: conjugates are always computed."""
-    return input
+    """The tensor itself, or a copy of its values if it is a conjugate view."""
+    return input.clone() if is_conj(input) else input
 
 
 @public()
@@ -58,8 +70,8 @@ def resolve_neg(input: Tensor) -> Tensor:
 
 @public()
 def is_conj(input: Tensor) -> bool:
-    """Whether the tensor is an unresolved conjugate view: never, since conjugates are computed."""
-    return False
+    """Whether the tensor is a conjugate view (see `conj`)."""
+    return input._storage.conjugate and input._dtype.is_complex
 
 
 @public()
@@ -100,7 +112,7 @@ _AS_COMPLEX = Op("view_as_complex", "history", None, None, _as_complex_vjp)
 def _pairs(g: Tensor) -> Tensor:
     """A gradient whose last dimension can be read as complex numbers."""
     ok = g._strides is None or (g._strides[-1] == 1 and not any(s % 2 for s in g._strides[:-1]))
-    return g if ok and not g._offset % 2 else g.clone()
+    return g if ok and not g._offset % 2 else g.clone(memory_format=contiguous_format)
 
 
 @public()
@@ -113,6 +125,9 @@ def view_as_real(input: Tensor) -> Tensor:
     """
     if not input._dtype.is_complex:
         raise RuntimeError("view_as_real is only supported for complex tensors")
+    if is_conj(input):
+        raise RuntimeError("view_as_real doesn't work on unresolved conjugated tensors.  To resolve the conjugate tensor so you can view it as real, use "
+                           "self.resolve_conj(); however, be warned that the resulting tensor will NOT alias the original.")
     return mixed_view(input, real_geometry(input._shape, input.stride(), input._offset), input._dtype.to_real(), _AS_REAL)
 
 
@@ -177,12 +192,6 @@ Tensor.real = property(real_of, _set_part(real_of))  # type: ignore[attr-defined
 Tensor.imag = property(imag_of, _set_part(imag_of))  # type: ignore[attr-defined]
 Tensor.H = property(_hermitian)  # type: ignore[attr-defined]
 Tensor.mH = property(adjoint)  # type: ignore[attr-defined]
-
-
-@public(method=False)
-def is_complex(input: Tensor) -> bool:
-    """Whether the dtype is complex."""
-    return input._dtype.is_complex
 
 
 @public()
@@ -252,12 +261,6 @@ def angle(input: Tensor) -> Tensor:
 def as_complex(t: Tensor) -> Tensor:
     """A real tensor as complex numbers of its precision (integers and half types as complex64)."""
     return t if t._dtype.is_complex else cast_tensor(t, t._dtype.to_complex())
-
-
-@public(method=False)
-def result_type(tensor1: Any, tensor2: Any) -> Any:
-    """The dtype that arithmetic of two operands (tensors or numbers) gives."""
-    return result_type_of(tensor1, tensor2)
 
 
 __all__ = ["adjoint", "angle", "as_complex", "complex_", "conj", "conj_physical", "imag_of", "polar", "real_of", "view_as_complex", "view_as_real"]

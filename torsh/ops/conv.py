@@ -2,7 +2,7 @@
 
 y = conv(x, w) is linear in both, and the three ways to leave one of (x, w, y) open (the convolution, its transpose, the
 gradient of the weight) are each other's derivatives: three coarse operations that are differentiable any number of times.
-A window view of the padded input is the operand of one batched matrix product (im2col without the copy; Chellapilla,
+The windows of the padded input are the operand of one batched matrix product (im2col without the copy; Chellapilla,
 Puri & Simard, 2006), groups in the batch.
 """
 from __future__ import annotations
@@ -11,15 +11,19 @@ import itertools
 from typing import Any
 
 from torsh.autograd.graph import GradNode
-from torsh.core.shapes import Shape, numel
+from torsh.core.shapes import Shape, contiguous_strides, numel
+from torsh.graph.node import Node
+from torsh.graph.primitives import WINDOWS
 from torsh.ops.composite import in_float32
 from torsh.ops.dispatch import apply, coarse
 from torsh.ops.matmul import contract
+from torsh.ops.pointwise import conj_if
 from torsh.ops.windows import embedded, numbers, reversed_last, windows
-from torsh.tensor.tensor import Tensor
+from torsh.tensor.tensor import Tensor, wrap
 
 #: Grouped convolutions with at most this many outputs and weights (an output) in a group are computed without a matrix product.
 _FEW_OUTPUTS, _FEW_WEIGHTS = 4, 32
+_PRODUCTS = frozenset(("float16", "bfloat16", "float32", "float64"))
 
 # Arguments of the three: (stride, padding before, dilation, groups, spatial size of the result). Shapes:
 # x [n, groups * c, *size], w [groups * o, c, *kernel], y [n, groups * o, *out].
@@ -32,9 +36,14 @@ def _convolve(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shap
     seen = windows(x, out, kernel, stride, before, dilation)  # [n, groups * c, *out, *kernel]
     if groups > 1 and o <= _FEW_OUTPUTS and c * numel(kernel) <= _FEW_WEIGHTS and not x._dtype.is_complex:
         return in_float32(_convolve_directly)(seen, w, groups, out)
+    rows = w.reshape(groups, o, c * numel(kernel))  # type: ignore[attr-defined]
+    if (numel(kernel) > 1 or any(s > 1 for s in stride)) and x._dtype.name in _PRODUCTS:
+        image, channel, *steps = seen._strides or contiguous_strides(seen._shape)
+        arg = (n, groups, (image, c * channel), ((c, *kernel), (channel, *steps[k:])), (out, tuple(steps[:k])), seen._offset)
+        y = wrap(Node(WINDOWS, (rows._node(), seen._storage.node), arg, (n * groups, o, numel(out)), x._dtype))
+        return y.reshape(n, groups * o, *out)  # type: ignore[attr-defined,no-any-return]
     order = [0, 1, *range(2 + k, 2 + 2 * k), *range(2, 2 + k)]
     columns = seen.permute(order).reshape(n * groups, c * numel(kernel), numel(out))  # type: ignore[attr-defined]
-    rows = w.reshape(groups, o, c * numel(kernel))  # type: ignore[attr-defined]
     if groups > 1 and n > 1:
         rows = rows.unsqueeze(0).expand(n, *rows._shape).reshape(n * groups, o, -1)
     return contract(rows, columns).reshape(n, groups * o, *out)  # type: ignore[attr-defined,no-any-return]
@@ -83,20 +92,20 @@ def _weight_gradient(x: Tensor, y: Tensor, stride: Shape, before: Shape, dilatio
 
 def _convolve_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
     *how, _ = ctx.arg
-    gx = _call(_TRANSPOSED, g, ctx[1], (*how, ctx.shapes[0][2:]), ctx.shapes[0]) if ctx.needs[0] else None
-    return gx, _call(_WEIGHT, ctx[0], g, (*how, ctx.shapes[1][2:]), ctx.shapes[1]) if ctx.needs[1] else None
+    gx = _call(_TRANSPOSED, g, conj_if(ctx[1]), (*how, ctx.shapes[0][2:]), ctx.shapes[0]) if ctx.needs[0] else None
+    return gx, _call(_WEIGHT, conj_if(ctx[0]), g, (*how, ctx.shapes[1][2:]), ctx.shapes[1]) if ctx.needs[1] else None
 
 
 def _convolve_back_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
     *how, _ = ctx.arg
-    gy = _call(CONVOLUTION, g, ctx[1], (*how, ctx.shapes[0][2:]), ctx.shapes[0]) if ctx.needs[0] else None
-    return gy, _call(_WEIGHT, g, ctx[0], (*how, ctx.shapes[1][2:]), ctx.shapes[1]) if ctx.needs[1] else None
+    gy = _call(CONVOLUTION, g, conj_if(ctx[1]), (*how, ctx.shapes[0][2:]), ctx.shapes[0]) if ctx.needs[0] else None
+    return gy, _call(_WEIGHT, g, conj_if(ctx[0]), (*how, ctx.shapes[1][2:]), ctx.shapes[1]) if ctx.needs[1] else None
 
 
 def _weight_gradient_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
     *how, _ = ctx.arg
-    gx = _call(_TRANSPOSED, ctx[1], g, (*how, ctx.shapes[0][2:]), ctx.shapes[0]) if ctx.needs[0] else None
-    return gx, _call(CONVOLUTION, ctx[0], g, (*how, ctx.shapes[1][2:]), ctx.shapes[1]) if ctx.needs[1] else None
+    gx = _call(_TRANSPOSED, conj_if(ctx[1]), g, (*how, ctx.shapes[0][2:]), ctx.shapes[0]) if ctx.needs[0] else None
+    return gx, _call(CONVOLUTION, conj_if(ctx[0]), g, (*how, ctx.shapes[1][2:]), ctx.shapes[1]) if ctx.needs[1] else None
 
 
 CONVOLUTION = coarse("convolution", _convolve, _convolve_vjp, (0, 1))
@@ -117,7 +126,7 @@ def _check(what: str, x: Tensor, w: Tensor, bias: Tensor | None, k: int, groups:
     for name, t in (("weight", w), ("bias", bias)):
         if t is not None and t._dtype is not x._dtype:
             raise RuntimeError(f"{what}: Input type ({x._dtype.name}) and {name} type ({t._dtype.name}) should be the same")
-    if x._dtype.category < 2:
+    if x._dtype.category < 1:
         raise RuntimeError(f"{what}: \"convolution\" not implemented for '{x._dtype.title}'")
     if groups <= 0:
         raise RuntimeError(f"{what}: non-positive groups is not supported")

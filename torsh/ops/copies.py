@@ -54,6 +54,13 @@ def _view(input: Tensor, size: Any = None, *, dtype: Any = None) -> Tensor:
     return views.view(input, size) if dtype is None else views.view(input, dtype=dtype)
 
 
+def _narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+    n = len(input._shape)
+    if n and not -n <= dim < n:
+        raise RuntimeError(f"narrow_copy(): Expected dim < {n}, but got dim={dim}")
+    return views.narrow(input, dim, start, length)  # type: ignore[no-any-return]
+
+
 def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Views of consecutive parts of a dimension of the sizes given. Raises RuntimeError when they do not add up."""
     return views.split(input, list(split_sizes), dim)  # type: ignore[no-any-return]
@@ -85,7 +92,7 @@ for _name, _function in (("alias", _alias), ("as_strided", as_strided), ("detach
                          ("split_with_sizes", split_with_sizes), ("squeeze", views.squeeze), ("t", views.t), ("transpose", views.transpose),
                          ("unbind", views.unbind), ("unfold", views.unfold), ("unsqueeze", views.unsqueeze), ("view", _view)):
     _copy(_name + "_copy", _function)
-_copy("narrow_copy", views.narrow, method=True)
+_copy("narrow_copy", _narrow, method=True)
 public("split_with_sizes")(split_with_sizes)
 
 

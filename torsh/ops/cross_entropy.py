@@ -107,7 +107,8 @@ def _cross_entropy_gradient(g: Tensor, x: Tensor, target: Tensor, *rest: Any) ->
     share = _share(g, counts, reduction)
     here = along(positions(classes), 1, 3) == at.unsqueeze(1)  # type: ignore[attr-defined]
     probability = exp(x - _log_normalizer(x))
-    scale = counts.unsqueeze(1) * share  # type: ignore[attr-defined]
+    counted: Any = counts.unsqueeze(1)  # type: ignore[attr-defined]
+    scale = where(counted != 0, counted * share, 0.0)  # where nothing counts the share is infinite
     if not smoothing:
         return cast_tensor((probability - cast_tensor(here, x._dtype)) * scale, dt)
     valid = (target != ignore).unsqueeze(1)  # type: ignore[attr-defined]

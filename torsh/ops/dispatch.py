@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeVar
@@ -15,10 +14,10 @@ from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import grad_fn, needs_record, record, snapshot
 from torsh.core import dtypes
 from torsh.core.dtypes import PROMOTE, dtype
-from torsh.core.shapes import Shape, broadcast
+from torsh.core.shapes import Shape, broadcast, contiguous_strides, memory_order, strides_of
 from torsh.graph.node import Node, Op, several
 from torsh.graph.primitives import CAST, cast, const, expand
-from torsh.tensor.tensor import Tensor, attribute, wrap
+from torsh.tensor.tensor import Tensor, alias, attribute, wrap
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -123,8 +122,17 @@ def pointwise(op: Op, args: tuple[Any, ...], compute: dtype, result: dtype, what
         s = shape_of(x)
         if s != shape:
             shape = broadcast(shape, s, what) if shape else s if s else shape
-    nodes = tuple([operand(x, compute, what) for x in args])
-    out = wrap(Node(op, nodes, arg, shape, result))
+    order: Shape | None = None
+    for x in args:
+        if isinstance(x, Tensor) and x._strides is not None and len(shape) > 1:
+            order = memory_order(shape, [strides_in(x, shape) for x in args if isinstance(x, Tensor)])
+            break
+    if order is None:
+        out = wrap(Node(op, tuple([operand(x, compute, what) for x in args]), arg, shape, result))
+    else:  # computed in the order in which the operands lie in memory, in which the result lies too
+        lying = [in_order(x, shape, order) if isinstance(x, Tensor) else x for x in args]
+        out = wrap(Node(op, tuple([operand(x, compute, what) for x in lying]), arg, tuple([shape[d] for d in order]), result))
+        out._shape, out._strides = shape, strides_of(shape, order)
     if op.vjp is not None:
         for x in args:
             if isinstance(x, Tensor) and (x._requires_grad or x._base is not None) and needs_record((x,)):
@@ -137,6 +145,8 @@ def pointwise(op: Op, args: tuple[Any, ...], compute: dtype, result: dtype, what
 
 def same_type(op: Op, a: Tensor, b: Tensor, what: str) -> Tensor:
     """As `pointwise`, for two tensors of the type in which the operation computes and that it gives: the shortest way there is."""
+    if a._strides is not None or b._strides is not None:
+        return pointwise(op, (a, b), a._dtype, a._dtype, what)
     shape = a._shape
     if b._shape is not shape and b._shape != shape:
         shape = broadcast(shape, b._shape, what)
@@ -146,6 +156,21 @@ def same_type(op: Op, a: Tensor, b: Tensor, what: str) -> Tensor:
     elif entered.inference and state.inference:
         out._inference = True
     return out
+
+
+def strides_in(t: Tensor, shape: Shape) -> Shape:
+    """Strides of a tensor read as the shape it broadcasts to."""
+    lead = len(shape) - len(t._shape)
+    strides = t._strides if t._strides is not None else contiguous_strides(t._shape)
+    return (0,) * lead + tuple([0 if n == 1 and m != 1 else s for n, m, s in zip(t._shape, shape[lead:], strides)])
+
+
+def in_order(t: Tensor, shape: Shape, order: Shape) -> Tensor:
+    """`t` broadcast to `shape` with its dimensions in another order, without history. One of no dimensions stays that."""
+    if not t._shape:
+        return t
+    strides = strides_in(t, shape)
+    return alias(t, tuple([shape[d] for d in order]), tuple([strides[d] for d in order]), t._offset)
 
 
 # ---- in place and out=
@@ -166,9 +191,8 @@ def copy_into(target: Tensor, value: Tensor, what: str, overwrite: bool = False)
                                f"{list(broadcast(value._shape, target._shape, what))}")
     if value._dtype.category > target._dtype.category:
         raise RuntimeError(f"{what}: result type {value._dtype.title} can't be cast to the desired output type {target._dtype.title}")
-    if target._strides is not None and target.numel() and any(s == 0 and n > 1 for s, n in zip(target._strides, target._shape, strict=True)):
-        raise RuntimeError(f"{what}: unsupported operation: more than one element of the written-to tensor refers to a single memory "
-                           "location. Please clone() the tensor before performing the operation.")
+    if _repeats(target):
+        raise RuntimeError(_REPEATED.format(what))
     check_writable(target)
     tracked = needs_record((value, target))
     node = expand(cast(value._node(), target._dtype), target._shape)
@@ -190,6 +214,10 @@ def check_writable(target: Tensor) -> None:
             raise RuntimeError("Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a "
                                "normal tensor before doing inplace update.")
         return
+    if target._of_several is not None:
+        raise RuntimeError(f"{target._of_several} is a view and is being modified inplace. This view is the output of a function that returns multiple "
+                           "views. Such functions do not allow the output views to be modified inplace. You should replace the inplace "
+                           "operation by an out-of-place one.")
     if target._base is not None:
         if grad_fn(target._base) is None:
             raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
@@ -201,27 +229,53 @@ def check_writable(target: Tensor) -> None:
 rebase: Callable[[Tensor, Tensor, Node, bool], None] = None  # type: ignore[assignment]
 
 
-def write_out(out: Tensor, value: Tensor, what: str) -> Tensor:
-    """`out=`: put `value` into `out`, which takes its shape. Raises RuntimeError when autograd would have to record it."""
+def write_out(out: Tensor, value: Tensor, what: str, exact: bool = False) -> Tensor:
+    """`out=`: put `value` into `out`, which takes its shape. Raises RuntimeError when autograd would have to record it.
+
+    `exact`: the dtypes must agree, or RuntimeError.
+    """
     if not isinstance(out, Tensor):
         raise TypeError(f"{what}(): argument 'out' must be Tensor, not {type(out).__name__}")
     if state.enabled and (value._requires_grad or out._requires_grad):
         raise RuntimeError(f"{what}(): functions with out=... arguments don't support automatic differentiation, but one of the "
                            "arguments requires grad.")
+    if exact and out._dtype is not value._dtype:
+        raise RuntimeError(f"{what}: Expected out tensor to have dtype {value._dtype.name}, but got {out._dtype.name} instead")
     if out._shape != value._shape:
+        if _repeats(out):
+            raise RuntimeError(_REPEATED.format(what))
         out.resize_(value._shape)  # type: ignore[attr-defined]
     return copy_into(out, value, what)
 
 
-def public(*names: str, function: bool = True, method: bool = True, inplace: bool = False, out: bool = False) -> Callable[[F], F]:
+_REPEATED = "{}: unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please clone() the tensor " \
+            "before performing the operation."
+
+
+def _repeats(t: Tensor) -> bool:
+    return t._strides is not None and t.numel() > 0 and any(s == 0 and n > 1 for s, n in zip(t._strides, t._shape))
+
+
+def check_apart(out: Any, args: tuple[Any, ...], what: str) -> None:
+    """Raises RuntimeError if a tensor to be written shares memory with one that is read."""
+    outs = out if isinstance(out, (tuple, list)) else (out,)
+    reads = [t for a in args for t in (a if isinstance(a, (tuple, list)) else (a,)) if isinstance(t, Tensor)]
+    for o in outs:
+        if isinstance(o, Tensor) and any(t is o or (o.numel() and t._storage is o._storage) for t in reads):
+            raise RuntimeError(f"{what}: unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory "
+                               "location. Please clone() the tensor before performing the operation.")
+
+
+def public(*names: str, function: bool = True, method: bool = True, inplace: bool = False, out: bool | str = False) -> Callable[[F], F]:
     """Decorator: gives a function its public names.
 
     `function`: `torsh.name`; `method`: `Tensor.name`; `inplace`: `Tensor.name_` (and `torsh.name_`), the result written
-    into the first argument; `out`: an `out=` argument (a tuple for several results). Several names are synonyms.
+    into the first argument; `out`: an `out=` argument (a tuple for several results; "exact" if that must be of the
+    result's dtype and apart from the operands). Several names are synonyms.
     """
     def register(f: F) -> F:
         for name in names or (f.__name__.rstrip("_") if not f.__name__.endswith("_") else f.__name__,):
-            shown = with_out(f, name) if out else f
+            shown = with_out(f, name, out == "exact") if out else f
             if function:
                 FUNCTIONS[name] = shown
             if method:
@@ -235,17 +289,19 @@ def public(*names: str, function: bool = True, method: bool = True, inplace: boo
     return register
 
 
-def with_out(f: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """The function with an `out=` argument: a tensor, or a tuple of them for several results."""
+def with_out(f: Callable[..., Any], name: str, exact: bool = False) -> Callable[..., Any]:
+    """The function with an `out=` argument: a tensor, or a tuple of them for several results. `exact` as `write_out` takes it."""
     @functools.wraps(f)
     def call(*args: Any, out: Any = None, **kwargs: Any) -> Any:
         if out is None:
             return f(*args, **kwargs)
+        if exact:
+            check_apart(out, args, name)
         value = f(*args, **kwargs)
         if isinstance(value, tuple):
-            written = [write_out(o, v, name) for o, v in zip(out, value, strict=True)]
+            written = [write_out(o, v, name, exact) for o, v in zip(out, value, strict=True)]
             return type(value)(*written) if hasattr(value, "_fields") else tuple(written)
-        return write_out(out, value, name)
+        return write_out(out, value, name, exact)
     call.__name__ = name
     return call
 
@@ -259,11 +315,6 @@ def _in_place(f: Callable[..., Any], name: str) -> Callable[..., Any]:
     call.__name__ = name
     call.__doc__ = f"In-place form of `{name[:-1]}`."
     return call
-
-
-def signature(f: Callable[..., Any]) -> inspect.Signature:
-    """The call signature of a public function (with `out` where it has one)."""
-    return inspect.signature(f)
 
 
 def coarse(name: str, function: Callable[..., Any], vjp: Callable[..., Any] | None, save_inputs: tuple[int, ...] = (),
@@ -284,6 +335,8 @@ def cast_tensor(t: Tensor, dt: dtype) -> Tensor:
     """`t` as another type, differentiably; `t` itself if it has that type."""
     if t._dtype is dt:
         return t
+    if t._strides is not None:
+        return pointwise(CAST, (t,), t._dtype, dt, "to")
     return recorded(CAST, None, (t,), wrap(cast(t._node(), dt)))
 
 

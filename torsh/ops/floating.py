@@ -220,11 +220,12 @@ def hypot(input: Tensor, other: Tensor) -> Tensor:
 
 def _log_add(x: Tensor, y: Tensor) -> Tensor:
     if x._dtype.is_complex:
-        return _complex_log_add(x, y)
+        return complex_log_add(x, y)
     return where(eq(x, y) & eq(absolute(x), math.inf), x, add(maximum(x, y), log1p((-absolute(x - y)).exp())))  # type: ignore[no-any-return]
 
 
-def _complex_log_add(x: Tensor, y: Tensor) -> Tensor:
+def complex_log_add(x: Tensor, y: Tensor) -> Tensor:
+    """log(exp(x) + exp(y)) of complex numbers, the one of the larger real part taken out."""
     first = x.real >= y.real
     high, low = where(first, x, y), where(first, y, x)
     return high + log1p((low - high).exp())  # type: ignore[no-any-return]

@@ -66,7 +66,7 @@ def _pool(n: int, what: str, x: Tensor, kernel_size: Any, output_size: Any, outp
     inner: Shape = (*out, *kernel)
     at: Any = plane_index(size, coordinates).expand(*head, *inner).reshape(*head, numel(out), numel(kernel))  # type: ignore[attr-defined]
     flat = x.reshape(*head, numel(size))  # type: ignore[attr-defined]
-    best = argmax(gather(flat.detach(), 2, at.reshape(*head, -1)).reshape(at._shape), -1, True)  # type: ignore[attr-defined]
+    best = argmax(gather(flat.detach(), 2, at.reshape(*head, numel(inner))).reshape(at._shape), -1, True)  # type: ignore[attr-defined]
     chosen = gather(at, 3, best).squeeze(3)  # type: ignore[attr-defined]
     y = gather(flat, 2, chosen).reshape(*head, *out)  # type: ignore[attr-defined]
     index = chosen.reshape(*head, *out)

@@ -122,10 +122,10 @@ def checked_index(index: Tensor, size: int, message: str, error: type[Exception]
 
 
 def integer_index(index: Any, what: str) -> Tensor:
-    """Raises RuntimeError unless `index` is an int32 or int64 tensor."""
+    """Raises RuntimeError unless `index` is an int32 or int64 tensor (or has no elements)."""
     if not isinstance(index, Tensor):
         raise TypeError(f"{what}(): argument 'index' must be Tensor, not {type(index).__name__}")
-    if index._dtype is not int64 and index._dtype is not int32:
+    if index._dtype is not int64 and index._dtype is not int32 and index.numel():
         raise RuntimeError(f"{what}(): Expected dtype int32/int64 for index")
     return index
 
@@ -160,7 +160,7 @@ def selected(input: Tensor, d: int, index: Tensor) -> Tensor:
 # ---- functions
 
 
-@public(out=True)
+@public(out="exact")
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """Slices of a dimension at the indices of a vector (int32 or int64).
 
@@ -196,7 +196,7 @@ def check_box(what: str, dim: int, index: Tensor, *others: tuple[str, Shape, boo
                                + (f" apart from dimension {dim}" if except_dim else ""))
 
 
-@public(out=True)
+@public(out="exact")
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """`out[i][j]... = input[i][index[i][j]...]...` for `dim` 1, and so on: a tensor of the shape of `index`.
 
@@ -214,7 +214,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     return gather_at(input, (at,), box_places(input._shape, d, index._shape))
 
 
-@public(out=True)
+@public(out="exact")
 def take(input: Tensor, index: Tensor) -> Tensor:
     """Elements of the flattened tensor at indices (int64, negative ones from the end), in the shape of `index`."""
     if index._dtype is not int64:
@@ -241,8 +241,9 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     d = wrap_dim(dim, len(input._shape), "take_along_dim")
     a, b = input._shape, indices._shape
     common = broadcast((*a[:d], 1, *a[d + 1:]), (*b[:d], 1, *b[d + 1:]), "take_along_dim")
-    return gather(input.expand((*common[:d], a[d], *common[d + 1:])), d,  # type: ignore[attr-defined]
-                  indices.expand((*common[:d], b[d], *common[d + 1:])))  # type: ignore[attr-defined]
+    at = checked_index(indices, a[d] if a else 1, f"index {{index}} is out of bounds for dimension {d} with size {{size}}", RuntimeError, negative=True)
+    return gather(input.expand((*common[:d], a[d], *common[d + 1:])) if a else input, d,  # type: ignore[attr-defined]
+                  at.expand((*common[:d], b[d], *common[d + 1:])) if a else at)  # type: ignore[attr-defined]
 
 
 def embedding_rows(weight: Tensor, index: Tensor) -> Tensor:
@@ -269,9 +270,11 @@ def nonzero_array(input: Tensor) -> np.ndarray:
 def nonzero(input: Tensor, *, as_tuple: bool = False, out: Tensor | None = None) -> Any:
     """Positions of the elements that are not zero, [count, ndim] int64; `as_tuple`: one vector for each dimension.
 
-    Computes the tensor, as the shape of the result depends on it.
+    Computes the tensor, as the shape of the result depends on it. Raises TypeError for `out` together with `as_tuple`.
     """
     if as_tuple:
+        if out is not None:
+            raise TypeError("nonzero(): got an unexpected keyword argument 'out' with as_tuple=True")
         at = nonzero_array(input if input._shape else input.reshape(1))  # type: ignore[attr-defined]
         return tuple([wrap(leaf(np.ascontiguousarray(at[:, i]))) for i in range(at.shape[1])])
     found = wrap(leaf(np.ascontiguousarray(nonzero_array(input))))
@@ -296,7 +299,7 @@ def check_mask(mask: Any, what: str) -> Tensor:
     return mask
 
 
-@public(out=True)
+@public(out="exact")
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where a bool mask (broadcast with the tensor) is true, as a vector. Computes the mask."""
     shape = broadcast(input._shape, check_mask(mask, "masked_select")._shape, "masked_select")

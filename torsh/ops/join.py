@@ -12,7 +12,7 @@ from torsh.core.shapes import Shape, broadcast, contiguous_strides, wrap_dim
 from torsh.graph.node import Node, Op
 from torsh.graph.primitives import ASSIGN, EMPTY, cast
 from torsh.ops import views
-from torsh.ops.dispatch import apply, coarse, public, write_out
+from torsh.ops.dispatch import apply, check_apart, coarse, public, write_out
 from torsh.ops.gather import gather_at, iota, selected
 from torsh.ops.pointwise import where
 from torsh.ops.views import region_assigned, slice_dim, zeros_like_shape
@@ -56,6 +56,8 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None, out
             [3, 4],
             [5, 6]])
     """
+    if isinstance(tensors, Tensor):
+        raise TypeError("cat(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
     tensors = tuple(tensors)
     if not tensors:
         raise ValueError("cat(): expected a non-empty list of Tensors")
@@ -84,6 +86,8 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None, out
             raise RuntimeError(f"Sizes of tensors must match except in dimension {d}. Expected size {first[where_]} but got size {s[where_]} for "
                                f"tensor number {i} in the list.")
         total += s[d]
+    if out is not None:
+        check_apart(out, (tensors,), "cat")
     made = apply(_CAT, parts, (d,), (*first[:d], total, *first[d + 1:]), dt)
     return made if out is None else write_out(out, made, "cat")
 
@@ -111,6 +115,8 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None)
 
 def _atleast(n: int, shape_of: Any) -> Any:
     def one(t: Tensor) -> Tensor:
+        if n == 3 and len(t._shape) in (1, 2):
+            return (t if len(t._shape) == 2 else t.unsqueeze(0)).unsqueeze(-1)  # type: ignore[attr-defined,no-any-return]
         return t if len(t._shape) >= n else t.reshape(shape_of(t._shape))  # type: ignore[attr-defined,no-any-return]
 
     def function(*tensors: Any) -> Any:
@@ -127,23 +133,30 @@ atleast_2d = _atleast(2, lambda s: (1, *s) if s else (1, 1))
 atleast_3d = _atleast(3, lambda s: (1, 1, 1) if not s else (1, s[0], 1) if len(s) == 1 else (*s, 1))
 
 
+def _some(what: str, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Raises RuntimeError for an empty list."""
+    if not len(tensors):
+        raise RuntimeError(f"{what} expects a non-empty TensorList")
+    return list(tensors)
+
+
 @public("hstack", method=False)
 def hstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """Tensors joined side by side: vectors in dimension 0, others in dimension 1."""
-    parts = atleast_1d(list(tensors))
+    parts = atleast_1d(_some("hstack", tensors))
     return cat(parts, 0 if parts and len(parts[0]._shape) == 1 else 1, out=out)
 
 
 @public("vstack", "row_stack", method=False)
 def vstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """Tensors joined as rows, in dimension 0."""
-    return cat(atleast_2d(list(tensors)), 0, out=out)
+    return cat(atleast_2d(_some("vstack", tensors)), 0, out=out)
 
 
 @public("dstack", method=False)
 def dstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     """Tensors joined in dimension 2."""
-    return cat(atleast_3d(list(tensors)), 2, out=out)
+    return cat(atleast_3d(_some("dstack", tensors)), 2, out=out)
 
 
 @public("column_stack", method=False)
@@ -227,9 +240,9 @@ _FLIP = coarse("flip", _flipped, _flip_vjp)
 
 
 @public()
-def flip(input: Tensor, *dims: Any) -> Tensor:
+def flip(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
     """The order of some dimensions reversed (a copy). Raises RuntimeError for a dimension named twice."""
-    axes = tuple([wrap_dim(d, len(input._shape), "flip") for d in views._sizes(dims)])
+    axes = tuple([wrap_dim(d, len(input._shape), "flip") for d in views._sizes(axes if dims is None else (dims,))])
     if len(set(axes)) != len(axes):
         raise RuntimeError(f"dim {next(d for d in axes if axes.count(d) > 1)} appears multiple times in the list of dims")
     axes = tuple([d for d in sorted(axes) if d < len(input._shape) and input._shape[d] > 1])
@@ -257,6 +270,8 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """A quarter turn, `k` times, from the first of two dimensions towards the second."""
     if len(dims) != 2:
         raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
+    if len(input._shape) < 2:
+        raise RuntimeError(f"expected total dims >= 2, but got total dims = {len(input._shape)}")
     a, b = (wrap_dim(d, len(input._shape), "rot90") for d in dims)
     if a == b:
         raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
@@ -296,6 +311,8 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     axes = (dims,) if isinstance(dims, int) else tuple(dims)
     if len(axes) != len(shifts):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(axes)}")
+    if axes and not input._shape:
+        raise IndexError(f"Dimension specified as {axes[0]} but tensor has no dimensions")
     axes = tuple([wrap_dim(d, len(input._shape), "roll") for d in axes])
     if not input._shape or not input.numel():
         return input.clone()  # type: ignore[attr-defined,no-any-return]

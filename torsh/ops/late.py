@@ -17,6 +17,12 @@ _NAMES: dict[str, tuple[str, str, str]] = {
         "triangular_solve",
         "chain_matmul frobenius_norm lobpcg lu_unpack nuclear_norm pca_lowrank svd_lowrank vander lu",
         ""),
+    "torsh.ops.native": (
+        "",
+        "native_layer_norm native_group_norm native_batch_norm batch_norm grid_sampler grid_sampler_2d grid_sampler_3d affine_grid_generator embedding "
+        "kl_div binary_cross_entropy_with_logits cosine_embedding_loss hinge_embedding_loss margin_ranking_loss poisson_nll_loss triplet_margin_loss "
+        "celu_ selu_ rrelu_ threshold_ dropout_ alpha_dropout_ feature_alpha_dropout_",
+        ""),
     "torsh.fft.short_time": ("istft stft", "", ""),
     "torsh.special.bessel": ("i0 i0_", "", ""),
     "torsh.special.gamma": ("digamma digamma_ igamma igamma_ igammac igammac_ lgamma lgamma_ mvlgamma mvlgamma_", "polygamma", "polygamma polygamma_"),

@@ -106,6 +106,9 @@ def l1_loss(input: Tensor, target: Tensor, size_average: bool | None = None, red
     """|input - target|, broadcast. Raises as `mse_loss` does."""
     reduction = reduction_of(reduction, size_average, reduce)
     _warn_shapes("l1_loss", input, target)
+    if input._dtype.is_complex or target._dtype.is_complex:
+        losses = (input - target).abs()
+        return _reduced(losses, reduction) if weight is None else _weighted(losses, weight, reduction, "l1_loss")
     return _weighted(_call(_L1, "l1_loss", input, target, "none"), weight, reduction, "l1_loss") if weight is not None else \
         _call(_L1, "l1_loss", input, target, reduction)
 
@@ -323,6 +326,9 @@ def multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Tensor | 
 
 def _rows(what: str, input: Tensor, target: Tensor, same: bool) -> tuple[Tensor, Tensor]:
     """[n, c] and the target with a batch dimension."""
+    if not input._shape:
+        input = input.reshape(1)  # type: ignore[attr-defined]
+        target = target.reshape(1) if same else target  # type: ignore[attr-defined]
     s, t = input._shape, target._shape
     batched = len(s) == 2
     expected = s if same else s[:1] if batched else ()
@@ -349,9 +355,13 @@ def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float =
     batched = len(input._shape) == 2
     x, t = _rows("multi_margin_loss", input, target, False)
     n, c = x._shape
+    if weight is not None and len(weight._shape) != 1:
+        raise ValueError(f"multi_margin_loss: weight must be one-dimensional, got shape {list(weight._shape)}")
     if weight is not None and weight._shape != (c,):
-        raise ValueError(f"multi_margin_loss: weight must be one-dimensional with {c} elements, got {list(weight._shape)}")
-    t = cast_tensor(t, dtypes.int64).unsqueeze(1)  # type: ignore[attr-defined]
+        raise RuntimeError(f"multi_margin_loss: inconsistent weight size, expected {c} but got {list(weight._shape)}")
+    if t._dtype is not dtypes.int64:
+        raise RuntimeError(f"multi_margin_loss: expected scalar type Long but found {t._dtype.title}")
+    t = t.unsqueeze(1)  # type: ignore[attr-defined]
     z = maximum(margin - _at(x, t) + x, 0)
     z = z if p == 1 else square(z)
     if weight is not None:

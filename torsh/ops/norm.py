@@ -164,6 +164,10 @@ def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | No
     `eps` defaults to the machine epsilon of the type it computes in. Raises RuntimeError for shapes that do not fit.
     """
     axes = _normalized_axes("rms_norm", input, normalized_shape, weight, None)
+    if input._dtype.is_complex:
+        limit = eps if eps is not None else 2.0 ** -52 if input._dtype.itemsize == 16 else 2.0 ** -23
+        scaled = input * rsqrt(mean(input * input, axes, True) + limit)
+        return scaled if weight is None else scaled * weight
     _floating("rms_norm", input)
     compute = input._dtype if input._dtype is float64 else wide(input)._dtype
     eps = eps if eps is not None else 2.0 ** -52 if compute is float64 else 2.0 ** -23
@@ -220,6 +224,8 @@ def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor |
     that do not fit and for missing running statistics.
     """
     s = input._shape
+    if len(s) == 1 and not s[0]:
+        return input.clone()  # type: ignore[attr-defined,no-any-return]
     if len(s) < 2:
         raise ValueError(f"batch_norm: expected an input [n, c, ...] of at least 2 dimensions, got shape {list(s)}")
     c = s[1]
@@ -234,8 +240,11 @@ def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor |
         tensors = (input, running_mean, running_var, eps_tensor, *([] if weight is None else [weight]), *([] if bias is None else [bias]))
         return apply(_BATCH_NORM_FIXED, tensors, (shape, weight is not None, bias is not None), s, input._dtype)
     count = numel(s) // c if c else 0
-    if count <= 1:
+    if count == 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size torch.Size({list(s)})")
+    if not count:  # no values: nothing to normalize, and the running statistics stay
+        y = input if weight is None else input * _parameter(weight, shape)
+        return y if bias is None else y + _parameter(bias, shape)
     y, centre, variance = _normalized(_BATCH_NORM, input, axes, eps, weight, shape, bias)
     _update_running(running_mean, centre, momentum)
     _update_running(running_var, variance * (count / (count - 1)), momentum)

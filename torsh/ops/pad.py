@@ -36,6 +36,9 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         raise NotImplementedError(f"Unrecognised padding mode {mode}")
     if value is not None and value != 0:
         raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
+    if mode == "circular" and any(m < 0 for m in margins):  # what is cut is not wrapped around
+        input = constant_pad_nd(input, tuple(min(m, 0) for m in margins), 0)
+        margins = tuple(max(m, 0) for m in margins)
     amounts = pad_amounts(len(input._shape), margins)
     _check_repeat(input, amounts, len(margins) // 2, mode)
     return padded_by_index(input, amounts, mode)

@@ -29,7 +29,7 @@ def _differentiable(op: Op, vjp: Vjp, inputs: tuple[int, ...] = (), output: bool
 
 def conj_if(t: Tensor) -> Tensor:
     """The conjugate of a complex tensor; a real one as it is."""
-    return t.conj() if t._dtype.is_complex else t  # type: ignore[attr-defined]
+    return t.conj_physical() if t._dtype.is_complex else t  # type: ignore[attr-defined]
 
 
 def float_type(dt: dtype) -> dtype:
@@ -234,6 +234,8 @@ _SQUARE = coarse("square", lambda x: x * x, lambda ctx, g: g * conj_if(2 * ctx[0
 @public(inplace=True, out=True)
 def square(input: Tensor) -> Tensor:
     """`input * input`."""
+    if input._dtype is bool_:
+        input = cast_tensor(input, dtypes.int64)
     return pointwise(_SQUARE, (input,), input._dtype, input._dtype, "square", ())
 
 

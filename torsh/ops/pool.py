@@ -176,6 +176,9 @@ def _avg_pool(x: Tensor, kernel: Shape, stride: Shape, padding: Shape, out: Shap
     head = len(x._shape) - n
     seen = windows(x, out, kernel, stride, padding, (1,) * n)
     total = sum(seen, tuple(range(len(x._shape), len(seen._shape))))
+    if dt is int64:  # whole numbers, towards zero
+        by = _divisor(x._shape[head:], kernel, stride, padding, out, divide, head, x)
+        return total.div(int(by) if isinstance(by, float) else by, rounding_mode="trunc")  # type: ignore[no-any-return,attr-defined]
     return cast_tensor(total / _divisor(x._shape[head:], kernel, stride, padding, out, divide, head, x), dt)
 
 
@@ -220,8 +223,8 @@ def _avg_pool_call(n: int, what: str, x: Tensor, kernel_size: Any, stride: Any, 
     pad = numbers(padding, n, what, "padding")
     if divisor_override == 0:
         raise RuntimeError("divisor must be not zero")
-    if x._dtype.category < 2:
-        raise RuntimeError(f"\"{what}\" not implemented for '{x._dtype.title}'")
+    if x._dtype.category < 2 and x._dtype is not int64:
+        raise NotImplementedError(f"\"{what}\" not implemented for '{x._dtype.title}'")
     out = pooled_size(what, x._shape[-n:], kernel, step, pad, (1,) * n, ceil_mode)
     return avg_pool(x, kernel, step, pad, out, ("padded" if count_include_pad else "inside") if divisor_override is None else divisor_override)
 

@@ -64,6 +64,8 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
     from torsh.core.shapes import broadcast
     if broadcast(shape, self._shape, "sum_to_size") != self._shape:
         raise RuntimeError(f"size {{{list(shape)}}} is not expandable to size {{{list(self._shape)}}}.")
+    if self._dtype is bool_ and (shape != self._shape or not shape):
+        self = cast_tensor(self, int64)
     return sum_to(self, shape)
 
 
@@ -131,6 +133,8 @@ p.R_MAX.grad_name, p.R_MIN.grad_name = "AmaxBackward0", "AminBackward0"
 
 def _extreme(name: str, op: Op) -> Any:
     def function(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
+        if len(input._shape) > 64:
+            raise RuntimeError(f"{name}: only tensors with up to 64 dims are supported")
         axes = wrap_dims(dim, len(input._shape), name)
         if input.numel() == 0 and dim in ((), None):
             raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' "
@@ -195,7 +199,7 @@ min_, min_result = _with_index("min", argmin, "minimum")
 aminmax_result = result_type("aminmax", "min", "max")
 
 
-@public(out=True)
+@public(out="exact")
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """(min, max) over all elements or one dimension."""
     axes = () if dim is None else (dim,)
@@ -286,7 +290,7 @@ def std_mean(input: Tensor, *args: Any, keepdim: bool = False, **kwargs: Any) ->
 
 
 def _logsumexp(x: Tensor, axes: Shape, keepdim: bool) -> Tensor:
-    top = amax(x.real if x._dtype.is_complex else x, axes, True)  # type: ignore[attr-defined]
+    top = amax(x.real if x._dtype.is_complex else x, axes, True)
     top = where(abs(top) == math.inf, 0.0, top)
     out = log(sum(exp(x - top), axes, True)) + top
     return out if keepdim else out.reshape(reduced(x._shape, axes, False))  # type: ignore[attr-defined]

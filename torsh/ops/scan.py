@@ -16,6 +16,7 @@ from torsh.graph.node import Op
 from torsh.graph.primitives import cast
 from torsh.ops.dispatch import apply, cast_tensor, coarse, public
 from torsh.ops.gather import iota
+from torsh.ops.host import axis_first, host_op
 from torsh.ops.join import cat, flip
 from torsh.ops.pointwise import abs, conj_if, exp, log1p, maximum, minimum, where
 from torsh.ops.views import slice_dim, zeros_like_shape
@@ -135,9 +136,24 @@ cummax, cummin = _running("cummax", True), _running("cummin", False)
 
 
 def _log_add(a: Tensor, b: Tensor) -> tuple[Tensor]:
+    if a._dtype.is_complex:
+        from torsh.ops.floating import complex_log_add
+        return (complex_log_add(a, b),)
     top, low = maximum(a, b), minimum(a, b)
     apart = where(abs(top) == np.inf, top, low) - where(abs(top) == np.inf, zeros_like_shape((), top), top)
     return (where(abs(top) == np.inf, top, top + log1p(exp(apart))),)
+
+
+def _complex_log_cumulative(x: np.ndarray, d: int) -> np.ndarray:
+    """One after the other, as imaginary parts past pi depend on the order."""
+    rows = np.moveaxis(x.copy(), d, 0)
+    for i in range(1, rows.shape[0]):
+        a, b = rows[i - 1], rows[i]
+        larger = (a.real >= b.real) | np.isnan(a)
+        top, low = np.where(larger, a, b), np.where(larger, b, a)
+        level = np.isinf(top.real) & (top.real == low.real)
+        rows[i] = np.where(level, np.where(top.real < 0, low, np.log(np.exp(top) + np.exp(low))), top + np.log1p(np.exp(low - top)))
+    return np.moveaxis(rows, 0, d)
 
 
 def _log_cumulative(x: Tensor, d: int) -> Tensor:
@@ -147,6 +163,8 @@ def _log_cumulative(x: Tensor, d: int) -> Tensor:
 def _logcumsumexp_vjp(ctx: GradNode, g: Tensor) -> Tensor:
     """exp(x_k) times the sum over j >= k of g_j / exp(out_j), in logarithms, for positive and negative gradients apart."""
     x, out, (d,) = ctx[0], ctx.out, ctx.arg
+    if x._dtype.is_complex:
+        return conj_if(exp(flip(logcumsumexp(flip(conj_if(g).log() - out, d), d), d) + x))
     lowest = float(np.finfo(np.float32).min)
 
     def side(g: Tensor, there: Tensor) -> Tensor:
@@ -156,17 +174,18 @@ def _logcumsumexp_vjp(ctx: GradNode, g: Tensor) -> Tensor:
 
 
 _LOG_CUMULATIVE = coarse("logcumsumexp", _log_cumulative, _logcumsumexp_vjp, (0,), True)
+_COMPLEX_LOG_CUMULATIVE = host_op("complex_logcumsumexp", _complex_log_cumulative, _logcumsumexp_vjp, (0,), True, "LogcumsumexpBackward0", axis_first)
 
 
 @public(out=True)
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """Logarithms of the sums of exp of all elements so far along a dimension, without overflow."""
     d = wrap_dim(dim, len(input._shape), "logcumsumexp")
-    if input._dtype.category != 2:
+    if input._dtype.category < 2:
         raise RuntimeError(f"logcumsumexp: expected a floating point tensor, got {input._dtype.title}")
     if not input._shape:
         return input.clone()  # type: ignore[attr-defined,no-any-return]
-    return apply(_LOG_CUMULATIVE, (input,), (d,), input._shape, input._dtype)
+    return apply(_COMPLEX_LOG_CUMULATIVE if input._dtype.is_complex else _LOG_CUMULATIVE, (input,), (d,), input._shape, input._dtype)
 
 
 @public(out=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from torsh.autograd.graph import GradNode
-from torsh.core.dtypes import dtype
+from torsh.core.dtypes import bool_, dtype
 from torsh.core.shapes import Shape, broadcast, numel, wrap_dim
 from torsh.graph.primitives import const
 from torsh.ops.dispatch import apply, cast_tensor, coarse, public
@@ -26,6 +26,8 @@ def _number(value: Any, dt: dtype, what: str) -> Tensor:
     if isinstance(value, Tensor):
         if value._shape:
             raise RuntimeError(f"{what} only supports a 0-dimensional value tensor, but got tensor with {len(value._shape)} dimension(s).")
+        if value._dtype.is_complex and not dt.is_complex:
+            raise RuntimeError(f"value cannot be converted to type {dt.name} without overflow")
         return cast_tensor(value, dt)
     if dt.category < 3 and isinstance(value, complex):
         raise RuntimeError(f"value cannot be converted to type {dt.name} without overflow")
@@ -212,7 +214,12 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """Slices of a dimension that a vector of indices names, filled with a number. Raises IndexError for an index out of range."""
     base, at, _, places = _slices("index_fill", input, dim, index, None)
-    return _restored(scatter_at(base, _number(value, input._dtype, "index_fill_"), (at,), places, "set"), input)
+    number = _number(value, input._dtype, "index_fill_")
+    if not number.requires_grad:  # type: ignore[attr-defined]
+        return _restored(scatter_at(base, number, (at,), places, "set"), input)
+    no, yes = wrap(const(False, bool_)), wrap(const(True, bool_))
+    chosen = scatter_at(no.expand(base._shape), yes, (at,), places, "set")  # type: ignore[attr-defined]
+    return _restored(where(chosen, number, base), input)  # by a mask: an index given twice counts once in the number's gradient
 
 
 @public("index_reduce", inplace=True, out=True)

@@ -71,7 +71,7 @@ def _along_dim(op: Op, what: str, input: Tensor, dim: int | None, dt: dtype | No
     return apply(op, (x,), (d,), x._shape, x._dtype)
 
 
-@public()
+@public(out=True)
 def softmax(input: Tensor, dim: int | None = None, dtype: dtype | None = None) -> Tensor:
     """exp(x) over its sum along a dimension; the maximum is taken out first, so nothing overflows.
 
@@ -85,7 +85,7 @@ def softmax(input: Tensor, dim: int | None = None, dtype: dtype | None = None) -
     return _along_dim(SOFTMAX, "softmax", input, dim, dtype)
 
 
-@public()
+@public(out=True)
 def log_softmax(input: Tensor, dim: int | None = None, dtype: dtype | None = None) -> Tensor:
     """The logarithm of `softmax`, accurate where that would underflow. Raises as `softmax` does."""
     return _along_dim(LOG_SOFTMAX, "log_softmax", input, dim, dtype)

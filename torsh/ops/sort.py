@@ -1,6 +1,7 @@
 """Order: sort, topk, kthvalue, median, mode, unique, and search in sorted sequences.
 
-Positions are found on the host with NumPy; values are then gathered, which is also what makes them differentiable.
+Positions are found by a kernel, or on the host with NumPy (few of many elements, medians, modes); values are then gathered, which is also what
+makes them differentiable.
 NaN counts as larger than every number.
 """
 from __future__ import annotations
@@ -14,7 +15,8 @@ from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int32, int64
 from torsh.core.results import result_type
 from torsh.core.shapes import Shape, reduced, wrap_dim
-from torsh.graph.primitives import axis_first, cast, host, leading_batch
+from torsh.graph.node import Node
+from torsh.graph.primitives import ORDER, axis_first, cast, host, leading_batch
 from torsh.ops.dispatch import apply, cast_tensor, coarse, public, result_type_of
 from torsh.ops.gather import gather
 from torsh.ops.pointwise import where
@@ -41,14 +43,18 @@ def _positions_sorted(x: np.ndarray, d: int, descending: bool) -> np.ndarray:
 def _positions_of_top(x: np.ndarray, d: int, k: int, largest: bool) -> np.ndarray:
     x = np.moveaxis(_comparable(x), d, -1)
     n = x.shape[-1]
-    if 0 < k < n and k * 8 <= n:
-        part = np.argpartition(x, n - k if largest else k - 1, -1)
-        part = np.sort(part[..., n - k:] if largest else part[..., :k], -1)
-        order = _positions_sorted(np.take_along_axis(x, part, -1), x.ndim - 1, largest)
-        found = np.take_along_axis(part, order, -1)
-    else:
-        found = _positions_sorted(x, x.ndim - 1, largest)[..., :k]
-    return np.moveaxis(found, -1, d)
+    if k == 0:
+        return np.moveaxis(np.empty((*x.shape[:-1], 0), np.int64), -1, d)
+    part = np.argpartition(x, n - k if largest else k - 1, -1)
+    part = np.sort(part[..., n - k:] if largest else part[..., :k], -1)
+    order = _positions_sorted(np.take_along_axis(x, part, -1), x.ndim - 1, largest)
+    return np.moveaxis(np.take_along_axis(part, order, -1), -1, d)
+
+
+def _ordered(input: Tensor, d: int, descending: bool) -> Tensor:
+    """The positions of the elements in order along a dimension, equal ones in their order."""
+    rows = input.movedim(d, -1)  # type: ignore[attr-defined]
+    return wrap(Node(ORDER, (rows._node(),), descending, rows._shape, int64)).movedim(-1, d)  # type: ignore[attr-defined,no-any-return]
 
 
 def _on_host(function: Callable[..., Any], name: str, input: Tensor, shape: Shape, static: tuple[Any, ...]) -> Tensor:
@@ -80,7 +86,7 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool
     d = wrap_dim(dim, len(input._shape), "sort")
     if not input._shape:
         return _alone(_SORT, input)
-    at = _on_host(_positions_sorted, "sort", input, input._shape, (d, bool(descending)))
+    at = _ordered(input, d, bool(descending))
     return _SORT(gather(input, d, at), at)
 
 
@@ -110,6 +116,9 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     if not input._shape:
         return _alone(_TOPK, input)
     shape = (*input._shape[:d], k, *input._shape[d + 1:])
+    if k * 8 > input._shape[d]:
+        at = _ordered(input, d, bool(largest)).narrow(d, 0, k)  # type: ignore[attr-defined]
+        return _TOPK(gather(input, d, at), at)
     at = _on_host(_positions_of_top, "topk", input, shape, (d, k, bool(largest)))
     return _TOPK(gather(input, d, at), at)
 
@@ -159,7 +168,7 @@ def _pick(name: str, result: Any, function: Callable[..., Any], input: Tensor, d
     return result(values, at) if keepdim else result(values.squeeze(d), at.squeeze(d))  # type: ignore[attr-defined]
 
 
-@public(out=True)
+@public(out="exact")
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     """(value, index) of the k-th smallest element along a dimension, counted from 1. Raises RuntimeError for k out of range."""
     size = input._shape[wrap_dim(dim, len(input._shape), "kthvalue")] if input._shape else 1
@@ -272,7 +281,9 @@ def _search(sequence: np.ndarray, values: np.ndarray, side: str, *sorter: np.nda
         sequence = np.take_along_axis(sequence, sorter[0], -1)
     if sequence.ndim == 1:
         return np.asarray(np.searchsorted(sequence, values, side))  # type: ignore[call-overload]
-    rows = sequence.reshape(-1, sequence.shape[-1])
+    if not values.size:
+        return np.zeros(values.shape, np.int64)
+    rows = sequence.reshape(-1, sequence.shape[-1]) if sequence.size else np.empty((int(np.prod(sequence.shape[:-1])), 0), sequence.dtype)
     wanted = values.reshape(len(rows), -1)
     out = np.empty(wanted.shape, np.int64)
     for i, (row, value) in enumerate(zip(rows, wanted, strict=True)):

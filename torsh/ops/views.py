@@ -78,7 +78,7 @@ def _region_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]
 
 def _dense(g: Tensor) -> Tensor:
     """A gradient whose elements lie in its storage in row-major order from the start, so that regions can be cut out of it."""
-    return g if g._strides is None and not g._offset else clone(g)
+    return g if g._strides is None and not g._offset else clone(g, memory_format=contiguous_format)
 
 
 def _region_expand(node: Node, base: Node, value: Node) -> Node:
@@ -129,17 +129,21 @@ def _through_storage(fn: Callable[[Tensor], Tensor], g: Tensor, base: Geometry, 
 
 
 def _write_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    (shape, strides, offset), base, count, as_reals = ctx.arg
+    (shape, strides, offset), base, count, as_reals, mirrored = ctx.arg
     old = new = None
+    if mirrored:  # the write went to the conjugate's memory: so does the gradient
+        g = g.conj_physical()
     if as_reals:
-        g = _dense(g).view_as_real()
+        g = _dense(g).resolve_conj().view_as_real()
     if ctx.needs[0]:
         old = _through_storage(lambda w: region_assigned(w, zeros_like_shape(shape, w), shape, strides, offset), g, base, count)
     if ctx.needs[1]:
         whole = g if base[2] == 0 and is_contiguous(base[0], base[1]) and numel(base[0]) == count else \
             region_assigned(zeros_like_shape((count,), g), g, *base)
         new = as_strided(_dense(whole), shape, strides, offset)
-    return _dense(old).view_as_complex() if as_reals and old is not None else old, new
+    if as_reals and old is not None:
+        old = _dense(old).view_as_complex()
+    return old.conj_physical() if mirrored and old is not None else old, new
 
 
 _WRITE = Op("copy_slices", "history", None, None, _write_vjp, grad_name="CopySlices")
@@ -150,8 +154,9 @@ def _geometry(t: Tensor) -> Geometry:
     return t._shape, t.stride(), t._offset
 
 
-def _write_places(target: Tensor, base: Tensor) -> tuple[Geometry, Geometry, int, bool]:
-    """The places of a view and of its base, the storage's size, and whether these count reals although the base is complex.
+def _write_places(target: Tensor, base: Tensor) -> tuple[Geometry, Geometry, int, bool, bool]:
+    """The places of a view and of its base, the storage's size, whether these count reals although the base is complex, and whether one
+    of the two is on the conjugate of the other's storage.
 
     Where one is complex and the other real, everything counts reals: PyTorch's gradient of a complex tensor, read as reals, is the
     gradient of its reals.
@@ -164,7 +169,7 @@ def _write_places(target: Tensor, base: Tensor) -> tuple[Geometry, Geometry, int
         region = real_geometry(*region)
     unit = (base._dtype.to_real() if real else base._dtype).itemsize
     node = base._storage.node
-    return region, whole, node.numel * node.dtype.itemsize // unit, real and base._dtype.is_complex
+    return region, whole, node.numel * node.dtype.itemsize // unit, real and base._dtype.is_complex, target._storage is not base._storage
 
 
 def _rebase(target: Tensor, value: Tensor, node: Node, overwrite: bool) -> None:
@@ -179,7 +184,7 @@ def _rebase(target: Tensor, value: Tensor, node: Node, overwrite: bool) -> None:
         target._grad_fn, target._output_nr, target._requires_grad = fn, nr, True
         return
     if target._dtype.is_complex and not base._dtype.is_complex:
-        value = value.view_as_real()
+        value = value.resolve_conj().view_as_real()
     fn = GradNode(_WRITE, _write_places(target, base), (snapshot(base), value))
     fn.out_meta = ((base._shape, base._dtype),)
     target._write(node)
@@ -197,15 +202,16 @@ def _regenerate(t: Tensor) -> None:
 
 
 def _regenerated_vjp(ctx: GradNode, g: Tensor) -> Tensor:
-    region, base, count, as_reals, dt = ctx.arg
+    region, base, count, as_reals, mirrored, dt = ctx.arg
     shape, strides, offset = base
     if dt.is_complex and not ctx.dtypes[0].is_complex:
-        g = _dense(g).view_as_real()
+        g = _dense(g).resolve_conj().view_as_real()
     if offset == 0 and is_contiguous(shape, strides) and numel(shape) == count:
         found = region_added(shape, g, region)
     else:
         found = as_strided(region_added((count,), g, region), shape, strides, offset)
-    return _dense(found).view_as_complex() if as_reals else found
+    found = _dense(found).view_as_complex() if as_reals else found
+    return found.conj_physical() if mirrored else found
 
 
 _REGENERATED = Op("as_strided_view", "history", None, None, _regenerated_vjp, grad_name="AsStridedBackward0")
@@ -235,11 +241,20 @@ def _sizes(args: tuple[Any, ...]) -> Shape:
     return tuple(a if type(a) is int else a.__index__() for a in args)
 
 
-_STRIDED = Op("as_strided", "history", None, None, _region_of)
+def _strided_vjp(ctx: GradNode, g: Tensor) -> Tensor:
+    """In the storage's own coordinates; elements that the input holds several times share their gradient, as in PyTorch."""
+    region, own = ctx.arg
+    low = min(region[2], own[2])
+    count = max(storage_extent(region[0], region[1], region[2] - low), storage_extent(own[0], own[1], own[2] - low))
+    whole = region_added((count,), g, (region[0], region[1], region[2] - low))
+    if _overlaps(own[0], own[1]):
+        ones = zeros_like_shape(own[0], g) + 1
+        times = region_added((count,), ones, (own[0], own[1], own[2] - low))
+        whole = whole / times.clamp(min=1)  # type: ignore[attr-defined]
+    return as_strided(_dense(whole), own[0], own[1], own[2] - low)
 
 
-def _as_strided_geometry(shape: Shape, strides: Shape, offset: int, *g: Any) -> Geometry:
-    return g[0], g[1], g[2]
+_STRIDED = Op("as_strided", "history", None, None, _strided_vjp)
 
 
 @public(inplace=False)
@@ -258,7 +273,7 @@ def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storag
     if offset < 0 or storage_extent(shape, strides, offset) > have:
         raise RuntimeError(f"as_strided: sizes {list(shape)}, strides {list(strides)}, storage offset {offset} are out of bounds for "
                            f"storage of {have} elements")
-    return _view(input, (shape, strides, offset), _STRIDED, (_as_strided_geometry, (shape, strides, offset)))
+    return _view(input, (shape, strides, offset), _STRIDED, ((shape, strides, offset), _geometry(input)))
 
 
 def _reshape_vjp(ctx: GradNode, g: Tensor) -> Tensor:
@@ -412,6 +427,9 @@ def expand(self: Tensor, *sizes: Any) -> Tensor:
             raise RuntimeError(f"The expanded size of the tensor ({new[i]}) must match the existing size ({n}) at non-singleton dimension {i}."
                                f"  Target sizes: {new}.  Tensor sizes: {list(self._shape)}")
         strides.append(own[i - lead] if i >= lead and n == new[i] else 0)
+    for i in range(lead - 1, -1, -1):  # a new dimension of size 1 gets the stride it would have if it were counted
+        if new[i] == 1:
+            strides[i] = new[i + 1] * strides[i + 1] if i + 1 < len(new) else 1
     return _view(self, (tuple(new), tuple(strides), self._offset), _EXPAND, None)
 
 
@@ -587,7 +605,15 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The parts at each index of a dimension, as views."""
     d = wrap_dim(dim, len(input._shape), "unbind")
-    return tuple(select(input, d, i) for i in range(input._shape[d]))
+    return _several("Unbind", [select(input, d, i) for i in range(input._shape[d])])
+
+
+def _several(name: str, views: list[Tensor]) -> tuple[Tensor, ...]:
+    """Views that one call makes together: autograd does not follow writes to one of them, and `dispatch.check_writable` refuses them."""
+    for i, view in enumerate(views):
+        if view._requires_grad:
+            view._of_several = f"Output {i} of {name}"
+    return tuple(views)
 
 
 @public()
@@ -612,7 +638,7 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
     for s in sizes:
         out.append(slice_dim(input, d, at, s))
         at += s
-    return tuple(out)
+    return _several("Split" if isinstance(split_size_or_sections, int) else "SplitWithSizes", out)
 
 
 @public()
@@ -661,8 +687,8 @@ _CLONE = Op("clone", "history", None, None, lambda ctx, g: g)
 
 @public()
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
-    """A copy with its own storage, differentiable; contiguous unless a memory format says otherwise."""
-    if memory_format is None or memory_format is contiguous_format:
+    """A copy with its own storage, differentiable; its elements lie in the input's order unless a memory format says otherwise."""
+    if input._strides is None and (memory_format is None or memory_format is contiguous_format):
         return recorded(_CLONE, None, (input,), wrap(input._node()))
     return laid_out(input, strides_for(input._shape, input.stride(), memory_format))
 
@@ -688,7 +714,7 @@ def in_format(t: Tensor, memory_format: Any) -> Tensor:
 def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
     """The tensor itself if it is contiguous (or lies in the memory format given), else a copy that is."""
     if memory_format is None or memory_format is contiguous_format:
-        return self if self.is_contiguous() else clone(self)
+        return self if self.is_contiguous() else clone(self, memory_format=contiguous_format)
     if memory_format is preserve_format:
         raise RuntimeError("preserve memory format is unsupported by the contiguous operator")
     return in_format(self, memory_format)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from torsh.core.layouts import contiguous_format
 from torsh.core.shapes import Shape, contiguous_strides
 from torsh.graph.primitives import const
 from torsh.graph.primitives import expand as expand_node
@@ -26,7 +27,7 @@ def embedded(x: Tensor, lead: Shape, total: Shape, value: Any = 0, step: Shape |
     ones = (1,) * k
     step = step or ones
     if x._shape[len(head):] == total and lead == (0,) * k and step == ones:
-        return x if x._strides is None and x._offset == 0 and x._storage.node.numel == x.numel() else x.clone()  # type: ignore[attr-defined]
+        return x if x._strides is None and x._offset == 0 and x._storage.node.numel == x.numel() else x.clone(memory_format=contiguous_format)  # type: ignore[attr-defined]
     shape = head + total
     strides = contiguous_strides(shape)
     inner = strides[len(head):]

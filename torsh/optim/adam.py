@@ -8,7 +8,7 @@ import numpy as np
 
 from torsh.graph.node import Node, several
 from torsh.ops.dispatch import coarse
-from torsh.optim.optimizer import Optimizer, check_options, number, refuse_differentiable, scalars
+from torsh.optim.optimizer import Optimizer, check_betas, check_options, number, refuse_differentiable, scalars
 from torsh.tensor.creation import zeros_like
 from torsh.tensor.storage import leaf
 from torsh.tensor.tensor import Tensor, wrap
@@ -53,9 +53,7 @@ class Adam(Optimizer):
                  capturable: bool = False, differentiable: bool = False, fused: bool | None = None,
                  decoupled_weight_decay: bool = False) -> None:
         check_options(lr=lr, eps=eps)
-        for i in (0, 1):
-            if not 0.0 <= betas[i] < 1.0:
-                raise ValueError(f"Invalid beta parameter at index {i}: {betas[i]}")
+        check_betas(betas)
         check_options(weight_decay=weight_decay)
         refuse_differentiable(type(self).__name__, differentiable)
         self._counter: tuple[Node | None, float] = (None, 0.0)  # the node last written as `step`, and its value

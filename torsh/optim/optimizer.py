@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -22,10 +23,24 @@ class _Required:
 required = _Required()
 
 
+_everywhere_before: OrderedDict[int, Any] = OrderedDict()
+_everywhere_after: OrderedDict[int, Any] = OrderedDict()
+
+
+def register_optimizer_step_pre_hook(hook: Callable[..., Any]) -> HookHandle:
+    """`Optimizer.register_step_pre_hook` for every optimizer."""
+    return HookHandle(_everywhere_before, hook)
+
+
+def register_optimizer_step_post_hook(hook: Callable[..., Any]) -> HookHandle:
+    """`Optimizer.register_step_post_hook` for every optimizer."""
+    return HookHandle(_everywhere_after, hook)
+
+
 class Optimizer:
     """Holds parameters in groups with options, and state for each; subclasses say how one group is updated (`_update`).
 
-    Raises TypeError for parameters that are no tensors, ValueError for none, for one twice and for a computed tensor.
+    Raises TypeError for parameters that are no tensors, ValueError for none, for one in two groups and for a computed tensor.
     """
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
@@ -33,6 +48,7 @@ class Optimizer:
             raise TypeError("params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
                             f"torch.{params._dtype.title}Tensor")
         self.defaults = defaults
+        self._opt_called = False  # schedules ask whether there was a step before theirs
         self.state: defaultdict[Tensor, Any] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
         self._step_pre_hooks: OrderedDict[int, Any] = OrderedDict()
@@ -56,8 +72,11 @@ class Optimizer:
             raise TypeError("optimizer parameters need to be organized in ordered collections, but the ordering of tensors in sets will change "
                             "between runs. Please use a list instead.")
         params = list(params)
-        if params and all(isinstance(p, tuple) for p in params):
-            param_group["param_names"] = [name for name, _ in params]
+        names = [p[0] for p in params if isinstance(p, tuple)]
+        if names:
+            if len(names) != len(params):
+                raise ValueError("all optimizer params should be with/without names. Some param names are missing")
+            param_group["param_names"] = names
             params = [p for _, p in params]
         param_group["params"] = params
         for p in params:
@@ -70,7 +89,12 @@ class Optimizer:
                 raise ValueError(f"parameter group didn't specify a value of required optimization parameter {name}")
             param_group.setdefault(name, default)
         if len({id(p) for p in params}) != len(params):
-            raise ValueError("optimizer contains a parameter group with duplicate parameters")
+            warnings.warn("optimizer contains a parameter group with duplicate parameters; in future, this will cause an error; see "
+                          "github.com/pytorch/pytorch/issues/40967 for more information", stacklevel=3)
+        named = "param_names" in param_group
+        if any(("param_names" in g) != named for g in self.param_groups):
+            raise ValueError("all optimizer param groups should be with/without names. cannot add param group "
+                             f"{'with' if named else 'without'} names to the optimizer")
         present = {id(p) for g in self.param_groups for p in g["params"]}
         if any(id(p) in present for p in params):
             raise ValueError("some parameters appear in more than one parameter group")
@@ -90,8 +114,20 @@ class Optimizer:
 
         The updates of all groups, and whatever they still depend on, are computed here, together.
         """
-        for hook in self._step_pre_hooks.values():
-            hook(self, (closure,), {})
+        self._opt_called = True
+        args: tuple[Any, ...] = (closure,)
+        for hook in (*_everywhere_before.values(), *self._step_pre_hooks.values()):
+            given = hook(self, args, {})
+            if given is not None:
+                if not (isinstance(given, tuple) and len(given) == 2):
+                    raise RuntimeError(f"{type(self).__name__}.step must return None or a tuple of (new_args, new_kwargs), but got {given}.")
+                args = (*given[0], *given[1].values())
+        loss = self._step(*args)
+        for hook in (*self._step_post_hooks.values(), *_everywhere_after.values()):
+            hook(self, args, {})
+        return loss
+
+    def _step(self, closure: Callable[[], Any] | None) -> Any:
         loss = None
         if closure is not None:
             with enable_grad():
@@ -104,8 +140,6 @@ class Optimizer:
                     self._update(group, ready, written)
         # Built in the call: a list held here would make the runtime think that its nodes are still wanted elsewhere.
         realize([t._storage.node for t in written])
-        for hook in self._step_post_hooks.values():
-            hook(self, (closure,), {})
         return loss
 
     def _update(self, group: dict[str, Any], params: list[Tensor], written: list[Tensor]) -> None:
@@ -113,7 +147,7 @@ class Optimizer:
         raise NotImplementedError
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
-        """Call `hook(optimizer, args, kwargs)` before each step."""
+        """Call `hook(optimizer, args, kwargs)` before each step; a tuple (args, kwargs) it returns replaces the arguments."""
         return HookHandle(self._step_pre_hooks, hook)
 
     def register_step_post_hook(self, hook: Callable[..., Any]) -> HookHandle:
@@ -122,8 +156,36 @@ class Optimizer:
 
     # ---- saving
 
+    def _state_hook(self, name: str, hook: Callable[..., Any], prepend: bool) -> HookHandle:
+        hooks: OrderedDict[int, Any] = self.__dict__.setdefault(name, OrderedDict())
+        handle = HookHandle(hooks, hook)
+        if prepend:
+            hooks.move_to_end(handle.id, last=False)
+        return handle
+
+    def _state_hooks(self, name: str) -> list[Any]:
+        return list(self.__dict__.get(name, {}).values())
+
+    def register_state_dict_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
+        """Call `hook(optimizer)` before `state_dict`."""
+        return self._state_hook("_optimizer_state_dict_pre_hooks", hook, prepend)
+
+    def register_state_dict_post_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
+        """Call `hook(optimizer, state_dict)` after `state_dict`; what it returns (if not None) replaces the dictionary."""
+        return self._state_hook("_optimizer_state_dict_post_hooks", hook, prepend)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
+        """Call `hook(optimizer, state_dict)` before loading; what it returns (if not None) is loaded instead."""
+        return self._state_hook("_optimizer_load_state_dict_pre_hooks", hook, prepend)
+
+    def register_load_state_dict_post_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
+        """Call `hook(optimizer)` after loading."""
+        return self._state_hook("_optimizer_load_state_dict_post_hooks", hook, prepend)
+
     def state_dict(self) -> dict[str, Any]:
         """`{"state": {index: state}, "param_groups": [options with the parameters' indices]}`, as PyTorch's."""
+        for hook in self._state_hooks("_optimizer_state_dict_pre_hooks"):
+            hook(self)
         index: dict[int, int] = {}
         groups = []
         for group in self.param_groups:
@@ -132,14 +194,25 @@ class Optimizer:
                 index.setdefault(id(p), len(index))
             packed["params"] = [index[id(p)] for p in group["params"]]
             groups.append(packed)
-        state = {index[id(k)] if isinstance(k, Tensor) else k: v for k, v in self.state.items()}
-        return {"state": state, "param_groups": groups}
+        found: dict[str, Any] = {"state": {index[id(k)] if isinstance(k, Tensor) else k: v for k, v in self.state.items()}, "param_groups": groups}
+        for hook in self._state_hooks("_optimizer_state_dict_post_hooks"):
+            given = hook(self, found)
+            found = found if given is None else given
+        return found
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the state and options of a `state_dict`; the state takes its parameter's dtype.
 
         Raises ValueError for groups of other numbers or sizes.
         """
+        for hook in self._state_hooks("_optimizer_load_state_dict_pre_hooks"):
+            given = hook(self, state_dict)
+            state_dict = state_dict if given is None else given
+        self._load(state_dict)
+        for hook in self._state_hooks("_optimizer_load_state_dict_post_hooks"):
+            hook(self)
+
+    def _load(self, state_dict: dict[str, Any]) -> None:
         own, given = self.param_groups, copy.deepcopy(state_dict["param_groups"])
         if len(own) != len(given):
             raise ValueError("loaded state dict has a different number of parameter groups")
@@ -154,9 +227,12 @@ class Optimizer:
             else:
                 state[key] = copy.deepcopy(value)
         for group, saved in zip(own, given, strict=True):
-            for name, value in saved.items():
-                if name != "params":
-                    group[name] = value
+            names = group.get("param_names")
+            params = group["params"]
+            group.clear()
+            group.update(saved, params=params)
+            if names is not None:
+                group.setdefault("param_names", names)
         self.state = state
 
     def __repr__(self) -> str:
@@ -184,12 +260,24 @@ def scalars(dt: Any, *values: float) -> tuple[Node, ...]:
     return tuple([const(v, dt) for v in values])
 
 
-def check_options(**options: float) -> None:
-    """Raises ValueError for a negative option."""
+_SHOWN = {"lr": "learning rate", "eps": "epsilon value"}
+
+
+def check_options(**options: float | Tensor) -> None:
+    """Raises ValueError for a negative option, and for a tensor of more than one element."""
     for name, value in options.items():
-        shown = {"lr": "learning rate", "eps": "epsilon value", "weight_decay": "weight_decay value", "momentum": "momentum value"}[name]
-        if not isinstance(value, Tensor) and not value >= 0.0:
-            raise ValueError(f"Invalid {shown}: {value}")
+        if isinstance(value, Tensor):
+            if value.numel() != 1:
+                raise ValueError(f"Tensor {name} must be 1-element")
+        elif not value >= 0.0:
+            raise ValueError(f"Invalid {_SHOWN.get(name, name + ' value')}: {value}")
+
+
+def check_betas(betas: tuple[float, float]) -> None:
+    """Raises ValueError for weights of running means outside [0, 1)."""
+    for i in (0, 1):
+        if not 0.0 <= betas[i] < 1.0:
+            raise ValueError(f"Invalid beta parameter at index {i}: {betas[i]}")
 
 
 def refuse_differentiable(name: str, differentiable: bool) -> None:

@@ -18,8 +18,8 @@ from torsh.tensor.tensor import Tensor
 
 
 def _made(what: str, M: int, sym: bool, dt: dtype | None, layout: Any, device: Any, requires_grad: bool,
-          shape: Callable[[np.ndarray, int], np.ndarray]) -> Tensor:
-    """The window whose symmetric form of n elements is `shape(0 .. n-1, n)`.
+          shape: Callable[[np.ndarray, int], np.ndarray], alone: float = 1.0) -> Tensor:
+    """The window whose symmetric form of n elements is `shape(0 .. n-1, n)`, or `alone` for one element.
 
     Raises ValueError for a negative length, a dtype other than float32 and float64, or a layout that is not strided.
     """
@@ -32,7 +32,7 @@ def _made(what: str, M: int, sym: bool, dt: dtype | None, layout: Any, device: A
         raise ValueError(f"{what} expects float32 or float64 dtypes, got: {dt}")
     devices.require(device)
     if M <= 1:
-        return finish(from_array(np.ones(M, dt.np)), requires_grad)
+        return finish(from_array(np.full(M, alone, dt.np)), requires_grad)
     n = M if sym else M + 1
     return finish(from_array(shape(np.arange(n, dtype=np.float64), n)[:M].astype(dt.np)), requires_grad)
 
@@ -73,12 +73,7 @@ def _fixed(name: str, weights: list[float], doc: str) -> Callable[..., Tensor]:
     return window
 
 
-def hamming(M: int, *, sym: bool = True, alpha: float = 0.54, dtype: dtype | None = None, layout: Any = None, device: Any = None,
-            requires_grad: bool = False) -> Tensor:
-    """`general_hamming` with 0.54."""
-    return general_hamming(M, alpha=alpha, sym=sym, dtype=dtype, layout=layout, device=device, requires_grad=requires_grad)
-
-
+hamming = _fixed("hamming", [0.54, 0.46], "`general_hamming` with 0.54.")
 hann = _fixed("hann", [0.5, 0.5], "A raised cosine: 0.5 - 0.5 cos(2 pi k / (M - 1)); periodic unless `sym`.")
 blackman = _fixed("blackman", [0.42, 0.5, 0.08], "A cosine sum with weights 0.42, 0.5 and 0.08.")
 nuttall = _fixed("nuttall", [0.3635819, 0.4891775, 0.1365995, 0.0106411], "A cosine sum with Nuttall's four weights (continuous first derivative).")
@@ -102,7 +97,8 @@ def exponential(M: int, *, center: float | None = None, tau: float = 1.0, sym: b
     if sym and center is not None:
         raise ValueError("Center must be None for symmetric windows")
     return _made("exponential", M, sym, dtype, layout, device, requires_grad,
-                 lambda k, n: np.exp(-np.abs(k - ((n - 1) / 2 if center is None else center)) / tau))
+                 lambda k, n: np.exp(-np.abs(k - ((n - 1) / 2 if center is None else center)) / tau),
+                 1.0 if center is None else math.exp(-abs(center) / tau))
 
 
 def gaussian(M: int, *, std: float = 1.0, sym: bool = True, dtype: dtype | None = None, layout: Any = None, device: Any = None,

@@ -163,7 +163,7 @@ def _sinc_vjp(ctx: GradNode, g: Tensor) -> Tensor:
     none = x == 0
     angle = where(none, constant(1, x), x * math.pi)
     slope = (angle * cos(angle) - sin(angle)) / (angle * angle) * math.pi
-    slope = slope.conj() if slope._dtype.is_complex else slope
+    slope = slope.conj_physical() if slope._dtype.is_complex else slope
     return where(none, zeros_like_shape((), g), g * slope)  # type: ignore[no-any-return]
 
 

@@ -23,6 +23,10 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     """
     if self._requires_grad and not force:
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+    if self._storage.conjugate:
+        if self._dtype.is_complex and not force:
+            raise RuntimeError("Can't call numpy() on Tensor that has conjugate bit set. Use tensor.resolve_conj().numpy() instead.")
+        return self._window().copy()  # type: ignore[no-any-return]
     return array_on(self._storage.export(), self)
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from torsh.core.referable import Referable
 
-class Open:
+
+class Open(Referable):
     """Gives Tensor a `__dict__` and makes it weakly referable."""
 
     if TYPE_CHECKING:

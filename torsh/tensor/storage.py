@@ -9,9 +9,10 @@ import numpy as np
 
 from torsh.compiler.realize import realize
 from torsh.core.dtypes import dtype, float32, from_numpy
+from torsh.core.referable import Referable
 from torsh.core.shapes import Shape, contiguous_strides
 from torsh.graph.node import Node
-from torsh.graph.primitives import ASSIGN, BITCAST, LEAF, reshape
+from torsh.graph.primitives import ASSIGN, BITCAST, CONJ, LEAF, reshape
 from torsh.runtime.buffer import Buffer
 from torsh.tensor.outside import Foreign, alive, handle
 
@@ -25,23 +26,28 @@ class _Watch:
 watch = _Watch()
 
 
-class Storage:
+class Storage(Referable):
     """A memory with a present value.
 
     `node` is that value (flat contents; its shape is whatever the maker gave it). `version` counts writes.
     While an outside array shares the memory (`numpy()`, `from_numpy`, DLPack), `outside` tells so: reads then copy
     what they need at once, and writes land in the memory at once.
+    A conjugate view stands on a storage of its own, whose value is the conjugate of its `mirror`'s; a write to either changes both.
     """
-    __slots__ = ("node", "version", "outside")
+    __slots__ = ("node", "version", "outside", "mirror", "conjugate")
 
     node: Node
     version: int
     outside: list[Any] | None
+    mirror: Any  # of a conjugate storage, the storage it mirrors; of others, a weak reference to the conjugate one, if there is one
+    conjugate: bool
 
     def __init__(self, node: Node) -> None:
         self.node = node
         self.version = 0
         self.outside = None
+        self.mirror = None
+        self.conjugate = False
 
     def shared(self) -> bool:
         """Whether somebody outside can see or change the memory now."""
@@ -56,11 +62,19 @@ class Storage:
             realize([self.node])
         return self.node.buffer.address  # type: ignore[no-any-return]
 
+    def snapshot(self) -> Node:
+        """The present value, as it stays: a copy while somebody outside can change the memory."""
+        if self.outside is not None and self.shared():
+            return leaf(self.memory().copy())
+        return self.node
+
     def write(self, node: Node) -> None:
         """Make `node` (as many elements, the same dtype) the present value."""
         if watch.on_write is not None:
             watch.on_write(self, node)
         self.version += 1
+        if self.mirror is not None:
+            self._reflect(node)
         if self.outside is None or not self.shared():
             self.node = node
             return
@@ -68,6 +82,31 @@ class Storage:
         old = self.node
         memory = old.buffer.array(old.dtype.np, old.shape).reshape(-1)
         memory[...] = node.buffer.array(node.dtype.np, node.shape).reshape(-1)
+
+    def _reflect(self, node: Node) -> None:
+        """The mirror changes with this storage."""
+        other = self.mirror if self.conjugate else self.mirror()
+        if other is not None:
+            other.node = conjugated(node)
+            other.version = self.version
+
+    def rewind(self, version: int) -> None:
+        """Count no writes since `version`: the contents are again what they were then."""
+        self.version = version
+        other = None if self.mirror is None else self.mirror if self.conjugate else self.mirror()
+        if other is not None:
+            other.version = version
+
+    def conjugated(self) -> Storage:
+        """The storage of the conjugate values: the mirror of this one."""
+        if self.conjugate:
+            return self.mirror  # type: ignore[no-any-return]
+        made = None if self.mirror is None else self.mirror()
+        if made is None:
+            made = Storage(conjugated(self.node))
+            made.version, made.mirror, made.conjugate = self.version, self, True
+            self.mirror = weakref.ref(made)
+        return made  # type: ignore[no-any-return]
 
     def write_region(self, value: Node, shape: Shape, strides: Shape, offset: int) -> None:
         """Replace a strided region by `value` (of that shape, the same dtype)."""
@@ -96,6 +135,11 @@ class Storage:
         made = handle(self.node.buffer)
         self.outside = [*(self.outside or []), weakref.ref(made)]
         return made
+
+
+def conjugated(node: Node) -> Node:
+    """The node of the conjugate values."""
+    return node.srcs[0] if node.op is CONJ else Node(CONJ, (node,), None, node.shape, node.dtype)
 
 
 def _node_references(storage: Storage) -> int:

@@ -43,6 +43,7 @@ class Tensor(Open):
     _accumulator: Any = None
     _retains: bool = False
     _inference: bool = False
+    _of_several: str | None = None  # "Output 0 of Split", for a recorded view that one call made together with others
     _backward_hooks: Any = None
     _storage: Storage
     _shape: Shape
@@ -240,6 +241,8 @@ def array_on(memory: Any, like: Tensor) -> Any:
     """The elements of `like` as a NumPy array on a `handle` to its storage's memory."""
     d = like._dtype
     shape, strides = like._shape, like._strides
+    if 0 in shape:  # nowhere: the offset may lie behind the memory
+        return np.empty(shape, d.np)
     if strides is None:
         return np.ndarray(shape, d.np, memory, like._offset * d.itemsize)
     return np.ndarray(shape, d.np, memory, like._offset * d.itemsize, tuple([s * d.itemsize for s in strides]))

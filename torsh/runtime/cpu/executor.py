@@ -51,11 +51,13 @@ class Launch:
     argsets: a full argument table for each set; plain integers are stored as they are (modulo 2**64)
     work: work[phase][argset], the number of work items
     serial: for each phase, whether it is too small to share and runs on the calling thread
+    tables: arrays whose addresses are among the integers, which the program keeps
     """
-    __slots__ = ("argsets", "phases", "serial", "work")
+    __slots__ = ("argsets", "phases", "serial", "tables", "work")
 
     def __init__(self, phases: Sequence[int], argsets: Sequence[Sequence[Argument]], work: Sequence[Sequence[int]],
-                 serial: Sequence[bool]) -> None:
+                 serial: Sequence[bool], tables: Sequence[np.ndarray] = ()) -> None:
+        self.tables = tables
         self.phases = phases
         self.argsets = argsets
         self.work = work
@@ -133,7 +135,7 @@ class Program:
         words[ir.PROGRAM_LIST] = id(list)
         words[ir.PROGRAM_VALUE_COUNT] = value_count
         address = _Address(words.ctypes.data)
-        address.memory = (words, *memory)
+        address.memory = (words, *memory, *[table for launch in launches for table in launch.tables])
         native = _native()
         self.run = native.method(native.run_definition, address)
         self.run_list = native.method(native.run_list_definition, address)
