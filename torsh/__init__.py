@@ -13,7 +13,8 @@ from torsh.core.dtypes import (bfloat16, complex64, complex128, dtype, float16, 
 from torsh.core.dtypes import bool_ as bool
 from torsh.core.dtypes import complex64 as cfloat, complex128 as cdouble, float16 as half, float32 as float, float64 as double
 from torsh.core.dtypes import int16 as short, int32 as int, int64 as long
-from torsh.core.layouts import channels_last, channels_last_3d, contiguous_format, layout, memory_format, preserve_format, strided
+from torsh.core.layouts import (channels_last, channels_last_3d, contiguous_format, layout, memory_format, preserve_format, sparse_bsc, sparse_bsr,
+                                sparse_coo, sparse_csc, sparse_csr, strided)
 from torsh.core.limits import finfo, iinfo
 from torsh.tensor import creation as _creation, interop as _interop
 from torsh.tensor.size import Size

@@ -23,14 +23,25 @@ def chosen(names: list[str]) -> list[str]:
     return keys
 
 
+def write(found: table.Table, partial: bool) -> None:
+    """Put what was found into the expected table and the page; `partial`: what was not judged stays as it was."""
+    merged = {key: row for key, row in table.load().items() if key in ENTRIES}
+    for key, row in found.items():
+        kept = {k: v for k, v in merged.get(key, {}).items() if k != "missing"} if partial and not table.is_missing(row) else {}
+        merged[key] = kept | row
+    table.save(merged)
+    table.write_page(merged)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="entries or patterns; all without any")
     parser.add_argument("--dtype", action="append", choices=DTYPES, help="only this type, without the forms (may be repeated)")
     parser.add_argument("--check", dest="verify", action="store_true", help="fail on any difference from the expected table")
+    parser.add_argument("--failed", action="store_true", help="only what the expected table does not have as passed")
     parser.add_argument("--write", action="store_true", help="write docs/operators.md and the expected table")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--limit", type=float, default=180.0, help="seconds for one check of one entry")
+    parser.add_argument("--limit", type=float, default=600.0, help="seconds for one check of one entry")
     parser.add_argument("--failures", action="store_true", help="show every failure")
     parser.add_argument("--slowest", type=int, default=0, metavar="N", help="show the N checks that took longest")
     options = parser.parse_args()
@@ -45,6 +56,10 @@ def main() -> int:
             found[key] = {"missing": ""}
         else:
             units += [(key, check) for check in checks if applies(ENTRIES[key], check)]
+    if options.failed:
+        known = table.load()
+        units = [(key, check) for key, check in units if FAIL in known.get(key, {}).get(check, FAIL)]
+    units.sort(key=lambda unit: checks.index(unit[1]))  # what counts most first
     failures: dict[str, str] = {}
     times: list[tuple[float, pool.Unit]] = []
     began = time.monotonic()
@@ -57,6 +72,10 @@ def main() -> int:
                 if why is not None:
                     failures[f"{key} {check}" + (f" {part}" if part != check else "")] = why
             times.append((took, (key, check)))
+            if not sys.stdout.isatty() and len(times) % 100 == 0:
+                if options.write:
+                    write(found, partial=True)
+                print(f"{len(times)} of {len(units)} checks in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
             progress.update(bar, advance=1, description=f"{key:.30}")
 
     if options.names or options.failures:
@@ -73,15 +92,11 @@ def main() -> int:
     console.print(f"{len(units)} checks of {len(keys)} entries in {time.monotonic() - began:.0f} s")
 
     if options.write:
-        merged = {key: row for key, row in table.load().items() if key in ENTRIES}
-        for key, row in found.items():
-            partial = options.dtype and not table.is_missing(row)
-            kept = {k: v for k, v in merged.get(key, {}).items() if k != "missing"} if partial else {}
-            merged[key] = kept | row
-        table.save(merged)
-        table.write_page(merged)
+        write(found, partial=bool(options.dtype) or options.failed)
     if options.verify:
         expected = table.load()
+        if options.failed:
+            expected = {key: {c: s for c, s in row.items() if c in found.get(key, {})} for key, row in expected.items()}
         if options.dtype:
             expected = {key: {c: s for c, s in row.items() if c in checks or c == "missing"} for key, row in expected.items()}
         wrong = table.differences(expected, found)

@@ -14,8 +14,8 @@ SQUARE: dict[str, Callable[[Any], Any]] = {
     "inv": torsh.linalg.inv, "det": torsh.linalg.det, "slogdet": lambda a: torsh.linalg.slogdet(a)[1], "pinv": torsh.linalg.pinv,
     "solve": lambda a: torsh.linalg.solve(a, a[:, 0]), "qr": lambda a: torsh.linalg.qr(a).R, "lu": lambda a: torsh.linalg.lu(a).U,
     "cholesky": lambda a: torsh.linalg.cholesky(a @ a.mH + torsh.eye(3, dtype=a.dtype)), "svdvals": torsh.linalg.svdvals,
-    "eigh": lambda a: torsh.linalg.eigh(a + a.mH).eigenvalues,
-    "matrix_exp": torsh.matrix_exp, "lstsq": lambda a: torsh.linalg.lstsq(a[:, :2], a[:, 2:]).solution,
+    "eigh": lambda a: torsh.linalg.eigh(a + a.mH).eigenvalues, "matrix_exp": torsh.matrix_exp,
+    "lstsq": lambda a: torsh.linalg.lstsq(a[:, :2], a[:, 2:]).solution,
     "triangular": lambda a: torsh.linalg.solve_triangular(a, a, upper=True), "fft": lambda a: torsh.fft.fft(a, dim=0), "irfft2": torsh.fft.irfft2}
 REAL: dict[str, Callable[[Any], Any]] = {"rfftn": torsh.fft.rfftn, "lgamma": torsh.lgamma, "zeta": lambda a: torsh.special.zeta(a.abs() + 2, a[0].abs() + 1),
                                          "eigvals": lambda a: torsh.linalg.eigvals(a).abs(), "i0": torsh.i0}

@@ -123,3 +123,18 @@ def test_containers_are_pytorchs() -> None:
         with pytest.raises(IndexError):
             s[10]
     assert texts[0] == texts[1]
+
+
+# PyTorch's own signatures are `*args, **kwargs` for the first; Hardtanh's has two names from before 2018.
+UNSIGNED = {"RNN", "LSTM", "GRU", "LogSigmoid", "Sigmoid", "Softsign", "Tanh", "Tanhshrink", "Hardtanh"}
+CLASSES = sorted(n for n in dir(torsh.nn) if isinstance(getattr(torsh.nn, n), type) and issubclass(getattr(torsh.nn, n), torsh.nn.Module)
+                 and hasattr(torch.nn, n) and n not in UNSIGNED)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_arguments_are_pytorchs(name: str) -> None:
+    found = []
+    for t in (torsh, torch):
+        parameters = list(inspect.signature(getattr(t.nn, name).__init__).parameters.values())[1:]
+        found.append([(p.name, p.kind, p.default if not callable(p.default) else getattr(p.default, "__name__", "")) for p in parameters])
+    assert found[0] == found[1]

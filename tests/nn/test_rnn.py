@@ -140,7 +140,7 @@ def outcome(f: Any, t: Any) -> Any:
         try:
             f(t)
         except Exception as error:
-            text = re.sub(r"^(GRU|LSTM|RNN)(Cell)?: ", "", str(error), count=1) if t is torsh else str(error)  # the module's path
+            text = re.sub(r"^(GRU|LSTM|RNN)(Cell)?: ", "", str(error))  # the module's path, which some of PyTorch's messages begin with too
             return type(error).__name__, text.replace("torsh.", "torch.")
     return [str(w.message) for w in caught]
 

@@ -290,7 +290,13 @@ def skipped(t: Any, log: list[Any]) -> None:
     t.nn.utils.skip_init(t.nn.ReLU)
 
 
-@pytest.mark.parametrize("scenario", [fusion, clipping, initial_values, skipped], ids=lambda s: s.__name__)
+def stateless(t: Any, log: list[Any]) -> None:
+    m = t.nn.Linear(2, 1)
+    log.append(t.nn.utils.stateless.functional_call(m, {"weight": t.ones(1, 2), "bias": t.zeros(1)}, t.ones(3, 2)))
+    log.append(t.nn.utils.stateless.functional_call(m, {"weight": t.ones(1, 2)}, (t.ones(3, 2),)))
+
+
+@pytest.mark.parametrize("scenario", [fusion, clipping, initial_values, skipped, stateless], ids=lambda s: s.__name__)
 def test_helpers(scenario: Callable[..., Any]) -> None:
     ours, theirs = logged(scenario, torsh), logged(scenario, torch)
     assert len(ours) == len(theirs), (ours[-1], theirs[-1])

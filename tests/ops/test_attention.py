@@ -73,3 +73,11 @@ def test_half_types_round_once(causal: bool) -> None:
     exact = torch.nn.functional.scaled_dot_product_attention(q.double(), k.double(), v.double(), is_causal=causal)
     found = torsh.nn.functional.scaled_dot_product_attention(*[torsh.tensor(t.float().numpy()).bfloat16() for t in (q, k, v)], is_causal=causal)
     np.testing.assert_allclose(found.float().numpy(), exact.float().numpy(), rtol=2 ** -8, atol=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(256, 256), (300, 130), (257, 400)])
+def test_causal_attention_in_parts(rows: int, columns: int) -> None:
+    q, k, v = (torch.from_numpy(np.random.default_rng(i).standard_normal((2, 3, n, 8))) for i, n in enumerate((rows, columns, columns)))
+    with torsh.no_grad():
+        same(f.scaled_dot_product_attention(*map(to_torsh, (q, k, v)), is_causal=True), tf.scaled_dot_product_attention(q, k, v, is_causal=True), 1e-9, 1e-11)
+    agree(lambda m, *t: _attend(m)(*t, is_causal=True), q, k, v, rtol=1e-9, atol=1e-11, twice=False)

@@ -6,8 +6,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from torsh.autograd import engine
 from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import record, requires_grad
@@ -38,11 +36,6 @@ def _kind(x: Any, storages: dict[int, int]) -> Any:
         s = x._storage
         return (type(x), x._shape, x._strides, x._offset, x._dtype, requires_grad(x), s.node.numel, s.node.dtype, storages.setdefault(id(s), len(storages)))
     return (type(x), x) if isinstance(x, _PLAIN) else (type(x), id(x))
-
-
-def _with_arrays(draw: Callable[..., Any], arrays: list[Any], shape: Shape) -> Any:
-    """A draw whose parameters are known."""
-    return draw(shape, *arrays)
 
 
 class _Output:
@@ -77,15 +70,16 @@ class Variant:
         self.own = [(k, storages[id(t._storage)]) for k, t in enumerate(self.tensors)]
         inputs = [placeholder(s.node.shape, s.node.dtype) for s in actual]
         self.shapes = [n.shape for n in inputs]
-        self.draws: list[tuple[Shape, Callable[[Shape], Any]]] = []
+        self.draws: list[tuple[Shape, Callable[..., Any]]] = []
         self._capture(function, leaves, structure, arguments, actual, inputs, name)
 
     def _capture(self, function: Callable[..., Any], leaves: list[Any], structure: Structure, arguments: list[Tensor], actual: list[Storage],
                  inputs: list[Node], name: str) -> None:
         drawn: list[Node] = []
 
-        def draw(shape: Shape, chosen: Callable[..., Any], parameters: tuple[Tensor, ...]) -> Tensor:
-            how = functools.partial(_with_arrays, chosen, [np.ascontiguousarray(p._window()) for p in parameters]) if parameters else chosen
+        def draw(shape: Shape, how: Callable[..., Any], parameters: tuple[Tensor, ...]) -> Tensor:
+            if parameters:
+                raise GraphBreak("random numbers are drawn by tensors of parameters")
             self.draws.append((shape, how))
             generator = random.default_generator().engine
             before = generator.get_state()

@@ -50,8 +50,9 @@ def order(schedule: Schedule, node: Node) -> Lowered:
     args = Arguments()
     x = args.buffer(node.srcs[0], 0, False)
     out = args.buffer(node, 0, True)
+    scratch: list[int] = []
     if n <= _SHORT:
-        phases, work, scratch = [_by_counting(args, x, out, node, rows)], [rows], list[int]()
+        phases, work = [_by_counting(args, x, out, node, rows)], [rows]
     else:
         phases, work, scratch = _by_digits(args, x, out, node, rows)
     serial = [numel(node.shape) < 4096] * len(phases)
@@ -110,9 +111,10 @@ def _by_digits(args: Arguments, x: int, out: int, node: Node, rows: int) -> tupl
     def read(number: int, i: int) -> tuple[Expr, Expr, Expr]:
         """Key, position and digit of the element that stands at `i` before a pass."""
         here = Address(0, ((_ROW, n), (i, 1)))
+        key: Expr
+        place: Expr
         if number == 0:
-            key: Expr = _key(Load(x, here, dtype), bool(node.arg))
-            place: Expr = Cast(Index(i), place_dtype, place_dtype)
+            key, place = _key(Load(x, here, dtype), bool(node.arg)), Cast(Index(i), place_dtype, place_dtype)
         else:
             key, place = Load(keys[(number - 1) % 2], here, key_dtype), Load(places[(number - 1) % 2], here, place_dtype)
         shift = low + number * size

@@ -1,4 +1,4 @@
-"""Memory formats: in which order a tensor's dimensions lie in memory; and the one layout there is."""
+"""Memory formats: in which order a tensor's dimensions lie in memory; and layouts, of which there is one."""
 from __future__ import annotations
 
 from torsh.core.shapes import Shape, contiguous_strides
@@ -19,7 +19,8 @@ class memory_format:
 
 
 class layout:
-    """How a tensor keeps its elements; `torsh.strided` is the one there is."""
+    """How a tensor keeps its elements. `torsh.strided` is the one there is; the sparse ones can be named, and are refused like a device that
+    is not built."""
     __slots__ = ("name",)
 
     def __init__(self, name: str) -> None:
@@ -37,6 +38,7 @@ preserve_format = memory_format("preserve_format")
 channels_last = memory_format("channels_last")
 channels_last_3d = memory_format("channels_last_3d")
 strided = layout("strided")
+sparse_coo, sparse_csr, sparse_csc, sparse_bsr, sparse_bsc = (layout("sparse_" + name) for name in ("coo", "csr", "csc", "bsr", "bsc"))
 
 
 def is_dense(shape: Shape, strides: Shape) -> bool:

@@ -33,7 +33,7 @@ class finfo:
         self.bits = of.itemsize * 8
         self.eps, self.max, self.min = float(found.eps), float(found.max), float(found.min)
         self.tiny = self.smallest_normal = float(found.smallest_normal)
-        self.resolution = float(found.resolution)
+        self.resolution = float(f"1e-{found.precision}")
         self.dtype = of.name
 
     def __repr__(self) -> str:

@@ -14,9 +14,10 @@ import numpy as np
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import get_default_dtype
 from torsh.core.shapes import wrap_dim
+from torsh.graph.primitives import axes_first, axis_first
 from torsh.ops.complex_numbers import as_complex, conj
 from torsh.ops.dispatch import apply, cast_tensor, with_out
-from torsh.ops.host import axis_first, host_op
+from torsh.ops.host import host_op
 from torsh.ops.join import constant_pad_nd
 from torsh.ops.views import narrow
 from torsh.tensor.tensor import Tensor
@@ -79,7 +80,7 @@ def _c2r_vjp(ctx: GradNode, g: Tensor) -> Tensor:
     return resized(half * from_array(weights).reshape(shape), axis, ctx.shapes[0][axis])  # type: ignore[attr-defined]
 
 
-_C2C = host_op("fft_c2c", _c2c, _c2c_vjp, grad_name="FftC2CBackward0", batching=axis_first)
+_C2C = host_op("fft_c2c", _c2c, _c2c_vjp, grad_name="FftC2CBackward0", batching=axes_first)
 _R2C = host_op("fft_r2c", _r2c, _r2c_vjp, grad_name="FftR2CBackward0", batching=axis_first)
 _C2R = host_op("fft_c2r", _c2r, _c2r_vjp, grad_name="FftC2RBackward0", batching=axis_first)
 

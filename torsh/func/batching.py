@@ -217,17 +217,18 @@ def _order(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], siz
 
 
 def _host(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Any:
-    if node.op in p.HOST_POINTWISE:
-        return _pointwise(node, srcs, sources, size)
-    own = node.op is not p.HOST
-    function, static, name = (node.op, node.arg or (), node.op.name) if own else node.arg
+    plain = node.op is p.HOST
+    function, static, name = node.arg if plain else (node.op, node.arg or (), node.op.name)
     rule = p.HOST_BATCHING.get(function)
-    batched_static = None if rule is None else rule(static, tuple([s.shape for s in srcs]))
-    if batched_static is None:
+    batched = None if rule is None else rule(static, tuple([s.shape for s in srcs]))
+    if batched is None:
         raise RuntimeError(f"vmap: there is no batching rule for the host step '{name}' (called with shapes {[list(s.shape) for s in srcs]}). Call it "
                            "outside of vmap, on the whole batch.")
-    arg = batched_static if own else (function, batched_static, name)
-    whole = tuple(_all_whole(node, sources, size))
+    arg = (function, batched, name) if plain else None if node.arg is None else batched
+    if rule is p.elementwise:
+        whole = tuple([s if b is None else aligned(b, len(node.shape)) for s, b in zip(srcs, sources, strict=True)])
+    else:
+        whole = tuple(_all_whole(node, sources, size))
     if node.outputs is None:
         return Node(node.op, whole, arg, (size, *node.shape), node.dtype)
     return several(node.op, whole, arg, tuple([((size, *shape), dt) for shape, dt in node.outputs]))

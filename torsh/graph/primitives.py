@@ -300,11 +300,14 @@ def host(function: Callable[..., Any], name: str, srcs: tuple[Node, ...], shape:
 #: further dimension in front, as its results then have, or None where it cannot. A function without a rule cannot be vmapped. Operations of
 #: their own that a host library computes (`ops.host`) are here by themselves.
 HOST_BATCHING: dict[Any, Callable[[tuple[Any, ...], tuple[Shape, ...]], tuple[Any, ...] | None]] = {}
-#: Those that work element by element, on sources that broadcast.
-HOST_POINTWISE: set[Any] = set()
 
 
 def _same_static(static: tuple[Any, ...], shapes: tuple[Shape, ...]) -> tuple[Any, ...]:
+    return static
+
+
+def elementwise(static: tuple[Any, ...], shapes: tuple[Shape, ...]) -> tuple[Any, ...]:
+    """The rule of a step whose sources broadcast."""
     return static
 
 
@@ -314,7 +317,19 @@ def leading_batch(step: Any) -> Any:
     return step
 
 
+def broadcasting(step: Any) -> Any:
+    """The host function or operation works element by element and broadcasts its sources. A decorator too."""
+    HOST_BATCHING[step] = elementwise
+    return step
+
+
 def axis_first(step: Any) -> Any:
     """The first static argument is an axis, counted from the front; all others are left apart. A decorator too."""
     HOST_BATCHING[step] = lambda static, shapes: (static[0] + 1, *static[1:])
+    return step
+
+
+def axes_first(step: Any) -> Any:
+    """The first static argument is a tuple of axes, counted from the front; all others are left apart. A decorator too."""
+    HOST_BATCHING[step] = lambda static, shapes: (tuple([a + 1 for a in static[0]]), *static[1:])
     return step

@@ -272,6 +272,9 @@ adaptive_max_pool1d_with_indices, adaptive_max_pool2d_with_indices, adaptive_max
     _with_indices(f) for f in (adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d))
 
 
+native_channel_shuffle = channel_shuffle
+
+
 def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
     """A differentiable sample of categories: softmax((logits + Gumbel noise) / tau), one-hot with the soft one's gradient if `hard`.
 

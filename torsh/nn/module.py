@@ -35,7 +35,7 @@ def _located(module: Module, error: Exception) -> None:
     inner, message = found
     kind = type(inner).__name__
     if inner is module:
-        error.args = (f"{kind}: {message}",)
+        error.args = (message if message.startswith(kind + ":") else f"{kind}: {message}",)
         return
     for name, child in module.named_modules():
         if child is inner:

@@ -169,8 +169,10 @@ class StateMixin:
                 error_msgs.append(f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from checkpoint but '
                                   f"received {type(given)}")
                 continue
-            if is_lazy(own) and is_lazy(given):
-                continue
+            if is_lazy(given):
+                if is_lazy(own):
+                    continue
+                tuple(given.shape)  # raises RuntimeError: there is nothing to copy
             if not own._shape and given._shape == (1,):  # written by versions that kept scalars in one dimension
                 given = given[0]  # type: ignore[index]
             if given._shape != own._shape:

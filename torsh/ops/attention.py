@@ -3,15 +3,20 @@ from __future__ import annotations
 
 import math
 
+from torsh.autograd.grad_mode import state
 from torsh.core.dtypes import bool_
 from torsh.core.shapes import broadcast
 from torsh.ops.composite import HALF, along, positions, wide
 from torsh.ops.dispatch import cast_tensor
 from torsh.ops.dropout import dropout
+from torsh.ops.join import cat
 from torsh.ops.matmul import matmul
 from torsh.ops.pointwise import where
 from torsh.ops.softmax import softmax
 from torsh.tensor.tensor import Tensor
+
+#: Causal attention of at least so many rows is computed in so many parts.
+_PARTED, _PARTS = 256, 4
 
 
 def _check(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool, gqa: bool) -> None:
@@ -40,6 +45,22 @@ def _repeated(t: Tensor, times: int) -> Tensor:
     return t.unsqueeze(-3).expand(*s[:-2], times, *s[-2:]).reshape(*s[:-3], s[-3] * times, *s[-2:])  # type: ignore[attr-defined,no-any-return]
 
 
+def _causal_in_parts(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """Causal attention by parts of the rows, each with the columns that it sees: not much more than half of the scores are computed.
+
+    Without derivatives only, which would add up what the parts give to the same keys."""
+    rows, columns = query._shape[-2], key._shape[-2]
+    step = -(-rows // _PARTS)
+    parts = []
+    for start in range(0, rows, step):
+        count = min(step, rows - start)
+        seen = min(start + count, columns)
+        scores = matmul(query.narrow(-2, start, count) * scale, key.narrow(-2, 0, seen).transpose(-2, -1))  # type: ignore[attr-defined]
+        mask = along(positions(seen), 1, 2) <= along(positions(count), 0, 2) + start  # type: ignore[operator]
+        parts.append(matmul(softmax(where(mask, scores, float("-inf")), -1), value.narrow(-2, 0, seen)))  # type: ignore[attr-defined]
+    return cat(parts, -2)
+
+
 def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
                                  is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False) -> Tensor:
     """softmax(query @ key^T * scale + mask) @ value. Vaswani et al., 2017.
@@ -59,6 +80,8 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
         heads = query._shape[-3]
         key, value = _repeated(key, heads // key._shape[-3]), _repeated(value, heads // value._shape[-3])
     scale = 1 / math.sqrt(query._shape[-1]) if scale is None else scale
+    if is_causal and not dropout_p and query._shape[-2] >= _PARTED and not (state.enabled and any(t._requires_grad for t in (query, key, value))):
+        return _causal_in_parts(query, key, value, scale)
     scores = matmul(query * scale, key.transpose(-2, -1))  # type: ignore[attr-defined]
     rows, columns = scores._shape[-2:]
     mask = attn_mask

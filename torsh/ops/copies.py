@@ -56,7 +56,7 @@ def _view(input: Tensor, size: Any = None, *, dtype: Any = None) -> Tensor:
 
 def _narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     n = len(input._shape)
-    if n and not -n <= dim < n:
+    if n and dim >= n:
         raise RuntimeError(f"narrow_copy(): Expected dim < {n}, but got dim={dim}")
     return views.narrow(input, dim, start, length)  # type: ignore[no-any-return]
 

@@ -202,7 +202,7 @@ def _hypot(x: Tensor, y: Tensor) -> Tensor:
     a, b = absolute(x), absolute(y)
     big, small = maximum(a, b), minimum(a, b)
     ratio = small / where(eq(big, 0), 1, big)
-    return where(eq(big, math.inf), math.inf, big * sqrt(1 + square(ratio)))  # type: ignore[no-any-return]
+    return where(eq(a, math.inf) | eq(b, math.inf), math.inf, big * sqrt(1 + square(ratio)))  # type: ignore[no-any-return]
 
 
 _HYPOT = coarse("hypot", _hypot, lambda ctx, g: (g * (ctx[0] / ctx.out), g * (ctx[1] / ctx.out)), (0, 1), True)
@@ -220,12 +220,11 @@ def hypot(input: Tensor, other: Tensor) -> Tensor:
 
 def _log_add(x: Tensor, y: Tensor) -> Tensor:
     if x._dtype.is_complex:
-        return complex_log_add(x, y)
+        return _complex_log_add(x, y)
     return where(eq(x, y) & eq(absolute(x), math.inf), x, add(maximum(x, y), log1p((-absolute(x - y)).exp())))  # type: ignore[no-any-return]
 
 
-def complex_log_add(x: Tensor, y: Tensor) -> Tensor:
-    """log(exp(x) + exp(y)) of complex numbers, the one of the larger real part taken out."""
+def _complex_log_add(x: Tensor, y: Tensor) -> Tensor:
     first = x.real >= y.real
     high, low = where(first, x, y), where(first, y, x)
     return high + log1p((low - high).exp())  # type: ignore[no-any-return]
@@ -322,6 +321,5 @@ _divisors("lcm", _lcm, "least common multiple")
 
 
 
-Tensor.__rdiv__ = Tensor.__rtruediv__  # type: ignore[attr-defined]
 __all__ = ["copysign", "float_power", "frexp", "heaviside", "host_pointwise", "hypot", "ldexp", "logaddexp", "logaddexp2", "nan_to_num", "nextafter",
            "signbit"]

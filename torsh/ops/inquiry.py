@@ -67,15 +67,13 @@ def result_type(tensor1: Any, tensor2: Any) -> dtype:
 
 @public(method=False)
 def can_cast(from_: dtype, to: dtype) -> bool:
-    """Whether PyTorch's promotion allows a result of one type in a tensor of another: not a higher category in a lower one, not signed in unsigned.
+    """Whether PyTorch's promotion allows a result of one type in a tensor of another: of a category (bool, integer, floating, complex) not below.
 
     >>> import torsh
     >>> can_cast(torsh.float64, torsh.float32), can_cast(torsh.float32, torsh.int64)
     (True, False)
     """
-    if from_.category > to.category:
-        return False
-    return not (from_.category == 1 and to.category == 1 and from_.is_signed and not to.is_signed)
+    return from_.category <= to.category
 
 
 __all__ = ["can_cast", "is_complex", "is_floating_point", "is_inference", "is_nonzero", "is_same_size", "is_signed", "is_tensor", "numel", "result_type"]

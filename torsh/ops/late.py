@@ -1,4 +1,4 @@
-"""Public functions and methods that are loaded when first used: linear algebra, Fourier transforms, special functions, windows.
+"""Public functions and methods that are loaded when first used: linear algebra, Fourier transforms, special functions, windows, statistics.
 
 A name here needs no import at start-up: `torsh.det` loads `torsh.linalg` when it is looked up, `Tensor.det` when it is called.
 """
@@ -16,6 +16,17 @@ _NAMES: dict[str, tuple[str, str, str]] = {
         "cholesky cholesky_inverse cholesky_solve det geqrf inverse logdet lu_solve matrix_exp matrix_power orgqr ormqr pinverse qr slogdet svd "
         "triangular_solve",
         "chain_matmul frobenius_norm lobpcg lu_unpack nuclear_norm pca_lowrank svd_lowrank vander lu",
+        ""),
+    "torsh.ops.calculus": ("", "cumulative_trapezoid gradient trapezoid trapz", ""),
+    "torsh.ops.combine": ("combinations nonzero_static put put_", "broadcast_shapes fill unravel_index", ""),
+    "torsh.ops.floating": (
+        "copysign copysign_ deg2rad deg2rad_ float_power frexp gcd gcd_ heaviside heaviside_ hypot hypot_ lcm lcm_ ldexp ldexp_ logaddexp logaddexp2 "
+        "nan_to_num nan_to_num_ nextafter nextafter_ rad2deg rad2deg_ signbit",
+        "",
+        "float_power_"),
+    "torsh.ops.statistics": (
+        "corrcoef cov dist histc histogram nanmean nanquantile nansum quantile renorm renorm_",
+        "histogramdd isin",
         ""),
     "torsh.ops.native": (
         "",

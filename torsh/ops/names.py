@@ -10,12 +10,9 @@ from torsh.ops.dispatch import FUNCTIONS, cast_tensor
 
 import_module("torsh.autograd.methods")
 for _family in (
-    "calculus",
-    "combine",
     "complex_numbers",
     "convert",
     "copies",
-    "floating",
     "gather",
     "indexing",
     "inquiry",
@@ -24,12 +21,12 @@ for _family in (
     "matmul",
     "matrix",
     "network",
+    "plain",
     "random",
     "reduce",
     "scan",
     "scatter",
     "sort",
-    "statistics",
 ):
     import_module("torsh.ops." + _family)
 engine.arithmetic.add = pointwise.add

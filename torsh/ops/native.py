@@ -20,23 +20,23 @@ def _reduction(number: int) -> str:
     return _REDUCTIONS[number]
 
 
-# ---- normalizations with their statistics, which have no derivatives
+# ---- normalizations with their statistics
 
 
 def _moments(x: Tensor, axes: tuple[int, ...], eps: float, like: dtype) -> tuple[Tensor, Tensor]:
     """Mean and reciprocal deviation over axes, kept with size 1."""
-    with_history = wide(x.detach())
-    centre = reduce.mean(with_history, axes, True)
-    spread = reduce.var(with_history, dim=axes, correction=0, keepdim=True)
+    centre = reduce.mean(wide(x), axes, True)
+    spread = reduce.var(wide(x), dim=axes, correction=0, keepdim=True)
     return cast_tensor(centre, like), cast_tensor((spread + eps).rsqrt(), like)
 
 
 @public(method=False)
 def native_layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Tensor, ...]:
-    """(`layer_norm`, mean, reciprocal deviation), the statistics with size 1 in the dimensions normalized. Raises as `layer_norm` does."""
+    """(`layer_norm`, mean, reciprocal deviation), the statistics with size 1 in the dimensions normalized and without
+    derivatives. Raises as `layer_norm` does."""
     y = norm.layer_norm(input, normalized_shape, weight, bias, eps)
     n = len(input._shape)
-    return (y, *_moments(input, tuple(range(n - len(tuple(normalized_shape)), n)), eps, input._dtype))
+    return (y, *_moments(input.detach(), tuple(range(n - len(tuple(normalized_shape)), n)), eps, input._dtype))
 
 
 @public(method=False)
@@ -44,7 +44,7 @@ def native_group_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None,
     """(`group_norm`, mean [N, group], reciprocal deviation [N, group]). Raises as `group_norm` does."""
     y = norm.group_norm(input, group, weight, bias, eps)
     centre, spread = _moments(input.reshape(N, group, C // group * HxW), (2,), eps, input._dtype)  # type: ignore[attr-defined]
-    return y, reduce.unmoved(centre.squeeze(2), input), reduce.unmoved(spread.squeeze(2), input)  # type: ignore[attr-defined]
+    return y, centre.squeeze(2), spread.squeeze(2)  # type: ignore[attr-defined]
 
 
 @public(method=False)
@@ -55,7 +55,7 @@ def native_batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None,
     if training:
         axes = (0, *range(2, len(input._shape)))
         like = next((t._dtype for t in (weight, running_mean) if t is not None), input._dtype)
-        stats = tuple([s.reshape(-1) for s in _moments(input, axes, eps, like)])  # type: ignore[attr-defined]
+        stats = tuple([s.reshape(-1) for s in _moments(input.detach(), axes, eps, like)])  # type: ignore[attr-defined]
     else:
         stats = (input.new_empty(0), input.new_empty(0))  # type: ignore[attr-defined]
     if out is None:

@@ -13,10 +13,10 @@ from torsh.core.results import result_type
 from torsh.core.shapes import wrap_dim
 from torsh.graph import primitives as p
 from torsh.graph.node import Op
-from torsh.graph.primitives import cast
+from torsh.graph.primitives import axis_first, cast
 from torsh.ops.dispatch import apply, cast_tensor, coarse, public
 from torsh.ops.gather import iota
-from torsh.ops.host import axis_first, host_op
+from torsh.ops.host import host_op
 from torsh.ops.join import cat, flip
 from torsh.ops.pointwise import abs, conj_if, exp, log1p, maximum, minimum, where
 from torsh.ops.views import slice_dim, zeros_like_shape
@@ -136,9 +136,6 @@ cummax, cummin = _running("cummax", True), _running("cummin", False)
 
 
 def _log_add(a: Tensor, b: Tensor) -> tuple[Tensor]:
-    if a._dtype.is_complex:
-        from torsh.ops.floating import complex_log_add
-        return (complex_log_add(a, b),)
     top, low = maximum(a, b), minimum(a, b)
     apart = where(abs(top) == np.inf, top, low) - where(abs(top) == np.inf, zeros_like_shape((), top), top)
     return (where(abs(top) == np.inf, top, top + log1p(exp(apart))),)

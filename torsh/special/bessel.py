@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from torsh.autograd.graph import GradNode
+from torsh.graph.primitives import broadcasting
 from torsh.ops.dispatch import coarse, pointwise, public
 from torsh.ops.host import host_op
 from torsh.ops.pointwise import isinf, sgn, sin, where
@@ -82,7 +83,7 @@ def _airy(x: Any) -> Any:
     return scipy.special.airy(x.astype(np.float32) if x.itemsize == 2 else x)[0]
 
 
-_AIRY = host_op("special_airy_ai", _airy, without_derivative("special_airy_ai"), pointwise=True)
+_AIRY = host_op("special_airy_ai", _airy, without_derivative("special_airy_ai"), batching=broadcasting)
 
 
 @special()

@@ -9,6 +9,7 @@ import numpy as np
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import dtype
 from torsh.graph.node import Op
+from torsh.graph.primitives import broadcasting
 from torsh.ops.dispatch import pointwise, result_type_of, with_out
 from torsh.ops.host import host_op
 from torsh.ops.pointwise import float_type
@@ -33,7 +34,7 @@ def scipy_op(name: str, vjp: Callable[..., Any] | None, save_inputs: tuple[int, 
     def function(*arrays: Any, **options: Any) -> Any:
         import scipy.special
         return getattr(scipy.special, name)(*[a.astype(np.float32) if a.itemsize == 2 else a for a in arrays])
-    return host_op("special_" + name, function, vjp, save_inputs, save_output, pointwise=True)
+    return host_op("special_" + name, function, vjp, save_inputs, save_output, batching=broadcasting)
 
 
 def real_type(what: str, *args: Any) -> dtype:

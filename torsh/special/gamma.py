@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from torsh.autograd.graph import GradNode
+from torsh.graph.primitives import broadcasting
 from torsh.ops.dispatch import pointwise, public, result_type_of
 from torsh.ops.host import host_op
 from torsh.ops.pointwise import exp, log
@@ -35,7 +36,7 @@ def _psi(x: Any) -> Any:
     return np.where(wide == 0, np.copysign(np.inf, -wide), np.where((wide < 0) & (wide == np.floor(wide)), np.nan, found))
 
 
-_DIGAMMA = host_op("digamma", _psi, lambda ctx, g: g * polygamma(1, ctx[0]), (0,), pointwise=True)
+_DIGAMMA = host_op("digamma", _psi, lambda ctx, g: g * polygamma(1, ctx[0]), (0,), batching=broadcasting)
 
 
 @special("digamma", "psi")
@@ -54,7 +55,7 @@ def _polygamma_of(x: Any, n: int) -> Any:
     return found.astype(wide.dtype)
 
 
-_POLYGAMMA = host_op("polygamma", _polygamma_of, lambda ctx, g: g * polygamma(ctx.arg[0] + 1, ctx[0]), (0,), pointwise=True)
+_POLYGAMMA = host_op("polygamma", _polygamma_of, lambda ctx, g: g * polygamma(ctx.arg[0] + 1, ctx[0]), (0,), batching=broadcasting)
 
 
 @special("polygamma")

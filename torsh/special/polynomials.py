@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from torsh.graph.primitives import broadcasting
 from torsh.ops.host import host_op
 from torsh.special.common import real_function, special, without_derivative
 from torsh.tensor.tensor import Tensor
@@ -72,7 +73,7 @@ def _declare(name: str, base: str, shifted: bool) -> None:
     def compute(x: Array, n: Array) -> Array:
         kind = np.float32 if x.itemsize < 8 else np.float64
         return _evaluate(base, 2 * x.astype(np.float64) - 1 if shifted else x, n).astype(kind)
-    op = host_op("special_" + name, compute, without_derivative("special_" + name), pointwise=True)
+    op = host_op("special_" + name, compute, without_derivative("special_" + name), batching=broadcasting)
 
     def function(input: Any, n: Any) -> Tensor:
         return real_function(name, op, input, n)

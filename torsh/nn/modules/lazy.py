@@ -92,20 +92,17 @@ class LazyLinear(LazyModuleMixin, Linear):
 
 
 class _LazyConv(LazyModuleMixin, conv._ConvNd):
-    def __init__(self, out_channels: int, kernel_size: Any, *args: Any, **kwargs: Any) -> None:
-        options = dict(zip(self._options, args, strict=False))
-        if len(args) > len(self._options) or set(options) & set(kwargs):
-            raise TypeError(f"{type(self).__name__}.__init__() got too many positional arguments, or one twice")
-        options |= kwargs
-        bias = options.pop("bias", True)
-        super().__init__(0, 0, kernel_size, bias=False, **options)
-        device, dtype = options.get("device"), options.get("dtype")
+    def __init__(self, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1, bias: bool = True,
+                 padding_mode: str = "zeros", device: Any = None, dtype: Any = None) -> None:
+        super().__init__(0, 0, kernel_size, stride=stride, padding=padding, dilation=dilation, groups=groups, bias=False,  # type: ignore[call-arg]
+                         padding_mode=padding_mode, device=device, dtype=dtype)
+        self._uninitialized(out_channels, bias, device, dtype)
+
+    def _uninitialized(self, out_channels: int, bias: bool, device: Any, dtype: Any) -> None:
         self.weight = UninitializedParameter(device=device, dtype=dtype)
         self.out_channels = out_channels
         if bias:
             self.bias = UninitializedParameter(device=device, dtype=dtype)
-
-    _options: tuple[str, ...] = ("stride", "padding", "dilation", "groups", "bias", "padding_mode", "device", "dtype")
 
     def reset_parameters(self) -> None:
         """Draw new values, once there are shapes."""
@@ -127,7 +124,11 @@ class _LazyConv(LazyModuleMixin, conv._ConvNd):
 
 
 class _LazyConvTranspose(_LazyConv):
-    _options = ("stride", "padding", "output_padding", "groups", "bias", "dilation", "padding_mode", "device", "dtype")
+    def __init__(self, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1, bias: bool = True,
+                 dilation: Any = 1, padding_mode: str = "zeros", device: Any = None, dtype: Any = None) -> None:
+        super(_LazyConv, self).__init__(0, 0, kernel_size, stride=stride, padding=padding, output_padding=output_padding, groups=groups,
+                                        bias=False, dilation=dilation, padding_mode=padding_mode, device=device, dtype=dtype)
+        self._uninitialized(out_channels, bias, device, dtype)
 
 
 class _LazyNorm(LazyModuleMixin, norm._NormBase):

@@ -1,6 +1,7 @@
 """Losses as modules: each one functional with its options."""
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -36,19 +37,19 @@ _KEYWORDS = ("GaussianNLLLoss",)
 
 def _loss(name: str, function: str, options: dict[str, Any], doc: str) -> type[Module]:
     """A loss module with the given options (name: default) that calls `F.function(*inputs, **options)`; its tensors are buffers."""
-    names = tuple(options)
-    passed = tuple(n for n in names if n not in ("size_average", "reduce"))
+    passed = tuple(n for n in options if n not in ("size_average", "reduce"))
     base = _WeightedLoss if "weight" in options else _Loss
 
+    kind = inspect.Parameter.KEYWORD_ONLY if name in _KEYWORDS else inspect.Parameter.POSITIONAL_OR_KEYWORD
+    signature = inspect.Signature([inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)] + [
+        inspect.Parameter(k, kind, default=v) for k, v in options.items()])
+
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        if len(args) > (0 if name in _KEYWORDS else len(names)):
-            raise TypeError(f"{name}.__init__() takes {1 if name in _KEYWORDS else len(names) + 1} positional arguments but {len(args) + 1} were given")
-        given = dict(zip(names, args, strict=False))
-        for key in kwargs:
-            if key not in options or key in given:
-                raise TypeError(f"{name}.__init__() got " + (f"multiple values for argument '{key}'" if key in options else
-                                                             f"an unexpected keyword argument '{key}'"))
-        given = {**options, **given, **kwargs}
+        try:
+            bound = signature.bind(self, *args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{name}.__init__() {error}") from None
+        given = {**options, **{k: v for k, v in bound.arguments.items() if k != "self"}}
         shared = [given.pop(k, None) for k in ("size_average", "reduce")] + [given.pop("reduction")]
         base.__init__(self, *([given.pop("weight")] if base is _WeightedLoss else []), *shared)
         for option, value in given.items():
@@ -63,6 +64,7 @@ def _loss(name: str, function: str, options: dict[str, Any], doc: str) -> type[M
     def forward(self: Any, *inputs: Any, **named: Any) -> Any:
         return getattr(F, function)(*inputs, **named, **{k: getattr(self, k) for k in passed})
 
+    __init__.__signature__ = signature  # type: ignore[attr-defined]
     return type(name, (base,), {"__init__": __init__, "forward": forward, "__doc__": doc, "__module__": __name__})
 
 
