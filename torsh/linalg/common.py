@@ -15,10 +15,10 @@ from torsh.core.dtypes import dtype, get_default_dtype, int32
 from torsh.core.errors import LinAlgError
 from torsh.core.shapes import Shape, broadcast, numel
 from torsh.ops.dispatch import cast_tensor, with_out
+from torsh.ops.host import every_value
 from torsh.ops.matmul import matmul
 from torsh.ops.pointwise import where
 from torsh.ops.views import transpose, zeros_like_shape
-from torsh.tensor.storage import watch
 from torsh.tensor.tensor import Tensor
 
 #: torsh.linalg.<name>
@@ -108,13 +108,8 @@ def spread(t: Tensor, batch: Shape) -> Tensor:
 
 
 def failing(info: Tensor) -> tuple[str, int] | None:
-    """Which of a batch LAPACK reports a failure for, and its code; None when all went well. Computes the report.
-
-    Under vmap a report has no value yet, and None is the answer: what could not be computed is then NaN or infinite.
-    """
-    if watch.on_write is not None:
-        return None
-    codes = np.asarray(info._window())
+    """Which of a batch LAPACK reports a failure for, and its code; None when all went well. Computes the report, under vmap that of all examples."""
+    codes = np.asarray(every_value(info))
     at = np.flatnonzero(codes)
     if not at.size:
         return None

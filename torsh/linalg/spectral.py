@@ -16,9 +16,8 @@ from torsh.linalg import lapack
 from torsh.linalg.common import check, diagonal_of, identity, linalg, matrices, mH, off_diagonal, on_diagonal, product, skew, square
 from torsh.linalg.systems import solve_matrices
 from torsh.ops.dispatch import apply_several, cast_tensor, public
-from torsh.ops.host import host_op
+from torsh.ops.host import every_value, host_op
 from torsh.ops.views import narrow
-from torsh.tensor.storage import watch
 from torsh.tensor.tensor import Tensor
 
 # ---- Hermitian matrices
@@ -32,9 +31,9 @@ def _gaps(values: Tensor) -> Tensor:
 def _phase_free(what: str, turn: Tensor, meaning: str) -> None:
     """Raises RuntimeError if a loss depends on the phase of vectors, which is arbitrary: its derivative along `turn` (real) is not 0.
 
-    Needs the gradient's numbers, so this is only asked of complex vectors, and not under vmap.
+    Needs the gradient's numbers, so this is only asked of complex vectors.
     """
-    if watch.on_write is None and turn.numel() and float(abs(turn.detach()).max().item()) > 1e-2:
+    if turn.numel() and (every_value(abs(turn.detach()).max()) > 1e-2).any():
         raise RuntimeError(f"{what}: The {meaning} vectors in the complex case are specified up to multiplication by e^{{i phi}}. The specified loss "
                            "function depends on this quantity, so it is ill-defined.")
 
@@ -130,7 +129,7 @@ _EIGVALS = host_op("eigvals", lapack.eig)
 
 
 def _finite(what: str, A: Tensor) -> None:
-    if watch.on_write is None and not bool(A.detach().isfinite().all()):
+    if not every_value(A.detach().isfinite().all()).all():
         raise RuntimeError(f"torch.{what}: input tensor should not contain infs or NaNs.")
 
 
@@ -226,7 +225,7 @@ def svd_parts(what: str, A: Tensor, full: bool, driver: str | None = None) -> tu
 
 
 def _check_svd(info: Tensor, what: str) -> None:
-    if watch.on_write is None and info.numel() and info.min().item() < 0:
+    if (every_value(info) < 0).any():
         check(info, what, "The algorithm failed to converge because the input matrix contained non-finite values.")
     check(info, what, "The algorithm failed to converge because the input matrix is ill-conditioned or has too many repeated singular values "
                       "(error code: {code}).")
