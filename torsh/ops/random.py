@@ -231,7 +231,7 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Sequence[int] | None = None, *
 @public()
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
     """1 with the probability in `input` (or `p` everywhere), else 0. Raises RuntimeError for one outside [0, 1]."""
-    chance = p if p is not None else np.ascontiguousarray(input._window())
+    chance = p if p is not None else np.array(input._window(), order="C")
     engine = engine_of(generator)
 
     def draw(shape: Shape) -> np.ndarray:
