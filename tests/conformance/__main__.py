@@ -23,12 +23,17 @@ def chosen(names: list[str]) -> list[str]:
     return keys
 
 
-def write(found: table.Table, partial: bool) -> None:
-    """Put what was found into the expected table and the page; `partial`: what was not judged stays as it was."""
-    merged = {key: row for key, row in table.load().items() if key in ENTRIES}
+def merged_with(known: table.Table, found: table.Table, partial: bool = True) -> table.Table:
+    merged = {key: row for key, row in known.items() if key in ENTRIES}
     for key, row in found.items():
         kept = {k: v for k, v in merged.get(key, {}).items() if k != "missing"} if partial and not table.is_missing(row) else {}
         merged[key] = kept | row
+    return merged
+
+
+def write(found: table.Table, partial: bool) -> None:
+    """Put what was found into the expected table and the page; `partial`: what was not judged stays as it was."""
+    merged = merged_with(table.load(), found, partial)
     table.save(merged)
     table.write_page(merged)
 
@@ -86,7 +91,8 @@ def main() -> int:
             console.print(f"{title}\n    {failures[title]}", soft_wrap=True)
     for took, (key, check) in sorted(times, reverse=True)[:options.slowest]:
         console.print(f"{took:7.1f} s  {key} {check}")
-    for name, (passed, of) in table.figures(found).items():
+    whole = merged_with(table.load(), found) if options.failed else found
+    for name, (passed, of) in table.figures(whole).items():
         if of:
             console.print(f"{name:40} {passed:5} of {of:5}  {passed / of:6.1%}")
     console.print(f"{len(units)} checks of {len(keys)} entries in {time.monotonic() - began:.0f} s")

@@ -178,9 +178,7 @@ _SILU = _declare("silu", lambda x: x * sigmoid(x), _silu_slope)
 
 def silu(input: Tensor) -> Tensor:
     """x * sigmoid(x) of each element (swish)."""
-    if isinstance(input, Tensor) and input._dtype.is_complex:
-        return input * sigmoid(input)
-    return _call(_SILU, "silu", input)
+    return input * sigmoid(input) if input._dtype.is_complex else _call(_SILU, "silu", input)
 
 
 def _softplus_value(x: Tensor) -> Tensor:
