@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from torsh.autograd.grad_mode import state
+from torsh.autograd.handles import HookHandle
 from torsh.core.dtypes import dtype
 from torsh.core.native import mypyc_attr
 from torsh.core.shapes import Shape
@@ -14,7 +15,6 @@ from torsh.tensor.storage import Storage
 from torsh.tensor.tensor import Tensor, alias
 
 _sequence = itertools.count()
-_hook_ids = itertools.count()
 
 
 class _Settings:
@@ -219,26 +219,6 @@ class AccumulateGrad:
         pass
 
 
-class HookHandle:
-    """Removes a hook, from `hooks` and from the dictionaries of flags in `also`; also a context manager."""
-    def __init__(self, hooks: dict[int, Any], hook: Any, *also: dict[int, Any]) -> None:
-        self.hooks = hooks
-        self.also = also
-        self.id = next(_hook_ids)
-        hooks[self.id] = hook
-
-    def remove(self) -> None:
-        """Remove the hook (again is no error)."""
-        for d in (self.hooks, *self.also):
-            d.pop(self.id, None)
-
-    def __enter__(self) -> HookHandle:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.remove()
-
-
 def accumulator(t: Tensor) -> AccumulateGrad:
     """The node that accumulates into a leaf's `.grad`; one for a leaf."""
     if t._accumulator is None:
@@ -310,6 +290,7 @@ def snapshot(t: Tensor) -> Tensor:
     return out
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class saved_tensors_hooks:
     """Context manager: what recorded calls save goes through `pack_hook(tensor)`, and backward reads `unpack_hook(packed)`.
 

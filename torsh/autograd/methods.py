@@ -4,7 +4,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from torsh.autograd import engine
-from torsh.autograd.graph import AccumulateGrad, HookHandle, accumulator, grad_fn, requires_grad
+from torsh.autograd.graph import AccumulateGrad, accumulator, grad_fn, requires_grad
+from torsh.autograd.handles import HookHandle
 from torsh.tensor.creation import ones_like
 from torsh.tensor.printing import format_tensor
 from torsh.tensor.storage import watch

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from torsh.autograd.grad_mode import state
-from torsh.autograd.graph import GradNode, HookHandle, grad_fn, record, requires_grad
+from torsh.autograd.graph import GradNode, grad_fn, record, requires_grad
+from torsh.autograd.handles import HookHandle
 from torsh.graph.node import Op
 from torsh.nn.state import StateMixin
 from torsh.tensor.tensor import Tensor, wrap

@@ -97,6 +97,11 @@ class _Uninitialized(Tensor):
                              "batch to initialize the parameters before calling torch functions")
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
+    def _refuse(self, *others: Any) -> Any:
+        return self._shape  # which raises
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __matmul__ = __rmatmul__ = __neg__ = _refuse
+
     def _like(self, dt: Any) -> Any:
         return type(self)(self._requires_grad, None, dt)
 

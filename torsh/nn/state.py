@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from torsh.autograd.grad_mode import no_grad
-from torsh.autograd.graph import HookHandle
+from torsh.autograd.handles import HookHandle
 from torsh.nn.parameter import Parameter, is_lazy
 from torsh.tensor.tensor import Tensor
 

@@ -237,12 +237,12 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Sequence[int] | None = None, *
 @public()
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
     """1 with the probability in `input` (or `p` everywhere), else 0. Raises RuntimeError for one outside [0, 1]."""
-    chance = p if p is not None else np.array(input._window(), order="C")
-    engine = engine_of(generator)
-
-    def draw(shape: Shape) -> np.ndarray:
-        return engine.bernoulli(shape, chance if p is not None else np.broadcast_to(chance, shape).copy(), input._dtype.np)  # type: ignore[no-any-return]
-    made = _drawn(drawn(input._shape, draw), input)
+    engine, kind = engine_of(generator), input._dtype.np
+    if p is not None:
+        made = drawn(input._shape, lambda s: engine.bernoulli(s, p, kind))
+    else:
+        made = drawn(input._shape, lambda s, chance: engine.bernoulli(s, np.broadcast_to(chance, s).copy(), kind), input)
+    made = _drawn(made, input)
     return made if out is None else write_out(out, made, "bernoulli")
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from torsh.autograd.grad_mode import enable_grad, no_grad
-from torsh.autograd.graph import HookHandle, grad_fn
+from torsh.autograd.graph import grad_fn
+from torsh.autograd.handles import HookHandle
 from torsh.compiler.realize import realize
 from torsh.graph.node import Node
 from torsh.graph.primitives import const
