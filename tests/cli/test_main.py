@@ -3,6 +3,9 @@ from __future__ import annotations
 
 import builtins
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +53,16 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
         main.main()
     assert stopped.value.code == 1
     assert "torsh-ml[cli]" in capsys.readouterr().err
+
+
+def test_the_kernel_cache_is_shown_and_cleared(tmp_path: Path) -> None:
+    environment = dict(os.environ, TORSH_CACHE_DIR=str(tmp_path / "kernels"), COLUMNS="200")
+
+    def command(*words: str) -> str:
+        return subprocess.run([sys.executable, "-m", "torsh.cli.main", *words], env=environment, capture_output=True, text=True, check=True).stdout
+    subprocess.run([sys.executable, "-c", "import torsh; (torsh.ones(3) + 1).numpy()"], env=environment, check=True)
+    shown = command("cache", "show")
+    assert str(tmp_path / "kernels") in shown
+    assert "Kernels │ 0" not in shown.replace("  ", " ")
+    assert "removed" in command("cache", "clear")
+    assert not list((tmp_path / "kernels").rglob("*.code"))

@@ -106,3 +106,17 @@ def test_a_gradient_in_another_shape_is_not_copied() -> None:
     stats.reset()
     w.grad.numpy()
     assert stats.launches == 1
+
+
+def test_arguments_that_are_equal_but_of_other_types_are_other_plans() -> None:
+    from torsh.compiler.trace import Record, Trace
+    from torsh.graph.node import Node, Op
+    op = Op("with_argument", "coarse", None, lambda node, x: x)
+    x = data(3)._node()
+
+    def trace(arg: Any) -> Trace:
+        return Trace([Node(op, (x,), arg, x.shape, x.dtype)])
+    for first, other in (((1, (2.0,)), (True, (2.0,))), ((1, (2.0,)), (1, (2,))), (1, True)):
+        assert Record(trace(first), None).fits(trace(first))
+        assert not Record(trace(first), None).fits(trace(other))
+        assert trace(first).signature() != trace(other).signature()

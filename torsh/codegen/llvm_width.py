@@ -7,6 +7,8 @@ from torsh.codegen.walk import operands, postorder, roots, statements
 
 #: A cheap body is limited by latency or loop overhead: several vectors at once give independent chains.
 CHEAP, MODERATE = 8, 24
+#: A body that is mostly one long chain waits for itself too: neighbours that wait in the processor's scheduler must belong to two chains.
+LONG = 40
 
 
 #: What an update costs, in instructions.
@@ -29,7 +31,7 @@ def _lanes(loop: Loop, vector_bytes: int, cost: int, size: int, irregular: bool,
         unrolled = lanes = min(lanes, 16)
     elif cost <= CHEAP:
         unrolled = lanes * (4 if accumulates else 2)
-    elif cost <= MODERATE and accumulates:
+    elif (cost <= MODERATE and accumulates) or (cost > LONG and not accumulates):
         unrolled = lanes * 2
     else:
         unrolled = lanes

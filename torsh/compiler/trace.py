@@ -136,8 +136,13 @@ class Trace:
 
     def signature(self) -> tuple[Any, ...]:
         """The graph's identity, hashable."""
-        parts = [(n.op.number, type(n.arg), n.arg, n.shape, n.dtype.name, n.outputs) for n in self.order]
+        parts = [(n.op.number, _types(n.arg), n.arg, n.shape, n.dtype.name, n.outputs) for n in self.order]
         return tuple(parts), tuple(self.refs), tuple([(n.shape, n.dtype.name) for n in self.leaves]), tuple(self.roots), tuple(self.dead)
+
+
+def _types(arg: Any) -> Any:
+    """The types in an argument: 1, 1.0 and True are equal and are not the same."""
+    return tuple([_types(a) for a in arg]) if type(arg) is tuple else type(arg)
 
 
 def _storable(node: Node) -> bool:
@@ -196,7 +201,7 @@ class Record:
             if node.shape is not step.shape and node.shape != step.shape:
                 return False
             arg = node.arg
-            if arg is not step.arg and (type(arg) is not type(step.arg) or arg != step.arg):
+            if arg is not step.arg and (arg != step.arg or _types(arg) != _types(step.arg)):
                 return False
             if node.outputs is not step.outputs and node.outputs != step.outputs:
                 return False
