@@ -51,7 +51,7 @@ lint: $(VENV)/.extra-dev
 	$(BIN)/ruff check
 	$(BIN)/lint-imports
 
-types: $(VENV)/.extra-dev
+types: $(VENV)/.extra-dev $(VENV)/.extra-demo
 	$(BIN)/mypy
 
 bench: $(VENV)/.extra-test
