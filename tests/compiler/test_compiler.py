@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -179,3 +180,34 @@ def test_reads_across_the_grain(shape: tuple[int, ...], order: tuple[int, ...], 
     other = rng.integers(0, 2, x.transpose(order).shape).astype(dtype)
     expected = x.transpose(order) | other if dtype == "bool" else x.transpose(order) + other
     np.testing.assert_array_equal((turned + torsh.tensor(other)).numpy(), expected)
+
+
+def test_a_gather_from_a_view_of_what_its_own_group_computes() -> None:
+    """The view is copied between the two; nothing that the copy waits for may run with the gather. Once, they waited for each other."""
+    x = torsh.tensor([[[0.1257], [-0.1321]]], dtype=torsh.float64, requires_grad=True)
+    g, = torsh.autograd.grad((torsh.cumprod(x, 1) ** 2).sum(), x, create_graph=True)
+    again, = torsh.autograd.grad((g * g).sum(), x)
+    y = torch.tensor([[[0.1257], [-0.1321]]], dtype=torch.float64, requires_grad=True)
+    h, = torch.autograd.grad((torch.cumprod(y, 1) ** 2).sum(), y, create_graph=True)
+    wanted, = torch.autograd.grad((h * h).sum(), y)
+    np.testing.assert_allclose(again.detach().numpy(), wanted.numpy(), rtol=1e-9)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_gathers_among_views_of_one_group(seed: int) -> None:
+    """Tables that are views of computed values, read at computed places, beside other readers of the same values."""
+    rng = np.random.default_rng(seed)
+    n, m = rng.integers(1, 5, 2)
+    a = rng.standard_normal((n, m))
+    at = rng.integers(0, n * m, (m, n))
+    for side in (torsh, torch):
+        x, i = side.tensor(a) * 2 + 1, side.tensor(at) * 1
+        views = [x, x.t(), x.t().reshape(-1), x.flip(0)]
+        table = views[seed % 4].reshape(-1)
+        y = side.take(table, i) + x.t() * 3
+        z = side.take((y.t() + x).reshape(-1), i) * y
+        found = (z + y.exp()).sum(0) + side.take(z.t().reshape(-1), i).sum(0)
+        if side is torsh:
+            ours = found.numpy()
+        else:
+            np.testing.assert_allclose(ours, found.numpy(), rtol=1e-9)

@@ -195,10 +195,16 @@ class Schedule:
                 if group.kind == "loops" and group not in producers:
                     producers.append(group)
         producers.sort(key=lambda g: -g.number)
+        table = 0  # the groups that must have run before what a gather reads is in memory
+        if node.op is GATHER:
+            base = self.memory(node.srcs[0], whole=True)[0]
+            self._store(base)
+            at = self.where.get(id(base))
+            table = 0 if at is None else self.groups[at].before | 1 << at  # type: ignore[union-attr]
         for group in producers:
             if len(group.nodes) < _MOST_NODES and self._admit(group, node):
                 for other in producers:
-                    if other is not group:
+                    if other is not group and not table >> other.number & 1:
                         self._unite(group, other, node)
                 self._connect(group, node)
                 self._spread(group)
@@ -394,6 +400,7 @@ def _topological(groups: list[Group]) -> list[Group]:
             needed = [by_number[k] for k in by_number if top.before >> k & 1 and k not in depth]
             if needed:
                 stack.extend(needed)
+                assert len(stack) <= len(by_number) ** 2 + 1, "groups that wait for each other"
             else:
                 depth.setdefault(top.number, 1 + max((depth[k] for k in by_number if top.before >> k & 1), default=-1))
                 stack.pop()
