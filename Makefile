@@ -36,7 +36,8 @@ test-interpreted: $(VENV)/.extra-test
 build: $(VENV)/.built
 
 $(VENV)/.built: setup.py pyproject.toml $(shell find torsh -name '*.py') | $(BIN)/pip
-	@$(BIN)/python -c 'import mypyc, numpy' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check $(MYPY) numpy setuptools
+	@$(BIN)/python -c 'import mypyc, numpy, setuptools; assert int(setuptools.__version__.split(".")[0]) >= 77' 2>/dev/null || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check $(MYPY) numpy 'setuptools>=77'
 	@echo "Compiling the hot modules ..."
 	@TORSH_BUILD=$$(command -v $${CC:-cc} >/dev/null && echo native) $(BIN)/python setup.py --quiet build_ext --inplace
 	@touch $@
