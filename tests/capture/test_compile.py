@@ -12,6 +12,7 @@ import torsh.nn.functional as F
 from torsh import nn
 from torsh.capture import GraphBreak
 from torsh.compiler.execute import stats
+from torsh.nn.hooks import register_module_forward_hook
 
 
 def data(*shape: int, seed: int = 0) -> Any:
@@ -294,3 +295,18 @@ def test_as_a_decorator_and_of_something_else() -> None:
     assert f.__doc__ == "Doubles."
     with pytest.raises(TypeError, match="expected a function or a module, got int"):
         torsh.compile(3)
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_a_hook_added_later_runs(everywhere: bool) -> None:
+    model, runs = nn.Linear(2, 2), []
+    f = torsh.compile(model)
+    f(torsh.ones(1, 2))
+
+    def hook(*call: Any) -> None:
+        runs.append(call[0])
+    handle = register_module_forward_hook(hook) if everywhere else model.register_forward_hook(hook)
+    with handle:
+        for _ in range(3):
+            f(torsh.ones(1, 2))
+    assert runs.count(model) == 3

@@ -52,7 +52,7 @@ class Variant:
 
     def __init__(self, function: Callable[..., Any], leaves: list[Any], structure: Structure, name: str) -> None:
         self.surroundings = Surroundings(function)
-        if self.surroundings.hooked:
+        if self.surroundings.hooked():
             raise GraphBreak("a module has hooks")
         self.recording = state.enabled
         arguments = [x for x in leaves if isinstance(x, Tensor)]

@@ -11,7 +11,7 @@ from typing import Any
 
 from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import GradNode
-from torsh.graph.node import ITEM, Node, Op, several
+from torsh.graph.node import Node, Op, several
 from torsh.ops.views import zeros_like_shape
 from torsh.tensor.tensor import Tensor, wrap
 
@@ -111,4 +111,4 @@ def leaves_of(nodes: Sequence[Node]) -> list[Node]:
     return found
 
 
-__all__ = ["ITEM", "Captured", "GraphBreak", "leaves_of", "placeholder", "substitute"]
+__all__ = ["Captured", "GraphBreak", "leaves_of", "placeholder", "substitute"]

@@ -5,11 +5,10 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from torsh.nn.module import Module
+from torsh.nn.module import Module, _everywhere
 from torsh.tensor.tensor import Tensor
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 class Surroundings:
@@ -24,12 +23,18 @@ class Surroundings:
         self.held: list[tuple[dict[str, Any], Any, Any]] = []
         self.plain: list[tuple[dict[str, Any], Any, Any]] = []
         self.cells: list[tuple[Any, Any]] = []
-        self.hooked = False
+        self.modules: list[dict[str, Any]] = []
         self._seen: set[int] = set()
         self._reach(function)
 
+    def hooked(self) -> bool:
+        """Whether a module has hooks, or all have: these run Python code of their own at each call."""
+        return bool(_everywhere) or any(own["_call_hooks"] for own in self.modules)
+
     def same(self) -> bool:
         """Whether everything is as it was."""
+        if self.hooked():
+            return False
         for where, key, thing in self.held:
             if where.get(key) is not thing:
                 return False
@@ -72,7 +77,7 @@ class Surroundings:
             for name, value in own[table].items():
                 self.held.append((own[table], name, value))
                 self._reach(value)
-        self.hooked |= any(own.get(name) for name in _HOOKS)
+        self.modules.append(own)
         for key, value in own.items():
             if key not in ("_parameters", "_buffers", "_modules"):
                 self._reach(value)
