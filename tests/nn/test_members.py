@@ -83,7 +83,8 @@ def shallow_copy_shares(t: Any, m: Any) -> Any:
     new = copy.copy(m)
     m.weight = t.nn.Parameter(t.ones(7))
     new.inner = t.nn.Linear(5, 5)
-    assert new.weight is m.weight and new.inner is m.inner
+    assert new.weight is m.weight
+    assert new.inner is m.inner
     return new
 
 
@@ -122,8 +123,8 @@ def swapped(t: Any, m: Any) -> Any:
     return m
 
 
-WAYS: list[Callable[[Any, Any], Any]] = [replace_directly, remove_directly, remove, plain_after_removal, parameter_where_a_value_was, of_another_kind, deep_copy,
-                                         shallow_copy_shares, pickled, replica, updated_dict, a_class_attribute_hides_a_module, swapped]
+WAYS: list[Callable[[Any, Any], Any]] = [replace_directly, remove_directly, remove, plain_after_removal, parameter_where_a_value_was, of_another_kind,
+                                         deep_copy, shallow_copy_shares, pickled, replica, updated_dict, a_class_attribute_hides_a_module, swapped]
 
 
 def described(value: Any) -> Any:

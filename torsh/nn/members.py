@@ -35,7 +35,7 @@ class Members(dict[str, Any]):
         if owner is None or not name.isidentifier() or hasattr(type(owner), name):
             return
         own = owner.__dict__
-        if own.get(name, old) is old or name not in own:  # an attribute set past the module's rules hides the entry
+        if own.get(name, old) is old:  # an attribute set past the module's rules hides the entry
             own[name] = value
 
     def _gone(self, name: str, value: Any) -> None:
