@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import AccumulateGrad, GradNode, accumulator, edge, requires_grad
@@ -20,9 +20,9 @@ class _Hooks:
     failed: Callable[[Any], None] | None = None
 
 
-arithmetic = _Hooks()
+arithmetic: Final = _Hooks()
 #: Of each backward that is running, innermost last: the nodes it can reach (by id), and those it must visit (None: all).
-running: list[tuple[dict[int, int], set[int] | None]] = []
+running: Final[list[tuple[dict[int, int], set[int] | None]]] = []
 
 
 def _fit(grad: Tensor, shape: tuple[int, ...], dtype: Any) -> Tensor:

@@ -15,6 +15,8 @@ from torsh.runtime.recorder import recording
 
 #: The arena begins with the status cell.
 HEADER: Final = 64
+_references: Final = sys.getrefcount
+_events: Final = recording
 
 
 class Stats:
@@ -46,7 +48,7 @@ stats: Final = Stats()
 
 def _counts(memories: list[Buffer], i: int) -> tuple[int, int]:
     """References to a buffer (counting the list's) and to the block it owns."""
-    return sys.getrefcount(memories[i]), sys.getrefcount(memories[i].owner)
+    return _references(memories[i]), _references(memories[i].owner)
 
 
 def _alone() -> tuple[int, int]:
@@ -178,6 +180,7 @@ class Executable:
             buffer: Buffer = leaf.buffer
             memories.append(buffer)
             values.append(buffer.address)
+        buffer = _NO_ARENA  # who refers to a memory is counted below
         inputs = len(leaves)
         self._allocate(memories, values)
         status: Any = None
@@ -197,7 +200,7 @@ class Executable:
         values.extend(self.constants)
         stats.runs += 1
         stats.launches += self.launches
-        if self.single is not None and recording.events is None:
+        if self.single is not None and _events.events is None:
             self.single(values[:self.count] if len(values) > self.count else values)
             if self.checks:
                 self._check(status)
@@ -211,7 +214,7 @@ class Executable:
     def _run_parts(self, values: list[Any], memories: list[Buffer], status: Any) -> None:
         native = [0 if type(v) is complex else v for v in values] if self.complex_numbers else values
         for i, part in enumerate(self.parts):
-            if recording.events is not None:
+            if _events.events is not None:
                 self._record(i, part, values, native, memories)
             elif isinstance(part, HostStep):
                 part.run(values, memories)
@@ -231,13 +234,13 @@ class Executable:
             start = time.perf_counter_ns()
             part.run(values, memories)
             name = part.node.op.name if part.node.op.name != "host" else str(part.node.arg[2])
-            recording.add(name, "host", start, (name,))
+            _events.add(name, "host", start, (name,))
             return
         for detail in self.details[i]:
             program = detail.alone()
             start = time.perf_counter_ns()
             program.run_list(native[:program.value_count])
-            recording.add(detail.name, "kernel", start, detail.ops, detail.nbytes, detail.flops)
+            _events.add(detail.name, "kernel", start, detail.ops, detail.nbytes, detail.flops)
 
     def _allocate(self, memories: list[Buffer], values: list[Any]) -> None:
         """Append the memory of each root."""

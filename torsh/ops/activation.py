@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Final
 
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import bool_
@@ -47,7 +48,7 @@ def _call(op: Op, what: str, x: Tensor, *parameters: float) -> Tensor:
 
 
 _relu_slope = rule("relu_backward", lambda g, y: where(y > 0, g, zeros_like_shape((), g)))
-_RELU = coarse("relu", lambda x: maximum(x, 0), lambda ctx, g: _relu_slope((g, ctx.out), (), g._shape, g._dtype), (), True)
+_RELU: Final = coarse("relu", lambda x: maximum(x, 0), lambda ctx, g: _relu_slope((g, ctx.out), (), g._shape, g._dtype), (), True)
 
 
 @public(inplace=True)

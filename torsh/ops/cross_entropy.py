@@ -5,7 +5,7 @@ probabilities of the logits' shape. The gradient compares class numbers with tar
 """
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int64
@@ -119,7 +119,7 @@ def _cross_entropy_gradient(g: Tensor, x: Tensor, target: Tensor, *rest: Any) ->
 
 
 _cross_entropy_rule = rule("cross_entropy_backward", _cross_entropy_gradient)
-_CROSS_ENTROPY = coarse("cross_entropy", _cross_entropy,
+_CROSS_ENTROPY: Final = coarse("cross_entropy", _cross_entropy,
                         lambda ctx, g: _cross_entropy_rule((g, ctx[0], ctx[1], *_weights(ctx)), ctx.arg, ctx.shapes[0], ctx.dtypes[0]), (0, 1, 2),
                         grad_name="NllLossBackward0")
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import dtype, float32
@@ -62,7 +62,7 @@ def _mm_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
 
 _mm_left = rule("mm_backward_left", lambda g, b: mm(g, conj_if(b).t()))  # type: ignore[attr-defined]
 _mm_right = rule("mm_backward_right", lambda g, a: mm(conj_if(a).t(), g))  # type: ignore[attr-defined]
-_MM = coarse("mm", _mm, _mm_vjp, (0, 1))
+_MM: Final = coarse("mm", _mm, _mm_vjp, (0, 1))
 
 
 @public(out=True)
@@ -216,7 +216,7 @@ _linear_input = rule("linear_backward_input", lambda g, weight: matmul(g, conj_i
 #: The weight's gradient is made in the weight's own layout, [out, in], so that nothing is transposed.
 _linear_weight = rule("linear_backward_weight", lambda g, x: mm(_rows(g).t(), _rows(conj_if(x))))  # type: ignore[attr-defined]
 _linear_bias = rule("linear_backward_bias", lambda g: sum(_rows(g), 0))
-_LINEAR = coarse("linear", _linear, _linear_vjp, (0, 1), grad_name="AddmmBackward0")
+_LINEAR: Final = coarse("linear", _linear, _linear_vjp, (0, 1), grad_name="AddmmBackward0")
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: Tensor | None = None) -> Tensor:
