@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torsh.codegen.gemm_layout import TUNE, ACCUMULATE, FINISH_COLUMNS, NEAR_BYTES, PACK_COLUMNS, STORAGE, Bias, Epilogue, Flags, Shape
+from torsh.codegen.gemm_layout import ACCUMULATE, FINISH_COLUMNS, NEAR_BYTES, PACK_COLUMNS, STORAGE, Bias, Epilogue, Flags, Shape
 
 __all__ = ["Bias", "Epilogue", "GemmPlan", "plan"]
 
@@ -120,6 +120,10 @@ def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n:
 
 #: Bytes of B that are packed before; beyond, each work item packs what it uses.
 _MOST_PACKED = 256 << 20
+#: Panels of rows and of columns of a work item, at most: `wide` panels of B, of one block of K, take 640 KB.
+_MOST_PANELS = (74, 16)
+#: Work items for each thread, if they do not become small.
+_ITEMS = 4
 #: Rows of A for which packing B takes longer than the stalls that it saves.
 _FEW_ROWS = 28
 
@@ -204,7 +208,7 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
     copy_a = not same or (lanes and p.a[2] != 1 and p.m > 1) or _copy_a(p, scalar_bytes)
     b_in_place = same and not tables and _keep_b(p, scalar_bytes)
     b_bytes = p.n * p.k * scalar_bytes
-    b_packed = not tables and not b_in_place and blocks_m > TUNE.get('PB', 1) and 0 < b_bytes <= _MOST_PACKED
+    b_packed = not tables and not b_in_place and blocks_m > 1 and 0 < b_bytes <= _MOST_PACKED
     one_batch = p.b[:2] == (0, 0)
     panel_bytes = tile_k * shape.columns * scalar_bytes
     b_batches = (1 if one_batch else batches) * blocks_k if b_packed and count else 0
@@ -216,7 +220,7 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
 
     flags = (Flags.COPY_A * copy_a + Flags.B_IN_PLACE * b_in_place + Flags.B_IS_PACKED * b_packed + Flags.B_ONE_BATCH * one_batch
              + Flags.ACCUMULATE_C * accumulate + Flags.PARTIAL_IS_C * own)
-    kind = f"{'windows' if tables else 'tiles'}{shape.rows}{'l' if lanes else 'r'}{shape.depth}"
+    kind = f"{'windows' if tables else 'tiles'}{shape.rows}{'l' if lanes else 'r'}{"
     key = _key(kind, dtype_in, dtype_out, vector_bytes, half, epilogue, p.transposed)
     scratch = {"packed": b_batches * columns * panel_bytes + buffer * _cdiv(count, group), "partial": partial}
     scratch = {name: size for name, size in scratch.items() if size}
@@ -241,8 +245,6 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
 def _copy_a(p: _Problem, scalar_bytes: int) -> bool:
     """Whether the rows (or columns) of a panel of A are apart such that they compete for the sets of the first-level cache, and are used
     often enough to be copied: a way of that cache has 4096 bytes."""
-    if 'PA' in TUNE:
-        return bool(TUNE['PA'])
     distance = (p.a[2] if p.a[3] == 1 or p.k <= 1 else p.a[3]) * scalar_bytes
     return p.m > 1 and distance != 0 and distance % 1024 == 0 and p.n > 64
 
@@ -250,8 +252,6 @@ def _copy_a(p: _Problem, scalar_bytes: int) -> bool:
 def _keep_b(p: _Problem, scalar_bytes: int) -> bool:
     """A B whose rows lie apart is only read in place where it stays in the second-level cache and its rows do not compete for the sets
     of the first, or where it is hardly used twice."""
-    if 'KB' in TUNE:
-        return p.b[3] == 1 and bool(TUNE['KB'])
     return p.b[3] == 1 and (p.m <= _FEW_ROWS or (p.k * p.n * scalar_bytes <= 1 << 20 and p.b[2] * scalar_bytes % 4096 != 0))
 
 
@@ -260,11 +260,11 @@ def _blocks(panels: int, columns: int, k: int, shape: Shape, batches: int, threa
     items for each thread unless they become small."""
     if not panels or not columns:
         return 0, 0
-    rows, wide = TUNE.get('TM', 74), TUNE.get('TN', 16)
+    rows, wide = _MOST_PANELS
     while True:
         blocks_m, blocks_n = _cdiv(panels, rows), _cdiv(columns, wide)
         height, width = _cdiv(panels, blocks_m) * shape.rows, _cdiv(columns, blocks_n) * shape.columns
-        if batches * blocks_m * blocks_n >= TUNE.get('MC', 4) * threads or 2 * height * width * k < 4_000_000:
+        if batches * blocks_m * blocks_n >= _ITEMS * threads or 2 * height * width * k < 4_000_000:
             return blocks_m, blocks_n
         if width >= height and width > 2 * shape.columns:
             wide = _cdiv(_cdiv(columns, blocks_n), 2)

@@ -22,9 +22,6 @@ NEAR_BYTES = 65536
 PACK_COLUMNS = 4
 
 
-TUNE: dict[str, int] = {}
-
-
 class Tiles:
     """The argument slots of `gemm_tiles`. Strides are in elements, the two tables of offsets (for a B that has them) in bytes."""
     (A, B, C, B_PACKED, PARTIAL, BATCH0, BATCH1, M, N, K, A_BATCH0, A_BATCH1, A_M, A_K, B_BATCH0, B_BATCH1, B_K, B_N,
@@ -68,7 +65,7 @@ class Shape:
             self.rows, self.heights = 14, (14, 8, 4, 2, 1)
         self.columns = self.vectors * self.lanes
         self.packed_rows = -(-self.rows // self.lanes) * self.lanes
-        self.depth = TUNE.get('DEPTH', 320)
+        self.depth = 320
         # An odd number of lines, so that the rows of a panel lie in different sets of the first-level cache.
         self.copied_row = self.depth + 64 // scalar_bytes
 

@@ -181,10 +181,11 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
             # Meanwhile the next block of B comes: of a packed one evenly, otherwise a line of every other row, or of each column, in each
             # call of the micro-kernel until all were asked for.
             after = t.select(last, "ptr", t.at(b_here, t.mul(n1, b_strides[3])), t.at(source, t.mul(tile_k, b_strides[2])))
-            after = t.select(b_ready, "ptr", t.at(ready, t.select(last, "i64", t.mul(wide, t.mul(tile_k, acc)), t.mul(t.add(block.index, "1"), block_bytes))), after)
+            packed = t.select(last, "i64", t.mul(wide, t.mul(tile_k, acc)), t.mul(t.add(block.index, "1"), block_bytes))
+            after = t.select(b_ready, "ptr", t.at(ready, packed), after)
             across = t.op(f"udiv i64 {t.add(t.mul(kc, size), '64')}, 64")
-            after_k = t.select(b_ready, "i64", t.least("64", t.op(f"udiv i64 {t.add(t.op(f'add i64 {sweeps}, {2 * int(line) - 1}'), '0')}, {sweeps}")),
-                               t.select(along, "i64", t.mul(b_strides[2], "2"), b_strides[3]))
+            evenly = t.least("64", t.op(f"udiv i64 {t.add(sweeps, str(2 * int(line) - 1))}, {sweeps}"))
+            after_k = t.select(b_ready, "i64", evenly, t.select(along, "i64", t.mul(b_strides[2], "2"), b_strides[3]))
             with t.loop(m0, m1, str(shape.rows)) as row:
                 a_rows = t.at(a_now, t.mul(row.index, a_strides[2]))
                 valid = t.least(t.sub(m1, row.index), str(shape.rows))
