@@ -220,7 +220,7 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
 
     flags = (Flags.COPY_A * copy_a + Flags.B_IN_PLACE * b_in_place + Flags.B_IS_PACKED * b_packed + Flags.B_ONE_BATCH * one_batch
              + Flags.ACCUMULATE_C * accumulate + Flags.PARTIAL_IS_C * own)
-    kind = f"{'windows' if tables else 'tiles'}{shape.rows}{'l' if lanes else 'r'}{"
+    kind = f"{'windows' if tables else 'tiles'}{shape.rows}{'l' if lanes else 'r'}"
     key = _key(kind, dtype_in, dtype_out, vector_bytes, half, epilogue, p.transposed)
     scratch = {"packed": b_batches * columns * panel_bytes + buffer * _cdiv(count, group), "partial": partial}
     scratch = {name: size for name, size in scratch.items() if size}
