@@ -2,14 +2,14 @@
 
 Rows of the batch do not depend on each other, so each work item walks through the steps with rows of its own and waits for nobody. In a step it
 multiplies the states of its rows with the recurrent weights, which are packed once in the order in which they are read: blocks of columns, in a
-block all k, for each k a few vectors. Sums of some rows times some vectors stay in registers, and the gates' arithmetic follows on them at once. The
-number of steps, rows and hidden units are run-time integers; what is summed and in which order depends on them alone, not on threads.
+block all k, for each k a few vectors. The sums of some rows times some vectors stay in registers. Then come the gates, element by element. Numbers of
+steps, rows and hidden units are run-time integers; what is summed and in which order depends on them alone, not on threads.
 
 A layer is `name(x gates [t * n, g * h], initial states [n, h], weight [g * h, h], two biases)`, with `outputs` as `ops.recurrent` has them.
 """
 from __future__ import annotations
 
-from torsh.codegen.kernel_ir import Acc, Address, Arg, Const, Declare, Expr, Index, Int, Kernel, Load, Loop, Op, Phase, Read, Stmt, Store, Update
+from torsh.codegen.kernel_ir import Acc, Address, Arg, Const, Declare, Expr, Index, Kernel, Load, Loop, Op, Phase, Read, Stmt, Store, Update
 from torsh.compiler.nest import Arguments, Lowered
 from torsh.compiler.schedule import Schedule
 from torsh.compiler.whole import BACKWARD
@@ -17,8 +17,8 @@ from torsh.graph.node import Node
 
 _ITEM, _TILE, _STEP, _BLOCK, _LANE, _K, _ROW, _COLUMN = range(8)  # axes
 _LANES = 16  # columns of a vector of a block
-_MOST_ROWS = 6  # with four vectors the sums fill 24 of 32 registers
-_LARGE = 1 << 20  # bytes of weights that one core's cache holds beside other things: larger ones are read less often, by items of more rows
+_SUMS, _MOST_ROWS = 24, 12  # sums of a tile, of 32 registers, and its rows
+_LARGE = 1 << 20  # bytes of weights that one core's cache holds beside other things
 
 
 def _op(name: str, *srcs: Expr) -> Expr:
@@ -88,7 +88,8 @@ class _Lstm(Cell):
 
     def back(self, dh: Expr, dc: Expr | None, kept: list[Expr], old: Expr | None, new: Expr | None) \
             -> tuple[list[Expr], list[Expr], Expr | None, Expr | None]:
-        assert dc is not None and old is not None and new is not None
+        assert dc is not None and old is not None
+        assert new is not None
         i, f, g, o = kept
         one, t = Const(1.0, dh.dtype), _op("tanh", new)
         dc = _plus(dc, _times(dh, o, _op("sub", one, _times(t, t))))
@@ -120,205 +121,174 @@ class _Gru(Cell):
 
 CELLS: dict[str, Cell] = {"rnn_tanh_layer": _Simple(False), "rnn_relu_layer": _Simple(True), "lstm_layer": _Lstm(), "gru_layer": _Gru()}
 
-class _Layer:
-    """One kernel while it is made: sizes, argument table, the tiling of rows and columns."""
 
-    def __init__(self, schedule: Schedule, node: Node, cell: Cell, steps: int, rows: int, hidden: int, reverse: bool, depth: int, gates: int) -> None:
+def _tile(rows: int, columns: int) -> tuple[int, int]:
+    """Rows and vectors of a tile: by the cycles of a step in k on a processor that does two products and two loads of vectors in one and has 1.6 for
+    a vector from the second-level cache; sums need at least four, since each waits for itself."""
+    def cost(rows_vectors: tuple[int, int]) -> tuple[float, int]:
+        r, v = rows_vectors
+        step = max(r * v / 2, (r + v) / 2, 4, 1.6 * v)
+        return round(-(-rows // r) * -(-columns // (v * _LANES)) * step, 3), -r
+    return min([(r, v) for v in (4, 2, 1) for r in range(1, _MOST_ROWS + 1) if r * v <= _SUMS], key=cost)
+
+
+class _Layer:
+    """One kernel while it is made: sizes, argument table, the tiling of rows and columns. The product is of [rows, depth] and [depth, columns]."""
+
+    def __init__(self, schedule: Schedule, node: Node, steps: int, rows: int, hidden: int, reverse: bool, depth: int, columns: int) -> None:
         self.args = Arguments()
-        self.schedule, self.node, self.cell = schedule, node, cell
-        self.dtype = node.outputs[0][1].name  # type: ignore[index]
-        self.steps, self.rows, self.hidden, self.reverse, self.depth, self.gates = steps, rows, hidden, reverse, depth, gates
+        self.schedule, self.node = schedule, node
+        dtype = node.outputs[0][1]  # type: ignore[index]
+        self.dtype, self.itemsize = dtype.name, dtype.itemsize
+        self.steps, self.rows, self.hidden, self.reverse, self.depth = steps, rows, hidden, reverse, depth
         self.made = {item.arg: item for item in schedule.several[id(node)]}
         self.scratch: list[int] = []
-        self.itemsize = node.outputs[0][1].itemsize  # type: ignore[index]
-
-        def waste(parts: int) -> tuple[int, int]:
-            width = parts * _LANES
-            return -(-hidden // width) * width, -parts
-        self.parts = 1 if gates > 1 else min(range(1, 5), key=waste)  # vectors of a gate in a block
-        self.vectors = gates * self.parts
-        self.width = self.parts * _LANES
-        self.blocks = -(-hidden // self.width)
-        self.partial = hidden % self.width != 0
-        self.tall = min(range(1, _MOST_ROWS + 1), key=lambda r: (max(2 * r, 5) * -(-rows // r), -r))
-        self.tiles = -(-rows // self.tall)
-        self.exact = rows % self.tall == 0
-        self.together = 4 if self.blocks * self.depth * self.vectors * _LANES * self.itemsize > _LARGE else 2  # tiles of an item
+        self.tall, self.vectors = _tile(rows, columns)
+        self.wide = self.vectors * _LANES
+        self.tiles, self.blocks = -(-rows // self.tall), -(-columns // self.wide)
+        self.columns, self.padded = columns, self.blocks * self.wide
+        weights = self.blocks * self.wide * depth
+        large = weights * self.itemsize > _LARGE
+        # Tiles of an item: few, to have enough items; more where weights come from far.
+        self.together = max(1, min(8, self.tiles // 2) if large else min(4, self.tiles // 4))
         self.items = -(-self.tiles // self.together)
+        self.serial = [weights < 65536, steps * rows * weights < 200_000]
+        self.packed = self.temporary(weights)
+        self.sums = self.temporary(self.tiles * self.tall * self.padded)  # [rows, columns] of the product, both padded
 
     # Memory
 
     def source(self, position: int) -> int:
         return self.args.buffer(self.schedule.memory(self.node.srcs[position], whole=True)[0], 0, False)
 
-    def output(self, number: int, needed: bool = False) -> int | None:
-        """The buffer of an output; one that nobody reads has none unless it is needed on the way."""
-        if number in self.made:
-            return self.args.buffer(self.made[number], 0, True)
-        if not needed:
-            return None
-        shape, dtype = self.node.outputs[number]  # type: ignore[index]
-        return self.temporary(max(1, shape[0] * shape[1]) * dtype.itemsize)
+    def output(self, number: int) -> int | None:
+        """The buffer of an output; one that nobody reads has none."""
+        return self.args.buffer(self.made[number], 0, True) if number in self.made else None
 
-    def temporary(self, nbytes: int) -> int:
-        self.scratch.append(nbytes)
+    def needed(self, number: int) -> int:
+        """The buffer of an output that is needed on the way."""
+        shape = self.node.outputs[number][0]  # type: ignore[index]
+        found = self.output(number)
+        return self.temporary(shape[0] * shape[1]) if found is None else found
+
+    def temporary(self, elements: int) -> int:
+        self.scratch.append(elements * self.itemsize)
         return self.args.scratch(len(self.scratch) - 1, self.dtype)
 
-    def _address(self, offset: int, terms: list[tuple[int, int]], gathers: tuple[tuple[Expr, Int], ...] = ()) -> Address:
-        return Address(self.args.integer(offset), tuple((axis, self.args.integer(step)) for axis, step in terms if step), gathers)
+    def address(self, offset: int, *terms: tuple[int, int]) -> Address:
+        return Address(self.args.integer(offset), tuple((axis, self.args.integer(step)) for axis, step in terms))
 
-    def time(self, size: int, backwards: bool, shift: int = 0) -> tuple[int, list[tuple[int, int]]]:
-        """Where the rows of a step lie in memory of `size` elements a row, in the order of the steps or backwards; `shift` steps before that in
-        order."""
-        whole = self.rows * size
-        step = whole if self.reverse == backwards else -whole
-        first = 0 if self.reverse == backwards else (self.steps - 1) * whole
-        return first + shift * (whole if self.reverse else -whole), [(_STEP, step)]
-
-    def tiled(self, size: int, r: int, offset: int, terms: list[tuple[int, int]]) -> Address:
-        """An address in row `r` of a tile."""
-        if self.exact:
-            return self._address(offset + r * size, [*terms, (_TILE, self.tall * size)])
-        return self._address(offset, terms, ((self._row(r), self.args.integer(size)),))
-
-    def _row(self, r: int) -> Expr:
-        """The number of a row, the last one for those beyond it."""
-        mine = _op("add", _op("mul", Index(_TILE), Const(self.tall, "int64")), Const(r, "int64"))
-        return _op("min", mine, Const(0, "int64") if self.rows == 1 else self._given(self.rows - 1))
-
-    def _given(self, value: int) -> Expr:
-        return Arg(self.args.given(value).index, "int64")
-
-    def exists(self, r: int, part: int) -> Expr | None:
-        """Where an element of row `r` and vector `part` of a block is one."""
-        found: Expr | None = None
-        if self.partial:
-            start = _op("add", _op("mul", Index(_BLOCK), Const(self.width, "int64")), Const(part * _LANES, "int64"))
-            found = Op("lt", (_op("add", start, Index(_LANE)), self._given(self.hidden)), "bool")
-        if not self.exact:
-            row = Op("lt", (_op("add", _op("mul", Index(_TILE), Const(self.tall, "int64")), Const(r, "int64")), self._given(self.rows)), "bool")
-            found = row if found is None else Op("and", (found, row), "bool")
-        return found
-
-    def column(self, part: int) -> tuple[int, list[tuple[int, int]]]:
-        return part * _LANES, [(_BLOCK, self.width), (_LANE, 1)]
-
-    def element(self, buffer: int, address: Address, mask: Expr | None = None) -> Expr:
+    def load(self, buffer: int, address: Address, mask: Expr | None = None) -> Expr:
         return Load(buffer, address, self.dtype, mask)
+
+    def given(self, value: int) -> Expr:
+        return Const(0, "int64") if value == 0 else Arg(self.args.given(value).index, "int64")
+
+    def time(self, size: int, backwards: bool, before: bool = False) -> tuple[int, int]:
+        """Where the rows of a step lie in memory of `size` elements a row, in the order of the steps or backwards: (first, distance).
+        `before`: those of the step before in order."""
+        whole = self.rows * size
+        ascending = self.reverse == backwards
+        first = 0 if ascending else (self.steps - 1) * whole
+        return first + (whole if self.reverse else -whole) * before, whole if ascending else -whole
 
     # Loops
 
-    def each_row(self, *body: Stmt) -> Loop:
-        """Over the rows of the work item and all columns."""
+    def each(self, *body: Stmt) -> Loop:
+        """Over the rows of the work item and all hidden units."""
         inside = Loop(_COLUMN, self.args.given(self.hidden), "vector", body)
         return Loop(_ROW, self.args.given(self.rows), "serial", (inside,), (_ITEM, self.args.given(self.together * self.tall)))
 
-    def plain(self, size: int, offset: int = 0, terms: tuple[tuple[int, int], ...] = ()) -> Address:
-        """The address of an element in `each_row`."""
-        return self._address(offset, [*terms, (_ROW, size), (_COLUMN, 1)])
+    def here(self, size: int, part: int = 0, when: tuple[int, int] | None = None) -> Address:
+        """The address of an element in `each`: in array `part` of those side by side in a row, in the rows of a step."""
+        first, step = (0, 0) if when is None else when
+        return self.address(first + part * self.hidden, *([(_STEP, step)] if when else []), (_ROW, size), (_COLUMN, 1))
 
-    def each_tile(self, states: int, size: int, at: tuple[int, list[tuple[int, int]]], packed: int, body: list[Stmt], sums: list[list[Acc]]) -> Loop:
-        """Over the blocks of columns and the tiles of the work item: `sums[row][vector]` of states [rows, size] times the packed weights, then
-        `body`."""
-        start: list[Stmt] = [Declare(acc) for row in sums for acc in row]
-        wide = self.vectors * _LANES
-        weights = [self.element(packed, self._address(v * _LANES, [(_BLOCK, self.depth * wide), (_K, wide), (_LANE, 1)])) for v in range(self.vectors)]
-        offset, terms = at
+    def product(self, states: int, when: tuple[int, int] | None) -> Loop:
+        """The sums of the work item's rows of states [rows, depth], those of a step, times the packed weights."""
+        accs = [[Acc("sum", self.dtype) for _ in range(self.vectors)] for _ in range(self.tall)]
+        first, step = (0, 0) if when is None else when
+        terms = [(_STEP, step)] if when else []
+        weights = [self.load(self.packed, self.address(v * _LANES, (_BLOCK, self.depth * self.wide), (_K, self.wide), (_LANE, 1)))
+                   for v in range(self.vectors)]
         inner: list[Stmt] = []
-        for r, row in enumerate(sums):
-            state = self.element(states, self.tiled(size, r, offset, [*terms, (_K, 1)]))
+        stores: list[Stmt] = []
+        for r, row in enumerate(accs):
+            if self.rows % self.tall == 0:
+                place = self.address(first + r * self.depth, *terms, (_TILE, self.tall * self.depth), (_K, 1))
+            else:  # rows beyond the last are copies of it
+                number = _op("add", _op("mul", Index(_TILE), Const(self.tall, "int64")), Const(r, "int64"))
+                address = self.address(first, *terms, (_K, 1))
+                place = Address(address.offset, address.terms, ((_op("min", number, self.given(self.rows - 1)), self.args.integer(self.depth)),))
+            state = self.load(states, place)
             inner += [Update(acc, weight, None, state) for acc, weight in zip(row, weights, strict=True)]
-        product = Loop(_K, self.args.given(self.depth), "serial", tuple(inner))
-        lanes = Loop(_LANE, _LANES, "vector", (*start, product, *body))
+            for v, acc in enumerate(row):
+                into = self.address(r * self.padded + v * _LANES, (_TILE, self.tall * self.padded), (_BLOCK, self.wide), (_LANE, 1))
+                stores.append(Store(self.sums, into, Read(acc, self.dtype)))
+        fold = Loop(_K, self.args.given(self.depth), "serial", tuple(inner))
+        lanes = Loop(_LANE, _LANES, "vector", (*[Declare(acc) for row in accs for acc in row], fold, *stores))
         tile = Loop(_TILE, self.args.given(self.tiles), "serial", (lanes,), (_ITEM, self.args.given(self.together)))
         return Loop(_BLOCK, self.args.given(self.blocks), "serial", (tile,))
 
-    def new_sums(self) -> list[list[Acc]]:
-        return [[Acc("sum", self.dtype) for _ in range(self.vectors)] for _ in range(self.tall)]
-
-    def packing(self, weight: int, packed: int, turned: bool) -> Phase:
-        """Weights [g * h, h] in the order in which they are read: (block, k, vector, lane) of what k and the column select; `turned`: rows are
-        columns of the product."""
-        wide, body = self.vectors * _LANES, []
+    def packing(self, weight: int, row: int, column: int) -> Phase:
+        """A matrix, by the distances between its rows and columns, in the order in which it is read: (block, k, vector, lane)."""
+        body: list[Stmt] = []
         for v in range(self.vectors):
-            gate, part = divmod(v, self.parts)
-            offset, terms = self.column(part)
-            if turned:
-                terms = [(axis, step * self.hidden) for axis, step in terms]
-                place = self._address((gate * self.hidden + offset) * self.hidden, [*terms, (_K, 1)])
-            else:
-                place = self._address(offset, [*terms, (_K, self.hidden)])
-            start = _op("add", _op("mul", Index(_BLOCK), Const(self.width, "int64")), Const(offset, "int64"))
-            mask = Op("lt", (_op("add", start, Index(_LANE)), self._given(self.hidden)), "bool") if self.partial else None
-            into = self._address(v * _LANES, [(_BLOCK, self.depth * wide), (_K, wide), (_LANE, 1)])
-            copy = Loop(_LANE, _LANES, "vector", (Store(packed, into, self.element(weight, place, mask)),))
-            body.append(Loop(_K, self.args.given(self.depth), "block" if turned else "serial", (copy,)))
+            place = self.address(v * _LANES * column, (_BLOCK, self.wide * column), (_LANE, column), (_K, row))
+            into = self.address(v * _LANES, (_BLOCK, self.depth * self.wide), (_K, self.wide), (_LANE, 1))
+            mask: Expr | None = None
+            if self.columns != self.padded:
+                start = _op("add", _op("mul", Index(_BLOCK), Const(self.wide, "int64")), Const(v * _LANES, "int64"))
+                mask = Op("lt", (_op("add", start, Index(_LANE)), self.given(self.columns)), "bool")
+            copy = Loop(_LANE, _LANES, "vector", (Store(self.packed, into, self.load(weight, place, mask)),))
+            body.append(Loop(_K, self.args.given(self.depth), "block" if row == 1 else "serial", (copy,)))
         return Phase(((_BLOCK, self.args.given(self.blocks)),), tuple(body))
 
     def finish(self, packing: Phase, *body: Stmt) -> Lowered:
         phases = (packing, Phase(((_ITEM, self.args.given(self.items)),), body))
         kernel = Kernel(tuple(self.args.buffers), len(self.args.slots), phases)
-        weights = self.blocks * self.depth * self.vectors * _LANES
-        return Lowered(kernel, self.args, [self.blocks, self.items], [weights < 65536, self.steps * self.rows * weights < 200_000], self.scratch, [])
+        return Lowered(kernel, self.args, [self.blocks, self.items], self.serial, self.scratch, [])
 
 
 def lower(schedule: Schedule, node: Node) -> Lowered:
-    """The kernel of a node that `fits`."""
+    """The kernel of a node that `whole.fits`."""
     layer = node.op.name.removesuffix(BACKWARD)
     return (_forward if layer == node.op.name else _backwards)(schedule, node, CELLS[layer])
 
 
 def _forward(schedule: Schedule, node: Node, cell: Cell) -> Lowered:
     """outputs: the states after each step, the last one, of an LSTM the last cells and those after each step, then what is kept."""
-    biased, sizes, reverse, keep = node.arg[0], node.arg[2], node.arg[3], node.arg[-1] and node.arg[-2]
+    biased, _, sizes, reverse, keep, _ = node.arg
     hidden = node.outputs[0][0][1]  # type: ignore[index]
-    made = _Layer(schedule, node, cell, len(sizes), sizes[0], hidden, reverse, hidden, cell.gates)
     gates, wide = cell.gates, cell.gates * hidden
+    made = _Layer(schedule, node, len(sizes), sizes[0], hidden, reverse, hidden, wide)
     x, first = made.source(0), made.source(1)
     weight = made.source(2 + cell.cells)
     biases = [made.source(3 + cell.cells + k) for k in range(2)] if biased else []
-    out, state = made.output(0), made.output(1, True)
-    assert state is not None
-    cells, every, kept = (made.output(2, True), made.output(3), made.output(4)) if cell.cells else (None, None, made.output(2))
-    kept = kept if keep and cell.kept else None
-    fresh = made.temporary(sizes[0] * hidden * made.itemsize) if out is None else out  # where a step's states wait for all of them to be there
-    packed = made.temporary(made.blocks * made.depth * made.vectors * _LANES * made.itemsize)
+    out, state = made.output(0), made.needed(1)
+    cells, every = (made.needed(2), made.output(3)) if cell.cells else (None, None)
+    kept = made.output(4 if cell.cells else 2) if keep and cell.kept else None
 
-    begin: list[Stmt] = [Store(state, made.plain(hidden), made.element(first, made.plain(hidden)))]
+    here = made.here(hidden)
+    begin: list[Stmt] = [Store(state, here, made.load(first, here))]
     if cells is not None:
-        begin.append(Store(cells, made.plain(hidden), made.element(made.source(2), made.plain(hidden))))
-    sums = made.new_sums()
+        begin.append(Store(cells, here, made.load(made.source(2), here)))
+    xs = [made.load(x, made.here(wide, g, made.time(wide, False))) for g in range(gates)]
+    hs = [made.load(made.sums, made.here(made.padded, g)) for g in range(gates)]
+    if biases:
+        xs, hs = ([_plus(part, made.load(b, made.address(g * hidden, (_COLUMN, 1)))) for g, part in enumerate(parts)]
+                  for parts, b in zip((xs, hs), biases, strict=True))
+    new, c, keeps = cell.step(xs, hs, made.load(state, here) if cell.before else None, None if cells is None else made.load(cells, here))
+    now = made.here(hidden, 0, made.time(hidden, False))
     body: list[Stmt] = []
-    for part in range(made.parts):
-        shift, along = made.column(part)
-        mask0 = made.exists(0, part) if made.partial else None
-        bias = [[made.element(b, made._address(g * hidden + shift, along), mask0) for g in range(gates)] for b in biases]
-        for r in range(made.tall):
-            mask = made.exists(r, part)
-            begins, terms = made.time(wide, False)
-            xs: list[Expr] = [made.element(x, made.tiled(wide, r, begins + g * hidden + shift, [*terms, *along]), mask) for g in range(gates)]
-            hs: list[Expr] = [Read(sums[r][g * made.parts + part], made.dtype) for g in range(gates)]
-            if biases:
-                xs = [_plus(a, b) for a, b in zip(xs, bias[0], strict=True)]
-                hs = [_plus(a, b) for a, b in zip(hs, bias[1], strict=True)]
-            here = made.tiled(hidden, r, shift, along)
-            old = made.element(state, here, mask) if cell.before else None
-            c = None if cells is None else made.element(cells, here, mask)
-            new, c, keeps = cell.step(xs, hs, old, c)
-            begins, terms = made.time(hidden, False) if out is not None else (0, [])
-            body.append(Store(fresh, made.tiled(hidden, r, begins + shift, [*terms, *along]), new, mask=mask))
-            if cells is not None and c is not None:
-                body.append(Store(cells, here, c, mask=mask))
-                if every is not None:
-                    body.append(Store(every, made.tiled(hidden, r, made.time(hidden, False)[0] + shift, [*made.time(hidden, False)[1], *along]), c, mask=mask))
-            if kept is not None:
-                begins, terms = made.time(cell.kept * hidden, False)
-                for k, value in enumerate(keeps):
-                    body.append(Store(kept, made.tiled(cell.kept * hidden, r, begins + k * hidden + shift, [*terms, *along]), value, mask=mask))
-    begins, terms = made.time(hidden, False) if out is not None else (0, [])
-    done = made.each_row(Store(state, made.plain(hidden), made.element(fresh, made.plain(hidden, begins, tuple(terms)))))
-    step = Loop(_STEP, made.args.given(made.steps), "serial", (made.each_tile(state, hidden, (0, []), packed, body, sums), done))
-    return made.finish(made.packing(weight, packed, True), made.each_row(*begin), step)
+    if kept is not None:
+        times = made.time(cell.kept * hidden, False)
+        body += [Store(kept, made.here(cell.kept * hidden, k, times), value) for k, value in enumerate(keeps)]
+    for into, place, value in ((cells, here, c), (every, now, c), (out, now, new), (state, here, new)):
+        if into is not None and value is not None:
+            body.append(Store(into, place, value))
+    step = Loop(_STEP, made.args.given(made.steps), "serial", (made.product(state, None), made.each(*body)))
+    return made.finish(made.packing(weight, 1, hidden), made.each(*begin), step)
 
 
 def _backwards(schedule: Schedule, node: Node, cell: Cell) -> Lowered:
@@ -326,65 +296,48 @@ def _backwards(schedule: Schedule, node: Node, cell: Cell) -> Lowered:
     them, the initial state (or cells), all states (or cells) and what was kept. outputs: the gradients of the x gates, of the states' part where that
     differs, of the initial state, and of the initial cells."""
     given, sizes, reverse, _ = node.arg
-    steps, rows = len(sizes), sizes[0]
     hidden = node.outputs[-1][0][1]  # type: ignore[index]
-    gates = cell.gates
-    made = _Layer(schedule, node, cell, steps, rows, hidden, reverse, gates * hidden, 1)
+    steps, wide = len(sizes), cell.gates * hidden
+    made = _Layer(schedule, node, steps, sizes[0], hidden, reverse, wide, hidden)
     position = iter(range(len(node.srcs)))
     grads = [made.source(next(position)) if there else None for there in given]
     weight = made.source(next(position))
     first = made.source(next(position)) if cell.cells or cell.before else None
     every, kept = made.source(next(position)), made.source(next(position)) if cell.kept else None
-    wide = gates * hidden
-    dx = made.output(0, True)
-    dg = made.output(1, True) if cell.apart else dx
-    carry = made.output(1 + cell.apart, True)
-    cells = made.output(2, True) if cell.cells else None
-    assert dx is not None and dg is not None and carry is not None
-    packed = made.temporary(made.blocks * made.depth * made.vectors * _LANES * made.itemsize)
+    to_x = made.needed(0)
+    to_h = made.needed(1) if cell.apart else to_x
+    last = made.output(1 + cell.apart)
+    cells = made.needed(2) if cell.cells else None
+    rest = made.temporary(sizes[0] * hidden) if cell.before else None  # what comes to the old state beside the product
 
-    def started(buffer: int, grad: int | None) -> Store:
-        here = made.plain(hidden)
-        return Store(buffer, here, Const(0.0, made.dtype) if grad is None else made.element(grad, here))
-    begin = [started(carry, grads[1])] + ([started(cells, grads[2])] if cells is not None else [])
+    here, carried = made.here(hidden), made.here(made.padded)
+    zero = Const(0.0, made.dtype)
+    begin: list[Stmt] = [Store(made.sums, carried, zero if grads[1] is None else made.load(grads[1], here))]
+    if cells is not None:
+        begin.append(Store(cells, here, zero if grads[2] is None else made.load(grads[2], here)))
+    if rest is not None:
+        begin.append(Store(rest, here, zero))
 
-    here = made.plain(hidden)
-    begins, terms = made.time(hidden, True)
-    now = made.plain(hidden, begins, tuple(terms))
-    dh: Expr = made.element(carry, here)
-    if grads[0] is not None:
-        dh = _plus(dh, made.element(grads[0], now))
-    dc = None if cells is None else made.element(cells, here)
+    now = made.here(hidden, 0, made.time(hidden, True))
+    total = made.load(made.sums, carried)
+    if rest is not None:
+        total = _plus(total, made.load(rest, here))
+    dh = total if grads[0] is None else _plus(total, made.load(grads[0], now))
     old: Expr | None = None
     if first is not None:
-        last = Op("eq", (Index(_STEP), Const(0, "int64") if steps == 1 else made._given(steps - 1)), "bool")
-        begins, terms = made.time(hidden, True, 1)
-        before = made.element(every, made.plain(hidden, begins, tuple(terms)), Op("not", (last,), "bool"))
-        old = Op("where", (last, made.element(first, here), before), made.dtype)
-    new = made.element(every, now) if not cell.before else None
-    keeps = []
-    if kept is not None:
-        begins, terms = made.time(cell.kept * hidden, True)
-        keeps = [made.element(kept, made.plain(cell.kept * hidden, begins + k * hidden, tuple(terms))) for k in range(cell.kept)]
-    to_x, to_h, to_c, rest = cell.back(dh, dc, keeps, old, new)
-    gradient: list[Stmt] = []
-    begins, terms = made.time(wide, True)
-    for buffer, values in ((dx, to_x), *([(dg, to_h)] if cell.apart else [])):
-        gradient += [Store(buffer, made.plain(wide, begins + k * hidden, tuple(terms)), value) for k, value in enumerate(values)]
-    if cells is not None and to_c is not None:
-        gradient.append(Store(cells, here, to_c))
-    if rest is not None:
-        gradient.append(Store(carry, here, rest))
-
-    sums = made.new_sums()
+        at_first = Op("eq", (Index(_STEP), made.given(steps - 1)), "bool")
+        before = made.load(every, made.here(hidden, 0, made.time(hidden, True, True)), Op("not", (at_first,), "bool"))
+        old = Op("where", (at_first, made.load(first, here), before), made.dtype)
+    times = made.time(cell.kept * hidden, True)
+    keeps = [] if kept is None else [made.load(kept, made.here(cell.kept * hidden, k, times)) for k in range(cell.kept)]
+    xs, hs, dc, left = cell.back(dh, None if cells is None else made.load(cells, here), keeps, old, None if cell.before else made.load(every, now))
+    times = made.time(wide, True)
     body: list[Stmt] = []
-    for part in range(made.parts):
-        shift, along = made.column(part)
-        for r in range(made.tall):
-            mask = made.exists(r, part)
-            place = made.tiled(hidden, r, shift, along)
-            total: Expr = Read(sums[r][part], made.dtype)
-            body.append(Store(carry, place, total if rest is None else _plus(total, made.element(carry, place, mask)), mask=mask))
-    product = made.each_tile(dg, wide, (begins, terms), packed, body, sums)
-    step = Loop(_STEP, made.args.given(steps), "serial", (made.each_row(*gradient), product))
-    return made.finish(made.packing(weight, packed, False), made.each_row(*begin), step)
+    for buffer, values in ((to_x, xs), *([(to_h, hs)] if cell.apart else [])):
+        body += [Store(buffer, made.here(wide, k, times), value) for k, value in enumerate(values)]
+    for into, value in ((cells, dc), (rest, left)):
+        if into is not None and value is not None:
+            body.append(Store(into, here, value))
+    step = Loop(_STEP, made.args.given(steps), "serial", (made.each(*body), made.product(to_h, times)))
+    end = [] if last is None else [made.each(Store(last, here, total))]
+    return made.finish(made.packing(weight, hidden, 1), made.each(*begin), step, *end)
