@@ -8,7 +8,7 @@ from typing import Any
 from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import AccumulateGrad, GradNode, accumulator, edge, requires_grad
 from torsh.compiler.realize import accompany, forsake
-from torsh.tensor.tensor import Tensor, wrap
+from torsh.tensor.tensor import Tensor, node_of, wrap
 
 
 class _Hooks:
@@ -184,7 +184,7 @@ def _accumulate(node: AccumulateGrad, g: Tensor | None, create: bool) -> None:
     t = node.variable
     g = _fit(g, t._shape, t._dtype)
     if t._grad is None:
-        t._grad = g if create else wrap(g._node())  # a storage of its own: two leaves may be given the same gradient
+        t._grad = g if create else wrap(node_of(g))  # a storage of its own: two leaves may be given the same gradient
     elif create:
         t._grad = arithmetic.add(t._grad, g)
     else:

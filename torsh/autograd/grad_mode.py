@@ -17,6 +17,9 @@ class _State(threading.local):
 state: Final = _State()
 
 
+_new: Final = object.__new__
+
+
 class _Mode:
     """A context manager that is also a decorator."""
     _previous: Any
@@ -42,20 +45,22 @@ class no_grad(_Mode):
     """Operations inside are not recorded. Context manager or decorator."""
 
     def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
-        made = super().__new__(cls)
-        return made if function is None else made(function)
+        return _new(cls) if function is None else _new(cls)(function)
 
     def __enter__(self) -> no_grad:
-        self._previous = (state.enabled, state.inference)
+        self._enabled = state.enabled
         state.enabled = False
         return self
+
+    def __exit__(self, *exc: object) -> None:
+        state.enabled = self._enabled
 
 
 class enable_grad(no_grad):
     """Operations inside are recorded, also within `no_grad`. Context manager or decorator."""
 
     def __enter__(self) -> enable_grad:
-        self._previous = (state.enabled, state.inference)
+        self._enabled = state.enabled
         state.enabled = True
         return self
 

@@ -18,7 +18,7 @@ from torsh.ops.gather import index_bounds
 from torsh.ops.pointwise import exp, log, where
 from torsh.ops.reduce import amax, sum
 from torsh.ops.softmax import log_softmax
-from torsh.tensor.tensor import Tensor, wrap
+from torsh.tensor.tensor import Tensor, node_of, wrap
 
 # Arguments of the operations: reduction, ignore_index, label_smoothing; then whether there are class weights.
 # Tensors: x [n, c, d], target [n, d] (int64), then maybe weight [c].
@@ -27,12 +27,12 @@ from torsh.tensor.tensor import Tensor, wrap
 def _pick(x: Tensor, at: Tensor) -> Tensor:
     """x[n, at[n, d], d]."""
     n, c, d = x._shape
-    return wrap(Node(p.GATHER, (x._node(), at._node()), ((n, d), (c * d, 1), 0, (d,), (c,)), (n, d), x._dtype))
+    return wrap(Node(p.GATHER, (node_of(x), node_of(at)), ((n, d), (c * d, 1), 0, (d,), (c,)), (n, d), x._dtype))
 
 
 def _take(weight: Tensor, at: Tensor) -> Tensor:
     """weight[at]."""
-    return wrap(Node(p.GATHER, (weight._node(), at._node()), (at._shape, (0,) * len(at._shape), 0, (1,), weight._shape), at._shape, weight._dtype))
+    return wrap(Node(p.GATHER, (node_of(weight), node_of(at)), (at._shape, (0,) * len(at._shape), 0, (1,), weight._shape), at._shape, weight._dtype))
 
 
 def _counted(target: Tensor, ignore: int, weight: Tensor | None, dt: Any) -> tuple[Tensor, Tensor]:

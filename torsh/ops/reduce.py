@@ -15,7 +15,7 @@ from torsh.ops import views
 from torsh.ops.dispatch import apply, cast_tensor, coarse, late, public, recorded
 from torsh.ops.pointwise import abs, conj_if, exp, float_type, log, ne, where
 from torsh.ops.views import zeros_like_shape
-from torsh.tensor.tensor import Tensor
+from torsh.tensor.tensor import Tensor, node_of
 
 Dims = Any
 
@@ -27,7 +27,7 @@ def _unreduce(g: Tensor, shape: Shape, axes: Shape) -> Tensor:
 
 
 def _fold(op: Op, t: Tensor, axes: Shape, keepdim: bool, dt: dtype, source: dtype | None = None) -> Tensor:
-    node = t._node() if source is None else cast(t._node(), source)
+    node = node_of(t) if source is None else cast(node_of(t), source)
     return apply(op, (t,), axes, reduced(t._shape, axes, keepdim), dt, (node,))
 
 
@@ -84,7 +84,7 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: dtype
     if dt.category < 2:
         raise RuntimeError(f"mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: {dt.title}")
     axes = wrap_dims(dim, len(input._shape), "mean")
-    return apply(_MEAN, (input,), (axes, keepdim), reduced(input._shape, axes, keepdim), dt, (cast(input._node(), dt),))
+    return apply(_MEAN, (input,), (axes, keepdim), reduced(input._shape, axes, keepdim), dt, (cast(node_of(input), dt),))
 
 
 def _prod_vjp(ctx: GradNode, g: Tensor) -> Tensor:

@@ -179,18 +179,8 @@ class Tensor(Open):
     # ---- reading and writing, for the layers above
 
     def _node(self) -> Node:
-        """The node whose contiguous contents are this tensor's elements now."""
-        storage = self._storage
-        node = storage.node
-        if storage.outside is not None and storage.shared():
-            return leaf(self._window().copy(order="C"))
-        if self._strides is None and self._offset == 0 and node.shape == self._shape and node.dtype is self._dtype:
-            return node
-        base = node if node.dtype is self._dtype else reinterpret(node, self._dtype)
-        strides = self._strides or contiguous_strides(self._shape)
-        if self._offset == 0 and self._strides is None and base.shape == self._shape:
-            return base
-        return Node(VIEW, (base,), (self._shape, strides, self._offset), self._shape, self._dtype)
+        """`node_of`."""
+        return node_of(self)
 
     def _window(self) -> Any:
         """The realized elements as a NumPy view of the storage's memory (not exported: for reading at once)."""
@@ -249,6 +239,23 @@ def array_on(memory: Any, like: Tensor) -> Any:
 
 
 MOST_DEPTH: Final = 2000
+
+
+def node_of(t: Tensor) -> Node:
+    """The node whose contiguous contents are the tensor's elements now. (A function: methods of classes with interpreted subclasses, such
+    as Parameter, are looked up by name at each call.)"""
+    storage = t._storage
+    node = storage.node
+    if storage.outside is not None and storage.shared():
+        return leaf(t._window().copy(order="C"))
+    dt = t._dtype
+    if t._strides is None and t._offset == 0 and node.dtype is dt and (node.shape is t._shape or node.shape == t._shape):
+        return node
+    base = node if node.dtype is dt else reinterpret(node, dt)
+    strides = t._strides or contiguous_strides(t._shape)
+    if t._offset == 0 and t._strides is None and base.shape == t._shape:
+        return base
+    return Node(VIEW, (base,), (t._shape, strides, t._offset), t._shape, dt)
 
 
 def wrap(node: Node) -> Tensor:
