@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import AccumulateGrad, GradNode, accumulator, edge, requires_grad
-from torsh.compiler.realize import accompany
+from torsh.compiler.realize import accompany, forsake
 from torsh.tensor.tensor import Tensor, node_of, wrap
 
 
@@ -188,7 +188,11 @@ def _accumulate(node: AccumulateGrad, g: Tensor | None, create: bool) -> None:
     elif create:
         t._grad = arithmetic.add(t._grad, g)
     else:
+        forsake(t._grad._storage.node)
         t._grad.add_(g)  # type: ignore[attr-defined]
+    made = t._grad._storage.node
+    if made.buffer is None:
+        accompany(made)
     if node.hooks:
         for hook in list(node.hooks.values()):
             hook((), (g,))

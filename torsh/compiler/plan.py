@@ -146,6 +146,9 @@ class Plan:
                 self._place(node)
                 if node.numel:
                     pending.append(self._job(order(self.schedule, node), depth, [node]))
+            elif group.kind == "coarse":
+                from torsh.compiler import recurrent  # seldom needed
+                pending.append(self._job(recurrent.lower(self.schedule, node), depth, [node]))
             elif group.kind == "contract":
                 pending.extend(self._product(node, depth))
             elif group.kind == "windows":
