@@ -37,12 +37,29 @@ __all__ = ["Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "cfloat"
            "is_grad_enabled", "is_inference_mode_enabled", "long", "no_grad", "promote_types", "set_default_dtype", "set_grad_enabled", "short",
            "uint8"]
 #: Loaded when first asked for.
-_LAZY = ("data", "distributions", "fft", "func", "linalg", "masked", "nn", "optim", "profiler", "serialize", "signal", "special", "utils")
+_LAZY = ("cpu", "data", "distributions", "fft", "func", "futures", "linalg", "masked", "nn", "optim", "profiler", "serialize", "signal", "special", "utils")
+#: Names of other modules, loaded when first asked for: by module.
+_FROM = {
+    "autograd.anomaly": "is_anomaly_check_nan_enabled is_anomaly_enabled set_anomaly_enabled",
+    "core.errors": "AcceleratorError OutOfMemoryError",
+    "core.warn": "is_warn_always_enabled set_warn_always",
+    "futures": "Future fork wait",
+    "runtime.cpu.denormal": "set_flush_denormal",
+    "settings": "are_deterministic_algorithms_enabled get_deterministic_debug_mode get_device_module get_float32_matmul_precision get_num_interop_threads "
+                "has_lapack has_mkl has_openmp has_spectral init_num_threads is_deterministic_algorithms_warn_only_enabled is_vulkan_available "
+                "set_deterministic_debug_mode set_float32_matmul_precision set_num_interop_threads use_deterministic_algorithms",
+    "streams": "Event Stream",
+    "symbolic": "sym_constrain_range sym_constrain_range_for_size sym_float sym_fresh_size sym_int sym_ite sym_max sym_min sym_not sym_sqrt sym_sum",
+}
+_WHERE = {name: module for module, names in _FROM.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> object:
+    from importlib import import_module
+    if name in _WHERE:
+        found = globals()[name] = getattr(import_module("torsh." + _WHERE[name]), name)
+        return found
     if name in _LAZY:
-        from importlib import import_module
         return import_module("torsh." + name)
     if name == "vmap":
         from torsh.func import vmap
