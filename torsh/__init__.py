@@ -8,8 +8,8 @@ if _os.environ.get("TORSH_INTERPRETED"):
 from torsh import autograd as autograd
 from torsh.autograd.grad_mode import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled
 from torsh.core.devices import device
-from torsh.core.dtypes import (bfloat16, complex64, complex128, dtype, float16, float32, float64, get_default_dtype, int8, int16, int32, int64,
-                               promote_types, set_default_dtype, uint8)
+from torsh.core.dtypes import (bfloat16, complex64, complex128, dtype, float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz, float8_e8m0fnu, float16,
+                               float32, float64, get_default_dtype, int8, int16, int32, int64, promote_types, set_default_dtype, uint8, uint16, uint32, uint64)
 from torsh.core.dtypes import bool_ as bool
 from torsh.core.dtypes import complex64 as cfloat, complex128 as cdouble, float16 as half, float32 as float, float64 as double
 from torsh.core.dtypes import int16 as short, int32 as int, int64 as long
@@ -33,9 +33,9 @@ globals().update(_names.FUNCTIONS)
 inf, nan, pi, e = _names.inf, _names.nan, _names.pi, _names.e
 newaxis = None
 __all__ = ["Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "cfloat", "complex64", "complex128", "device", "double", "dtype", "enable_grad",
-           "float", "float16", "float32", "float64", "get_default_dtype", "half", "inference_mode", "int", "int8", "int16", "int32", "int64",
+           "float", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float16", "float32", "float64", "get_default_dtype", "half", "inference_mode", "int", "int8", "int16", "int32", "int64",
            "is_grad_enabled", "is_inference_mode_enabled", "long", "no_grad", "promote_types", "set_default_dtype", "set_grad_enabled", "short",
-           "uint8"]
+           "uint8", "uint16", "uint32", "uint64"]
 #: Loaded when first asked for.
 _LAZY = ("cpu", "data", "distributions", "fft", "func", "futures", "linalg", "masked", "nn", "optim", "profiler", "serialize", "signal", "special", "utils")
 #: Names of other modules, loaded when first asked for: by module.

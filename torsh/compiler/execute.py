@@ -15,6 +15,7 @@ from torsh.runtime.recorder import recording
 
 #: The arena begins with the status cell.
 HEADER: Final = 64
+_MOST: Final = 2 ** 63 - 1  # a native argument
 
 
 class Stats:
@@ -127,12 +128,12 @@ class Executable:
 
     root_bytes: sizes of the root memories. donors: for each, the input whose memory it takes over where nobody else needs that, or -1.
     filled: whether it must begin with that input's contents. arena_bytes: memory of the run alone. parts: native programs and host steps.
-    complex_numbers: whether numbers may be complex, which host steps read and native programs do not.
+    host_numbers: whether numbers may be complex or above 2**63, which host steps read and native programs do not.
     checks: after how many parts the status cell is read, before which no input's memory is written. sizes: what indices are checked
     against, for the message. same: for each root that is an input or another root, the value it is copied from, or -1. details: what the
     launches of each native program are.
     """
-    __slots__ = ("details", "root_bytes", "donors", "filled", "arena_bytes", "parts", "checks", "sizes", "same", "constants", "launches", "complex_numbers")
+    __slots__ = ("details", "root_bytes", "donors", "filled", "arena_bytes", "parts", "checks", "sizes", "same", "constants", "launches", "host_numbers")
 
     root_bytes: list[int]
     donors: list[int]
@@ -144,11 +145,11 @@ class Executable:
     same: list[int]
     constants: list[Any]
     launches: int
-    complex_numbers: bool
+    host_numbers: bool
     details: list[list[Detail]]
 
     def __init__(self, root_bytes: list[int], donors: list[int], filled: list[bool], arena_bytes: int, parts: list[Any], checks: int,
-                 sizes: list[int], same: list[int], constants: list[Any], launches: int, complex_numbers: bool, details: list[list[Detail]]) -> None:
+                 sizes: list[int], same: list[int], constants: list[Any], launches: int, host_numbers: bool, details: list[list[Detail]]) -> None:
         self.details = details
         self.root_bytes = root_bytes
         self.donors = donors
@@ -160,7 +161,7 @@ class Executable:
         self.same = same
         self.constants = constants
         self.launches = launches
-        self.complex_numbers = complex_numbers
+        self.host_numbers = host_numbers
 
     def run(self, leaves: list[Node], numbers: list[Any]) -> list[Buffer]:
         """Compute the roots. Raises IndexError when a data-dependent index was out of range, and then no leaf has changed."""
@@ -181,7 +182,7 @@ class Executable:
         values.append(arena.address)
         values.extend(numbers)
         values.extend(self.constants)
-        native = [0 if type(v) is complex else v for v in values] if self.complex_numbers else values
+        native = [0 if type(v) is complex or (type(v) is int and v > _MOST) else v for v in values] if self.host_numbers else values
         stats.runs += 1
         stats.launches += self.launches
         for i, part in enumerate(self.parts):
