@@ -33,9 +33,9 @@ globals().update(_names.FUNCTIONS)
 inf, nan, pi, e = _names.inf, _names.nan, _names.pi, _names.e
 newaxis = None
 __all__ = ["Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "cfloat", "complex64", "complex128", "device", "double", "dtype", "enable_grad",
-           "float", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float16", "float32", "float64", "get_default_dtype", "half", "inference_mode", "int", "int8", "int16", "int32", "int64",
-           "is_grad_enabled", "is_inference_mode_enabled", "long", "no_grad", "promote_types", "set_default_dtype", "set_grad_enabled", "short",
-           "uint8", "uint16", "uint32", "uint64"]
+           "float", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float16", "float32", "float64",
+           "get_default_dtype", "half", "inference_mode", "int", "int8", "int16", "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "long",
+           "no_grad", "promote_types", "set_default_dtype", "set_grad_enabled", "short", "uint8", "uint16", "uint32", "uint64"]
 #: Loaded when first asked for.
 _LAZY = ("cpu", "data", "distributions", "fft", "func", "futures", "linalg", "masked", "nn", "optim", "profiler", "serialize", "signal", "special", "utils")
 #: Names of other modules, loaded when first asked for: by module.

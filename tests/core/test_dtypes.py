@@ -38,7 +38,8 @@ def test_every_rounding_to_8_bits(name: str) -> None:
     """All float16 numbers, and the two neighbours in float32 of those between two results."""
     halves = np.arange(65536, dtype=np.uint16).view(np.float16).astype(np.float32)
     halves = halves[np.isfinite(halves)]
-    near = np.concatenate([halves, [np.inf, -np.inf, np.nan], np.nextafter(halves, np.float32(np.inf)), np.nextafter(halves, np.float32(-np.inf)), [1e-40, 3e38, -1e-39]])
+    near = np.concatenate([halves, np.nextafter(halves, np.float32(np.inf)), np.nextafter(halves, np.float32(-np.inf)),
+                           [np.inf, -np.inf, np.nan, 1e-40, 3e38, -1e-39]])
     near = near.astype(np.float32)
     if name == "float8_e8m0fnu":
         near = np.abs(near)
@@ -61,7 +62,8 @@ def test_every_number_of_8_bits(name: str) -> None:
 @pytest.mark.parametrize("name", UNSIGNED)
 @pytest.mark.parametrize("f", [
     lambda m, t: t, lambda m, t: t[1:], lambda m, t: t.reshape(2, 2).t(), lambda m, t: t.to(m.int64), lambda m, t: t.to(m.float32), lambda m, t: t.clone(),
-    lambda m, t: t == t[m.tensor([3, 1, 2, 0])], lambda m, t: t[m.tensor([2, 0])], lambda m, t: m.cat([t, t]), lambda m, t: t.view(m.uint8), lambda m, t: t[3].item(),
+    lambda m, t: t == t[m.tensor([3, 1, 2, 0])], lambda m, t: t[m.tensor([2, 0])], lambda m, t: m.cat([t, t]), lambda m, t: t.view(m.uint8),
+    lambda m, t: t[3].item(),
     lambda m, t: m.where(t == t[0], t, t[1]), lambda m, t: t.tolist(), lambda m, t: m.zeros(2, dtype=t.dtype), lambda m, t: m.full((2,), 7, dtype=t.dtype),
     lambda m, t: m.stack([t, t], 1), lambda m, t: m.tensor([1, 2, 3], dtype=t.dtype), lambda m, t: t.bitwise_xor(t[1]), lambda m, t: repr(t)[6:],
     lambda m, t: t.copy_(t[m.tensor([3, 2, 1, 0])]), lambda m, t: t.fill_(3), lambda m, t: t.element_size(), lambda m, t: m.iinfo(t.dtype).max,
@@ -104,3 +106,17 @@ def test_results_are_the_same_in_any_graph() -> None:
     ours = (((torsh.tensor(x) * 2).to(torsh.float8_e5m2).float() + 1) * (torsh.tensor(x) > 0)).sum()
     theirs = (((torch.tensor(x) * 2).to(torch.float8_e5m2).float() + 1) * (torch.tensor(x) > 0)).sum()
     np.testing.assert_allclose(ours.item(), theirs.item(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", FLOAT8)
+@pytest.mark.parametrize("f", [
+    lambda m, t: t[1:], lambda m, t: t.reshape(2, 2).t().contiguous(), lambda m, t: t.clone(), lambda m, t: m.cat([t, t]), lambda m, t: t[m.tensor([2, 0])],
+    lambda m, t: t.expand(3, 4).contiguous(), lambda m, t: t.fill_(4), lambda m, t: m.zeros_like(t) if m.float8_e8m0fnu is not t.dtype else t,
+    lambda m, t: t[::2].clone(), lambda m, t: t.view(m.int8), lambda m, t: t.copy_(m.tensor([8.0, 4.0, 2.0, 1.0])), lambda m, t: t.to(m.bfloat16),
+    lambda m, t: m.stack([t, t], 1), lambda m, t: m.full((2, 2), 2.0, dtype=t.dtype),
+])
+def test_moving_numbers_of_8_bits(name: str, f: Callable[[Any, Any], Any]) -> None:
+    ours, theirs = (f(m, m.tensor([1.0, 2.0, 4.0, 0.5]).to(getattr(m, name))) for m in (torsh, torch))
+    assert tuple(ours.shape) == tuple(theirs.shape)
+    assert repr(ours.dtype).split(".")[1] == repr(theirs.dtype).split(".")[1]
+    assert ours.float().tolist() == theirs.float().tolist()

@@ -36,6 +36,8 @@ def _strided(memory: Array, shape: Shape, strides: Shape, offset: int) -> Array:
     flat = memory.reshape(-1)
     if 0 in shape:
         return np.empty(shape, flat.dtype)
+    if flat.dtype.kind == "f" and flat.itemsize == 1:  # which as_strided does not know
+        return _strided(flat.view(np.uint8), shape, strides, offset).view(flat.dtype)
     return np.lib.stride_tricks.as_strided(flat[offset:], shape, tuple(s * flat.itemsize for s in strides))
 
 
