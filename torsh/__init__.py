@@ -41,6 +41,7 @@ _LAZY = ("cpu", "data", "distributions", "fft", "func", "futures", "linalg", "ma
 #: Names of other modules, loaded when first asked for: by module.
 _FROM = {
     "autograd.anomaly": "is_anomaly_check_nan_enabled is_anomaly_enabled set_anomaly_enabled",
+    "control": "cond",
     "core.errors": "AcceleratorError OutOfMemoryError",
     "core.warn": "is_warn_always_enabled set_warn_always",
     "futures": "Future fork wait",
