@@ -37,9 +37,16 @@ __all__ = ["Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "cfloat"
            "get_default_dtype", "half", "inference_mode", "int", "int8", "int16", "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "long",
            "no_grad", "promote_types", "set_default_dtype", "set_grad_enabled", "short", "uint8", "uint16", "uint32", "uint64"]
 #: Loaded when first asked for.
-_LAZY = ("cpu", "data", "distributions", "fft", "func", "futures", "linalg", "masked", "nn", "optim", "profiler", "serialize", "signal", "special", "utils")
+_LAZY = ("amp", "cpu", "data", "distributions", "fft", "func", "futures", "linalg", "masked", "nn", "optim", "profiler", "serialize", "signal", "special",
+         "utils")
 #: Names of other modules, loaded when first asked for: by module.
 _FROM = {
+    "amp.autocast_mode": "autocast autocast_decrement_nesting autocast_increment_nesting clear_autocast_cache get_autocast_cpu_dtype get_autocast_dtype "
+                         "get_autocast_gpu_dtype get_autocast_ipu_dtype get_autocast_xla_dtype is_autocast_cache_enabled is_autocast_cpu_enabled "
+                         "is_autocast_enabled is_autocast_ipu_enabled is_autocast_xla_enabled set_autocast_cache_enabled set_autocast_cpu_dtype "
+                         "set_autocast_cpu_enabled set_autocast_dtype set_autocast_enabled set_autocast_gpu_dtype set_autocast_ipu_dtype "
+                         "set_autocast_ipu_enabled set_autocast_xla_dtype set_autocast_xla_enabled",
+    "amp.grad_scaler": "GradScaler",
     "autograd.anomaly": "is_anomaly_check_nan_enabled is_anomaly_enabled set_anomaly_enabled",
     "control": "cond",
     "core.errors": "AcceleratorError OutOfMemoryError",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from torsh.autograd import engine
+from torsh.autograd.autocast import lower_type
 from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import record, requires_grad
 from torsh.capture.graph import Captured, GraphBreak, leaves_of, placeholder
@@ -240,7 +241,7 @@ class Compiled:
             return self._function(*args, **kwargs)
         leaves, structure = flatten((args, kwargs))
         storages: dict[int, int] = {}
-        key = (structure, state.enabled, state.inference, tuple([_kind(x, storages) for x in leaves]))
+        key = (structure, state.enabled, state.inference, lower_type(), tuple([_kind(x, storages) for x in leaves]))
         for variant in self._variants.get(key, ()):
             if variant is not None and variant.fits():
                 return variant.run([x for x in leaves if isinstance(x, Tensor)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from torsh.autograd.autocast import as_written
 from torsh.core.dtypes import bool_, float64, int64
 from torsh.core.shapes import wrap_dim
 from torsh.ops import adaptive_pool, conv, dropout, embedding, pool
@@ -17,6 +18,7 @@ from torsh.tensor.tensor import Tensor
 
 
 @public(method=False)
+@as_written
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x1 @ weight[o] @ x2 + bias[o]: [..., i] and [..., j] with weight [o, i, j] give [..., o].
 
@@ -33,6 +35,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
 
 
 @public(method=False)
+@as_written
 def convolution(input: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int],
                 transposed: bool, output_padding: Sequence[int], groups: int) -> Tensor:
     """`conv1d` to `conv3d`, or their transposes, by the number of the weight's dimensions. Raises RuntimeError for what does not fit."""

@@ -5,6 +5,7 @@ import math
 import warnings
 from typing import Any
 
+from torsh.autograd.autocast import lower_type
 from torsh.nn import init
 from torsh.nn.module import Module
 from torsh.nn.parameter import Parameter
@@ -103,7 +104,7 @@ class RNNBase(Module):
     def check_input(self, input: Tensor, batch_sizes: Tensor | None) -> None:
         """Raises RuntimeError for a shape, ValueError for a dtype that does not fit."""
         weight = getattr(self, self._all_weights[0][0])
-        if input._dtype is not weight._dtype:
+        if input._dtype is not weight._dtype and lower_type() is None:
             raise ValueError(f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). Convert input: "
                              f"input.to({weight.dtype}), or convert model: model.to({input.dtype})")
         expected = 3 if batch_sizes is None else 2
