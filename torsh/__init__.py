@@ -37,8 +37,8 @@ __all__ = ["Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "cfloat"
            "get_default_dtype", "half", "inference_mode", "int", "int8", "int16", "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "long",
            "no_grad", "promote_types", "set_default_dtype", "set_grad_enabled", "short", "uint8", "uint16", "uint32", "uint64"]
 #: Loaded when first asked for.
-_LAZY = ("amp", "cpu", "data", "distributions", "fft", "func", "futures", "linalg", "masked", "nn", "optim", "profiler", "serialize", "signal", "special",
-         "utils")
+_LAZY = ("amp", "cpu", "data", "distributions", "fft", "func", "futures", "linalg", "masked", "nn", "optim", "profiler", "serialization", "serialize",
+         "signal", "special", "storage", "utils")
 #: Names of other modules, loaded when first asked for: by module.
 _FROM = {
     "amp.autocast_mode": "autocast autocast_decrement_nesting autocast_increment_nesting clear_autocast_cache get_autocast_cpu_dtype get_autocast_dtype "
@@ -49,6 +49,7 @@ _FROM = {
     "amp.grad_scaler": "GradScaler",
     "autograd.anomaly": "is_anomaly_check_nan_enabled is_anomaly_enabled set_anomaly_enabled",
     "control": "cond",
+    "core.default_device": "get_default_device set_default_device",
     "core.errors": "AcceleratorError OutOfMemoryError",
     "core.warn": "is_warn_always_enabled set_warn_always",
     "futures": "Future fork wait",
@@ -56,7 +57,11 @@ _FROM = {
     "settings": "are_deterministic_algorithms_enabled get_deterministic_debug_mode get_device_module get_float32_matmul_precision get_num_interop_threads "
                 "has_lapack has_mkl has_openmp has_spectral init_num_threads is_deterministic_algorithms_warn_only_enabled is_vulkan_available "
                 "set_deterministic_debug_mode set_float32_matmul_precision set_num_interop_threads use_deterministic_algorithms",
+    "storage": "BFloat16Storage BoolStorage ByteStorage CharStorage ComplexDoubleStorage ComplexFloatStorage DoubleStorage FloatStorage HalfStorage IntStorage "
+               "LongStorage ShortStorage TypedStorage UntypedStorage from_file is_storage",
     "streams": "Event Stream",
+    "tensor.kinds": "BFloat16Tensor BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor ShortTensor "
+                    "set_default_tensor_type",
     "symbolic": "sym_constrain_range sym_constrain_range_for_size sym_float sym_fresh_size sym_int sym_ite sym_max sym_min sym_not sym_sqrt sym_sum",
 }
 _WHERE = {name: module for module, names in _FROM.items() for name in names.split()}

@@ -47,6 +47,7 @@ _NAMES: dict[str, tuple[str, str, str]] = {
         "batch_norm_update_stats",
         ""),
     "torsh.ops.hashes": ("hash_tensor", "", ""),
+    "torsh.storage": ("", "", "is_shared share_memory_ storage storage_type untyped_storage"),
     "torsh.fft.short_time": ("istft stft", "", ""),
     "torsh.special.bessel": ("i0 i0_", "", ""),
     "torsh.special.gamma": ("digamma digamma_ igamma igamma_ igammac igammac_ lgamma lgamma_ mvlgamma mvlgamma_", "polygamma", "polygamma polygamma_"),
