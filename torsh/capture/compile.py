@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from torsh.autograd.autocast import lower_type
 from torsh.autograd.grad_mode import state
 from torsh.capture.graph import GraphBreak
 from torsh.capture.variant import Variant, kind_of
@@ -45,7 +46,7 @@ class Compiled:
             return self._function(*args, **kwargs)
         leaves, structure = flatten((args, kwargs))
         storages: dict[int, int] = {}
-        key = (structure, state.enabled, state.inference, tuple([kind_of(x, storages) for x in leaves]))
+        key = (structure, state.enabled, state.inference, lower_type(), tuple([kind_of(x, storages) for x in leaves]))
         for variant in self._variants.get(key, ()):
             if variant.fits():
                 self._last = variant

@@ -17,6 +17,7 @@ from torsh.runtime.recorder import recording
 HEADER: Final = 64
 _references: Final = sys.getrefcount
 _events: Final = recording
+_MOST: Final = 2 ** 63 - 1  # a native argument
 
 
 class Stats:
@@ -131,13 +132,13 @@ class Executable:
 
     root_bytes: sizes of the root memories. donors: for each, the input whose memory it takes over where nobody else needs that, or -1.
     filled: whether it must begin with that input's contents. arena_bytes: memory of the run alone. parts: native programs and host steps.
-    complex_numbers: whether numbers may be complex, which host steps read and native programs do not.
+    host_numbers: whether numbers may be complex or above 2**63, which host steps read and native programs do not.
     checks: after how many parts the status cell is read, before which no input's memory is written. sizes: what indices are checked
     against, for the message. same: for each root that is an input or another root, the value it is copied from, or -1. details: what the
     launches of each native program are.
     """
     __slots__ = ("details", "single", "count", "root_bytes", "donors", "filled", "arena_bytes", "parts", "checks", "sizes", "same", "constants", "launches",
-                 "complex_numbers")
+                 "host_numbers")
 
     single: Any  # the native program of a plan that is nothing else, which runs from a list of values; or None
     count: int  # how many values it takes
@@ -151,13 +152,13 @@ class Executable:
     same: list[int]
     constants: list[Any]
     launches: int
-    complex_numbers: bool
+    host_numbers: bool
     details: list[list[Detail]]
 
     def __init__(self, root_bytes: list[int], donors: list[int], filled: list[bool], arena_bytes: int, parts: list[Any], checks: int,
-                 sizes: list[int], same: list[int], constants: list[Any], launches: int, complex_numbers: bool, details: list[list[Detail]]) -> None:
+                 sizes: list[int], same: list[int], constants: list[Any], launches: int, host_numbers: bool, details: list[list[Detail]]) -> None:
         self.details = details
-        alone = len(parts) == 1 and not isinstance(parts[0], HostStep) and not complex_numbers
+        alone = len(parts) == 1 and not isinstance(parts[0], HostStep) and not host_numbers
         self.single = parts[0].run_list if alone else None
         self.count = parts[0].value_count if alone else 0
         self.root_bytes = root_bytes
@@ -170,7 +171,7 @@ class Executable:
         self.same = same
         self.constants = constants
         self.launches = launches
-        self.complex_numbers = complex_numbers
+        self.host_numbers = host_numbers
 
     def run(self, leaves: list[Node], numbers: list[Any]) -> list[Buffer]:
         """Compute the roots. Raises IndexError when a data-dependent index was out of range, and then no leaf has changed."""
@@ -212,7 +213,7 @@ class Executable:
         return memories[inputs:inputs + len(self.root_bytes)]
 
     def _run_parts(self, values: list[Any], memories: list[Buffer], status: Any) -> None:
-        native = [0 if type(v) is complex else v for v in values] if self.complex_numbers else values
+        native = [0 if type(v) is complex or (type(v) is int and v > _MOST) else v for v in values] if self.host_numbers else values
         for i, part in enumerate(self.parts):
             if _events.events is not None:
                 self._record(i, part, values, native, memories)

@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable
 from typing import Final
 
+from torsh.autograd.autocast import lower_type, lowered
+from torsh.autograd.entered import entered
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import bool_
 from torsh.core.shapes import wrap_dim
@@ -278,6 +280,8 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 
     Raises RuntimeError for other weights and another dtype.
     """
+    if entered.autocast and lower_type() is not None:
+        return lowered(prelu, input, weight)  # type: ignore[no-any-return]
     if weight._dtype is not input._dtype:
         raise RuntimeError(f"prelu: Type promoting not supported. Got {input._dtype.name} and {weight._dtype.name}")
     n = weight.numel()

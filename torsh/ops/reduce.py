@@ -4,6 +4,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from torsh.autograd.autocast import lower_type, raised
+from torsh.autograd.entered import entered
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import bool_, dtype, int64
 from torsh.core.results import result_type
@@ -110,6 +112,8 @@ p.R_PROD.vjp, p.R_PROD.save_inputs = _prod_vjp, (0,)
 @public(out=True)
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: dtype | None = None) -> Tensor:
     """The product over one dimension or all. Integers and bools multiply in int64."""
+    if entered.autocast and lower_type() is not None:
+        return raised(prod, input, dim, keepdim, dtype=dtype)  # type: ignore[no-any-return]
     dt = dtype or (int64 if input._dtype.category < 2 else input._dtype)
     axes = wrap_dims(dim, len(input._shape), "prod")
     return _fold(p.R_PROD, input, axes, keepdim, dt, dt)

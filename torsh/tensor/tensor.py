@@ -152,6 +152,11 @@ class Tensor(Open):
     is_quantized: ClassVar[bool] = False
     is_mkldnn: ClassVar[bool] = False
     is_nested: ClassVar[bool] = False
+    is_ipu: ClassVar[bool] = False
+    is_maia: ClassVar[bool] = False
+    is_mtia: ClassVar[bool] = False
+    is_vulkan: ClassVar[bool] = False
+    is_xla: ClassVar[bool] = False
     is_cpu: ClassVar[bool] = True
 
     def __len__(self) -> int:

@@ -21,6 +21,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from torsh.core.errors import OutOfMemoryError
+
 ALIGNMENT: Final = 64
 _HUGE_PAGE = 2 << 20
 #: The largest class carved from shared regions, and the size of those.
@@ -65,7 +67,7 @@ def _class_of(nbytes: int) -> int:
     """The smallest class of at least `nbytes`."""
     size_class = bisect_left(_SIZES, nbytes)
     if size_class == len(_SIZES):
-        raise MemoryError(f"cannot allocate {nbytes} bytes")
+        raise OutOfMemoryError(f"cannot allocate {nbytes} bytes")
     return size_class
 
 
@@ -143,7 +145,7 @@ _VIEW_TYPES: dict[int, Any] = {}  # ctypes arrays, by class
 
 
 def allocate(nbytes: int) -> Block:
-    """A block of `nbytes` bytes with undefined content. Raises MemoryError when the system has none, ValueError for
+    """A block of `nbytes` bytes with undefined content. Raises OutOfMemoryError when the system has none, ValueError for
     a negative size."""
     if nbytes <= _TABLE:
         if nbytes < 0:
@@ -204,7 +206,7 @@ def _map(size: int) -> tuple[mmap.mmap, int]:
         else:
             memory = mmap.mmap(-1, size + _HUGE_PAGE)
     except (OSError, OverflowError) as error:
-        raise MemoryError(f"cannot allocate {size} bytes: {error}") from None
+        raise OutOfMemoryError(f"cannot allocate {size} bytes: {error}") from None
     base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
     slack = -base % _HUGE_PAGE
     if hasattr(mmap, "MADV_HUGEPAGE") and size >= _HUGE_PAGE:
