@@ -8,7 +8,7 @@ from typing import Any
 from torsh.autograd.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from torsh.autograd.edges import Variable, standing_for
 from torsh.autograd.function import Function
-from torsh.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+from torsh.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled, set_multithreading_enabled
 from torsh.autograd.gradcheck import gradcheck, gradgradcheck
 
 
@@ -68,6 +68,11 @@ def _batched(outs: tuple[Any, ...], ins: Sequence[Any], grads: tuple[Any, ...], 
     return tuple([g if t else None for g, t in zip(made, there, strict=True)])
 
 
+def variable(*args: Any, **kwargs: Any) -> Any:
+    """Raises RuntimeError: it was taken out of PyTorch in favour of `tensor`."""
+    raise RuntimeError("torch.autograd.variable(...) is deprecated, use torch.tensor(...) instead")
+
+
 def __getattr__(name: str) -> Any:
     if name in ("forward_ad", "functional"):  # they stand above the operations
         from importlib import import_module
@@ -76,4 +81,4 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = ["Function", "Variable", "backward", "detect_anomaly", "enable_grad", "grad", "gradcheck", "gradgradcheck", "inference_mode", "is_anomaly_enabled",
-           "no_grad", "set_detect_anomaly", "set_grad_enabled"]
+           "no_grad", "set_detect_anomaly", "set_grad_enabled", "set_multithreading_enabled", "variable"]
