@@ -37,7 +37,7 @@ __all__ = ["Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "cfloat"
            "is_grad_enabled", "is_inference_mode_enabled", "long", "no_grad", "promote_types", "set_default_dtype", "set_grad_enabled", "short",
            "uint8"]
 #: Loaded when first asked for.
-_LAZY = ("data", "distributions", "fft", "func", "linalg", "masked", "nn", "optim", "profiler", "serialize", "signal", "special", "utils")
+_LAZY = ("data", "distributions", "fft", "func", "linalg", "masked", "nn", "optim", "profiler", "serialize", "signal", "sparse", "special", "utils")
 
 
 def __getattr__(name: str) -> object:

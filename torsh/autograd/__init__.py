@@ -51,7 +51,9 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
         return _batched(_tuple(outputs), ins, _tuple(grad_outputs), create_graph, bool(allow_unused), materialize_grads)
     found = engine.grad(_tuple(outputs), ins, None if grad_outputs is None else _tuple(grad_outputs), retain_graph, create_graph,
                         bool(allow_unused) or materialize_grads, ones_like)
-    return tuple(zeros_like(t) if g is None and materialize_grads else g for g, t in zip(found, ins, strict=True))
+    made = tuple(zeros_like(t) if g is None and materialize_grads else g for g, t in zip(found, ins, strict=True))
+    given = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
+    return tuple(g if t is given[i] or g is None or not hasattr(given[i], "_graded") else given[i]._with(g) for i, (g, t) in enumerate(zip(made, ins, strict=True)))
 
 
 def _batched(outs: tuple[Any, ...], ins: Sequence[Any], grads: tuple[Any, ...], create: bool, allow_unused: bool, materialize: bool) -> tuple[Any, ...]:

@@ -149,6 +149,7 @@ class Tensor(Open):
     is_xpu: ClassVar[bool] = False
     is_meta: ClassVar[bool] = False
     is_sparse: ClassVar[bool] = False
+    is_sparse_csr: ClassVar[bool] = False
     is_quantized: ClassVar[bool] = False
     is_mkldnn: ClassVar[bool] = False
     is_nested: ClassVar[bool] = False
