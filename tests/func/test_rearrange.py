@@ -31,7 +31,7 @@ def test_several_tensors_are_stacked() -> None:
     ("(a b) c -> a b c", {"a": 4}), ("a b -> a b", {"q": 1}), ("a* b -> b a*", {}), ("((a) b) c -> a b c", {})])
 def test_patterns_that_do_not_fit_are_refused(pattern: str, sizes: dict[str, int]) -> None:
     for t in (torsh, torch):
-        with pytest.raises(Exception):  # noqa: B017, PT011 - PyTorch has a type of its own for some
+        with pytest.raises(Exception):  # noqa: B017 - PyTorch has a type of its own for some
             t.func.rearrange(t.zeros(2, 3), pattern, **sizes)
 
 

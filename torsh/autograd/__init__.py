@@ -53,7 +53,7 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
                         bool(allow_unused) or materialize_grads, ones_like)
     made = tuple(zeros_like(t) if g is None and materialize_grads else g for g, t in zip(found, ins, strict=True))
     given = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
-    return tuple(g if t is given[i] or g is None or not hasattr(given[i], "_graded") else given[i]._with(g) for i, (g, t) in enumerate(zip(made, ins, strict=True)))
+    return tuple(g if t is x or g is None or not hasattr(x, "_graded") else x._with(g) for g, t, x in zip(made, ins, given, strict=True))
 
 
 def _batched(outs: tuple[Any, ...], ins: Sequence[Any], grads: tuple[Any, ...], create: bool, allow_unused: bool, materialize: bool) -> tuple[Any, ...]:

@@ -184,8 +184,11 @@ def _accumulate(node: AccumulateGrad, g: Tensor | None, create: bool) -> None:
     t = node.variable
     g = _fit(g, t._shape, t._dtype)
     if t._grad is None:
-        t._grad = g if create else wrap(g._node())  # a storage of its own: two leaves may be given the same gradient
-    elif create:
+        try:
+            t._grad = g if create else wrap(g._node())  # a storage of its own: two leaves may be given the same gradient
+        except NotImplementedError:  # a sparse one has no storage
+            t._grad = g
+    elif create or type(t._grad) is not type(g):
         t._grad = arithmetic.add(t._grad, g)
     else:
         t._grad.add_(g)  # type: ignore[attr-defined]

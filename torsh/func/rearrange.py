@@ -104,7 +104,7 @@ def rearrange(tensor: Tensor | Sequence[Tensor], pattern: str, **axes_lengths: i
         raise ValueError(f"rearrange: {pattern!r} has {len(before)} dimensions on its left side, the tensor {len(given.shape)}: {tuple(given.shape)}")
     extra = tuple(f"... {i}" for i in range(missing)) if open_ended else ()
     before = tuple(g for group in before for g in ([(e,) for e in extra] if group == (_ELLIPSIS,) else [group]))
-    spread = []
+    spread: list[tuple[str, ...]] = []
     for group in after:
         if group == (_ELLIPSIS,):
             spread += [(e,) for e in extra]

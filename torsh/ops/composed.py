@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, TypeVar
 
-from torsh.autograd import engine
 from torsh.core.dtypes import dtype
 from torsh.ops.dispatch import FUNCTIONS, LATE, late
 from torsh.tensor.tensor import Tensor, attribute
@@ -58,7 +57,7 @@ class Composed(Tensor):
 
 def bare(cls: type[Any], shape: Iterable[int], dt: dtype) -> Any:
     """A tensor of a composed class with a shape and a dtype and nothing else yet."""
-    made = cls.__new__(cls)
+    made: Any = object.__new__(cls)
     made._shape, made._dtype = tuple(shape), dt
     return made
 
@@ -135,8 +134,6 @@ def install(cls: type[Any], methods: Iterable[str] = ()) -> None:
         dense = getattr(Tensor, name)
         if not hasattr(dense, "_routed"):
             attribute(name, _routed(name, dense))
-    if not hasattr(engine.arithmetic.add, "_routed"):
-        engine.arithmetic.add = _routed("add", engine.arithmetic.add)
 
 
 def _operator(handler: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,6 +10,7 @@ from torsh.autograd.grad_mode import no_grad
 from torsh.core.dtypes import dtype
 from torsh.core.shapes import broadcast, numel
 from torsh.ops.dispatch import FUNCTIONS, cast_tensor, late, result_type_of
+from torsh.ops.pointwise import add as _dense_add
 from torsh.sparse.compressed import CompressedTensor
 from torsh.sparse.convert import at_places, coordinates, like
 from torsh.sparse.coo import Sparse, SparseTensor, coo, keys_of, picked, summed
@@ -194,6 +195,13 @@ def add(input: Any, other: Any, *, alpha: Any = 1) -> Any:
     sparse = c.sparse_dim()
     base = cast_tensor(input, dt).expand(shape).reshape(numel(shape[:sparse]), *shape[sparse:])  # type: ignore[attr-defined]
     return (base + summed(cast_tensor(c._entries, dt), keys_of(c), base._shape[0])).reshape(shape)
+
+
+def gradients_added(a: Any, b: Any) -> Any:
+    """The sum of two gradients of a tensor, of which each may be sparse; strided if one is."""
+    if isinstance(a, Sparse) and not isinstance(b, Sparse):
+        a, b = b, a
+    return add(a, b) if isinstance(b, Sparse) else _dense_add(a, b)
 
 
 @SparseTensor.handle("sub", "subtract")

@@ -22,6 +22,7 @@ from torsh.ops.views import clone as clone_dense
 from torsh.tensor.creation import from_array, zeros
 from torsh.tensor.interop import as_tensor
 from torsh.tensor.printing import _values as shown_numbers
+from torsh.tensor.printing import _with_suffixes as with_suffixes
 from torsh.tensor.tensor import Tensor
 
 
@@ -60,7 +61,7 @@ class Sparse(Composed):
 
     @grad.setter
     def grad(self, value: Any) -> None:
-        self._entries.grad = None if value is None else value._entries
+        self._entries.grad = None if value is None else value._entries  # type: ignore[attr-defined]
 
     @property
     def data(self) -> Any:
@@ -128,17 +129,19 @@ class Sparse(Composed):
             indent = 7 + len(name) + 1 + 7
             text = shown_numbers(np.asarray(t._window()), t._dtype, t._shape, indent) if t.numel() else "[]"
             lines.append(f"{name}=tensor({text}" + (f", size={tuple(t._shape)}" if not t.numel() else "") + ")")
-        tail = f"size={tuple(self._shape)}, nnz={self._nnz()}"
+        suffixes = [f"size={tuple(self._shape)}", f"nnz={self._nnz()}"]
         if self._dtype not in (int64, bool_) and self._dtype.name not in ("float32", "complex64"):
-            tail += f", dtype={self._dtype!r}"
-        last = f"layout={self.layout!r}"
+            suffixes.append(f"dtype={self._dtype!r}")
+        suffixes.append(f"layout={self.layout!r}")
         if self.grad_fn is not None:
-            last += f", grad_fn=<{self.grad_fn.name}>"
+            suffixes.append(f"grad_fn=<{self.grad_fn.name}>")
         elif self.requires_grad:
-            last += ", requires_grad=True"
-        if self.layout is sparse_coo:
-            return "tensor(" + ",\n       ".join([*lines, tail + ", " + last]) + ")"
-        return "tensor(" + ",\n       ".join([*lines[:-1], lines[-1] + ", " + tail, last]) + ")"
+            suffixes.append("requires_grad=True")
+        text = "tensor(" + ",\n       ".join(lines)
+        if self.layout is sparse_coo:  # these begin a line of their own
+            first, *suffixes = suffixes
+            text += ",\n       " + first
+        return with_suffixes(text, suffixes, 7)
 
     __str__ = __repr__
 

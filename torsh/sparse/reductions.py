@@ -1,7 +1,6 @@
 """Sums, norms and softmaxes of sparse tensors."""
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from torsh.sparse.coo import SparseTensor, array_of, coo, linear, picked, summed
 from torsh.tensor.creation import from_array
 from torsh.tensor.tensor import Tensor
 
-Dims = int | Sequence[int] | None
+Dims = int | tuple[int, ...] | list[int] | None
 
 
 @both("sum")

@@ -6,7 +6,7 @@ from typing import Any
 from torsh.nn.modules.conv import Conv2d, Conv3d, ConvTranspose2d, ConvTranspose3d
 
 
-def _convert(module: Any, memory_format: Any, kinds: tuple[type, ...]) -> Any:
+def _convert(module: Any, memory_format: Any, kinds: tuple[Any, ...]) -> Any:
     for m in module.modules():
         if isinstance(m, kinds):
             m.weight.data = m.weight.detach().clone(memory_format=memory_format)
