@@ -57,7 +57,7 @@ class Composed(Tensor):
 
 def bare(cls: type[Any], shape: Iterable[int], dt: dtype) -> Any:
     """A tensor of a composed class with a shape and a dtype and nothing else yet."""
-    made: Any = object.__new__(cls)
+    made = cls.__new__(cls)  # type: ignore[call-overload]
     made._shape, made._dtype = tuple(shape), dt
     return made
 
