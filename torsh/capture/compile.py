@@ -99,7 +99,7 @@ class CompiledModule(Module):
             return getattr(super().__getattr__("_orig_mod"), name)
 
 
-def compile(model: Any = None, *, fullgraph: bool = False, dynamic: bool | None = None, backend: Any = "torsh", mode: str | None = None,
+def compile(model: Any = None, *, fullgraph: bool = False, dynamic: bool | None = None, backend: Any = None, mode: str | None = None,
             options: Any = None, disable: bool = False) -> Any:
     """A function or module that runs its Python code once for each kind of call and replays what it recorded.
 
