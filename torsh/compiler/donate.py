@@ -27,8 +27,8 @@ class Donations:
         self.fills: set[int] = set()  # ids of jobs that only copy an input into the root which takes it over: not needed
         self.indices = [_index(places[id(r)]) for r in roots]
         self.free = [i for i, d in enumerate(dead) if d and i not in self.indices]
-        risky = [k for k, unit in enumerate(units) if not isinstance(unit, list) or any(job.checks for job in unit)]
-        self.after = risky[-1] + 1 if risky else 0
+        hosted = [k for k, unit in enumerate(units) if not isinstance(unit, list)]
+        self.after = max(behind_checks(units), hosted[-1] + 1 if hosted else 0)
         if self.free:
             self._find_readers()
             self._assign()
@@ -85,6 +85,21 @@ class Donations:
             return True
         return readers == [job] and node.dtype.itemsize == root.dtype.itemsize and job.group is not None \
             and not job.group.folds and _reads_before_write(self.schedule, job.group, root, node)
+
+
+def behind_checks(units: list[Any]) -> int:
+    """The number of the unit after the last one that may find an index out of range which none before it has looked at: a derivative
+    uses the indices of what it is the derivative of."""
+    known: set[tuple[int, int]] = set()
+    last = 0
+    for k, unit in enumerate(units):
+        if not isinstance(unit, list):
+            continue
+        checks = [check for job in unit for check in job.checks]
+        if any((check.source, check.size) not in known for check in checks):
+            last = k + 1
+        known.update((check.source, check.size) for check in checks if check.whole)
+    return last
 
 
 def _index(place: Any) -> int:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from torsh.codegen.kernel_ir import (
     Acc,
@@ -90,11 +90,25 @@ class Arguments:
         return len(self.buffers) - 1
 
 
+class Checked(NamedTuple):
+    """What a kernel finds out about indices: that all it reads of a node are below `size`. `whole`: it reads all of the node."""
+    source: int  # the node's id
+    size: int
+    whole: bool
+
+
+def check_of(schedule: Schedule, index: Node, size: int) -> Checked:
+    base, (shape, strides, offset) = schedule.source(index)
+    walked = [(n, s) for n, s in zip(shape, strides, strict=True) if s]  # less what is repeated
+    extent = tuple(n for n, _ in walked)
+    return Checked(id(base), size, offset == 0 and tuple(s for _, s in walked) == contiguous_strides(extent) and numel(extent) == base.numel)
+
+
 class Lowered:
     """A kernel, its arguments, and per phase the number of work items; `serial` where sharing does not pay."""
     __slots__ = ("kernel", "args", "work", "serial", "scratch", "checks")
 
-    def __init__(self, kernel: Kernel, args: Arguments, work: list[int], serial: list[bool], scratch: list[int], checks: list[int]) -> None:
+    def __init__(self, kernel: Kernel, args: Arguments, work: list[int], serial: list[bool], scratch: list[int], checks: list[Checked]) -> None:
         self.kernel, self.args, self.work, self.serial, self.scratch, self.checks = kernel, args, work, serial, scratch, checks
 
 
@@ -108,7 +122,7 @@ class Nest:
         self.args = Arguments()
         self.inside = {id(n) for n in group.nodes}
         self.external: list[tuple[Node, Shape]] = []
-        self.checks: list[int] = []
+        self.checks: list[Checked] = []
         self.scratch: list[int] = []
         self.points: dict[int, tuple[int, str]] = {}  # flat nests: the scratch and dtype where a single value waits for later phases
         self.stages = self._stages()
@@ -269,7 +283,7 @@ class Nest:
         gathers = []
         for s, step, size in zip(node.srcs[1:], index_strides, index_sizes, strict=True):
             index = self.read(s, node.shape, level, stage, emit)
-            self.checks.append(size)
+            self.checks.append(check_of(self.schedule, s, size))
             gathers.append((self.args.checked(index, size, emit), self.args.integer(step)))
         base, _ = self.schedule.memory(node.srcs[0], whole=True)
         return Load(self.args.buffer(base, offset, False), self.address(self.walk(shape, strides, level), tuple(gathers)),

@@ -13,10 +13,10 @@ from torsh.codegen.text import text
 from torsh.compiler import steps
 from torsh.compiler.canonical import INPUT
 from torsh.compiler.describe import describe
-from torsh.compiler.donate import Donations
+from torsh.compiler.donate import Donations, behind_checks
 from torsh.compiler.execute import HEADER, Detail, Executable, HostStep, stats
 from torsh.compiler.lower import lower
-from torsh.compiler.nest import Lowered
+from torsh.compiler.nest import Checked, Lowered
 from torsh.compiler.order import order
 from torsh.compiler.schedule import Group, Schedule
 from torsh.core.shapes import contiguous_strides, numel
@@ -61,8 +61,8 @@ def arrange(memories: list[Memory], arena: int) -> int:
 
 
 class _Job:
-    """One launch before code and addresses are known. `group`: what it computes, if that is a group of loops; `checks`: whether it may
-    find an index out of range; `copies`: the input that it copies whole, to be written into afterwards; `tables`: arrays that it reads;
+    """One launch before code and addresses are known. `group`: what it computes, if that is a group of loops; `checks`: which indices it
+    looks at; `copies`: the input that it copies whole, to be written into afterwards; `tables`: arrays that it reads;
     `nodes`: what it computes, and `memories` what it reads and writes, for profiles."""
     __slots__ = ("key", "make_text", "symbols", "slots", "work", "serial", "depth", "group", "checks", "copies", "tables", "nodes", "memories")
 
@@ -70,7 +70,7 @@ class _Job:
         self.key, self.make_text, self.symbols, self.slots = key, make_text, symbols, slots
         self.work, self.serial, self.depth = work, serial, depth
         self.group: Group | None = None
-        self.checks = False
+        self.checks: list[Checked] = []
         self.copies: Node | None = None
         self.tables: list[np.ndarray] = []
         self.nodes: list[Node] = []
@@ -177,8 +177,7 @@ class Plan:
                 memory.touch(position)
         arena_bytes = arrange(self.memories, self.arena_index)
         self.places = {key: p.value if isinstance(p, Memory) else p for key, p in self.places.items()}
-        risky = [k for k, unit in enumerate(units) if isinstance(unit, list) and any(job.checks for job in unit)]
-        early = risky[-1] + 1 if risky else 0
+        early = behind_checks(units)
         parts: list[Any] = []
         details: list[list[Detail]] = []
         checks = 0
@@ -273,10 +272,10 @@ class Plan:
                 slots.append(self._at(scratch[entry[1]], 0))
             else:
                 slots.append(Value(self.status_index, 0))
-        self.checked += lowered.checks
+        self.checked += [c.size for c in lowered.checks]
         job = _Job(key, lambda: _emit(kernel), [f"k_p{i}" for i in range(len(kernel.phases))], slots, lowered.work,
                    lowered.serial, depth)
-        job.checks = bool(lowered.checks)
+        job.checks = lowered.checks
         job.nodes, job.memories = made, list(lowered.args.nodes)
         return job
 
