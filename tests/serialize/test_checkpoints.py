@@ -61,7 +61,8 @@ def sample(m: Any, bytes_too: bool = True) -> Any:
         "marked": marked, "grad": m.ones(2, requires_grad=True), "conj": c.conj(), "same": c, "expanded": m.ones(1).expand(5),
         "types": [m.zeros(2, dtype=getattr(m, d)) for d in (DTYPES[:-1] if bytes_too else DTYPES[:12])],
         "dtype": m.float32, "size": m.Size([2, 3]), "device": m.device("cpu"), "layout": m.strided,
-        "nested": (1, [2.5, {"a": None}], True, "text", b"bytes", 3j), "ordered": collections.OrderedDict(b=m.ones(1), a=2), "set": {1, 2}, "array": bytearray(b"ab"), "storage": m.IntStorage([1, 2]),
+        "nested": (1, [2.5, {"a": None}], True, "text", b"bytes", 3j),
+        "ordered": collections.OrderedDict(b=m.ones(1), a=2), "set": {1, 2}, "array": bytearray(b"ab"), "storage": m.IntStorage([1, 2]),
         "memory": m.UntypedStorage([1, 2, 3]) if bytes_too else None, "big": 2 ** 70, "count": collections.Counter("aab"),
     }
 
