@@ -141,7 +141,7 @@ class Schedule:
         if node.op is EMPTY:
             self._new("empty", node)
             return
-        if kind == "host" and node.outputs is not None:
+        if kind in ("host", "coarse") and node.outputs is not None:
             self.several.setdefault(id(node), [])
         on_host = node.dtype.on_host or any(s.dtype.on_host for s in node.srcs)
         if kind in ("pointwise", "reduce", "gather") and not on_host:
@@ -151,7 +151,9 @@ class Schedule:
         group = self._new("host" if on_host else kind, node)
         product = group.kind in ("contract", "windows")
         for i, s in enumerate(node.srcs):
-            if group.kind in ("host", "bitcast", "order") or (group.kind == "windows" and i == 1):  # these read arrays, not views
+            if group.kind == "coarse":
+                base = self.memory(s, whole=True)[0]
+            elif group.kind in ("host", "bitcast", "order") or (group.kind == "windows" and i == 1):  # these read arrays, not views
                 base = s
             else:
                 base = (self.memory if product else self.source)(s)[0]

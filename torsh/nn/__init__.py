@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 from torsh.nn import functional as functional
 from torsh.nn import init as init
 from torsh.nn import utils as utils
+from torsh.nn.factory import factory_kwargs as factory_kwargs
 from torsh.nn.module import Module as Module
 from torsh.nn.modules import *  # noqa: F403
 from torsh.nn.parallel import DataParallel as DataParallel

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Final
 
 from torsh.autograd.autocast import lower_type, lowered
 from torsh.autograd.entered import entered
@@ -48,7 +49,8 @@ def _call(op: Op, what: str, x: Tensor, *parameters: float) -> Tensor:
 # ---- piecewise linear
 
 
-_RELU = coarse("relu", lambda x: maximum(x, 0), lambda ctx, g: where(ctx.out > 0, g, zeros_like_shape((), g)), (), True)
+_relu_slope = rule("relu_backward", lambda g, y: where(y > 0, g, zeros_like_shape((), g)))
+_RELU: Final = coarse("relu", lambda x: maximum(x, 0), lambda ctx, g: _relu_slope((g, ctx.out), (), g._shape, g._dtype), (), True)
 
 
 @public(inplace=True)

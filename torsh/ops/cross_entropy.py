@@ -5,7 +5,7 @@ probabilities of the logits' shape. The gradient compares class numbers with tar
 """
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from torsh.autograd.autocast import lower_type, raised
 from torsh.autograd.entered import entered
@@ -20,7 +20,7 @@ from torsh.ops.gather import index_bounds
 from torsh.ops.pointwise import exp, log, where
 from torsh.ops.reduce import amax, sum
 from torsh.ops.softmax import log_softmax
-from torsh.tensor.tensor import Tensor, wrap
+from torsh.tensor.tensor import Tensor, node_of, wrap
 
 # Arguments of the operations: reduction, ignore_index, label_smoothing; then whether there are class weights.
 # Tensors: x [n, c, d], target [n, d] (int64), then maybe weight [c].
@@ -29,12 +29,12 @@ from torsh.tensor.tensor import Tensor, wrap
 def _pick(x: Tensor, at: Tensor) -> Tensor:
     """x[n, at[n, d], d]."""
     n, c, d = x._shape
-    return wrap(Node(p.GATHER, (x._node(), at._node()), ((n, d), (c * d, 1), 0, (d,), (c,)), (n, d), x._dtype))
+    return wrap(Node(p.GATHER, (node_of(x), node_of(at)), ((n, d), (c * d, 1), 0, (d,), (c,)), (n, d), x._dtype))
 
 
 def _take(weight: Tensor, at: Tensor) -> Tensor:
     """weight[at]."""
-    return wrap(Node(p.GATHER, (weight._node(), at._node()), (at._shape, (0,) * len(at._shape), 0, (1,), weight._shape), at._shape, weight._dtype))
+    return wrap(Node(p.GATHER, (node_of(weight), node_of(at)), (at._shape, (0,) * len(at._shape), 0, (1,), weight._shape), at._shape, weight._dtype))
 
 
 def _counted(target: Tensor, ignore: int, weight: Tensor | None, dt: Any) -> tuple[Tensor, Tensor]:
@@ -121,7 +121,7 @@ def _cross_entropy_gradient(g: Tensor, x: Tensor, target: Tensor, *rest: Any) ->
 
 
 _cross_entropy_rule = rule("cross_entropy_backward", _cross_entropy_gradient)
-_CROSS_ENTROPY = coarse("cross_entropy", _cross_entropy,
+_CROSS_ENTROPY: Final = coarse("cross_entropy", _cross_entropy,
                         lambda ctx, g: _cross_entropy_rule((g, ctx[0], ctx[1], *_weights(ctx)), ctx.arg, ctx.shapes[0], ctx.dtypes[0]), (0, 1, 2),
                         grad_name="NllLossBackward0")
 

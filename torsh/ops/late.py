@@ -48,6 +48,12 @@ _NAMES: dict[str, tuple[str, str, str]] = {
         ""),
     "torsh.ops.hashes": ("hash_tensor", "", ""),
     "torsh.storage": ("", "", "is_shared share_memory_ storage storage_type untyped_storage"),
+    "torsh.sparse": (
+        "resize_as_sparse_ smm sspaddmm",
+        "sparse_coo_tensor sparse_compressed_tensor sparse_csr_tensor sparse_csc_tensor sparse_bsr_tensor sparse_bsc_tensor spmm dsmm hspmm hsmm saddmm "
+        "crow_indices_copy col_indices_copy ccol_indices_copy row_indices_copy indices_copy values_copy",
+        "to_dense to_sparse to_sparse_coo to_sparse_csr to_sparse_csc to_sparse_bsr to_sparse_bsc sparse_dim dense_dim coalesce is_coalesced indices values "
+        "crow_indices col_indices ccol_indices row_indices sparse_mask sparse_resize_ sparse_resize_and_clear_"),
     "torsh.fft.short_time": ("istft stft", "", ""),
     "torsh.special.bessel": ("i0 i0_", "", ""),
     "torsh.special.gamma": ("digamma digamma_ igamma igamma_ igammac igammac_ lgamma lgamma_ mvlgamma mvlgamma_", "polygamma", "polygamma polygamma_"),

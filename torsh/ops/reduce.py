@@ -14,10 +14,10 @@ from torsh.graph import primitives as p
 from torsh.graph.node import Op
 from torsh.graph.primitives import cast
 from torsh.ops import views
-from torsh.ops.dispatch import apply, cast_tensor, coarse, late, public, recorded
+from torsh.ops.dispatch import apply, cast_tensor, coarse, late, public, recorded, write_out
 from torsh.ops.pointwise import abs, conj_if, exp, float_type, log, ne, where
 from torsh.ops.views import zeros_like_shape
-from torsh.tensor.tensor import Tensor
+from torsh.tensor.tensor import Tensor, node_of
 
 Dims = Any
 
@@ -29,7 +29,7 @@ def _unreduce(g: Tensor, shape: Shape, axes: Shape) -> Tensor:
 
 
 def _fold(op: Op, t: Tensor, axes: Shape, keepdim: bool, dt: dtype, source: dtype | None = None) -> Tensor:
-    node = t._node() if source is None else cast(t._node(), source)
+    node = node_of(t) if source is None else cast(node_of(t), source)
     return apply(op, (t,), axes, reduced(t._shape, axes, keepdim), dt, (node,))
 
 
@@ -86,7 +86,7 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: dtype
     if dt.category < 2:
         raise RuntimeError(f"mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: {dt.title}")
     axes = wrap_dims(dim, len(input._shape), "mean")
-    return apply(_MEAN, (input,), (axes, keepdim), reduced(input._shape, axes, keepdim), dt, (cast(input._node(), dt),))
+    return apply(_MEAN, (input,), (axes, keepdim), reduced(input._shape, axes, keepdim), dt, (cast(node_of(input), dt),))
 
 
 def _prod_vjp(ctx: GradNode, g: Tensor) -> Tensor:
@@ -367,8 +367,8 @@ def _norm2_vjp(ctx: GradNode, g: Tensor) -> Tensor:
 _NORM2 = coarse("linalg_vector_norm", lambda x, axes, keepdim: sum(x * x, axes, keepdim).sqrt(), _norm2_vjp, (0,), True)  # type: ignore[attr-defined]
 
 
-@public(out=True)
-def norm(input: Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False, *, dtype: dtype | None = None) -> Tensor:
+@public()
+def norm(input: Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False, out: Tensor | None = None, dtype: dtype | None = None) -> Tensor:
     """The vector p-norm over dimensions (all by default); "fro" is the 2-norm, "nuc" the sum of singular values of two dimensions.
 
     Raises RuntimeError for integer tensors.
@@ -376,12 +376,14 @@ def norm(input: Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False,
     x = input if dtype is None else cast_tensor(input, dtype)
     if x._dtype.category < 2:
         raise RuntimeError(f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {x._dtype.title}")
-    if p == "nuc":
-        return late("nuclear_norm")(x, dim, keepdim)  # type: ignore[no-any-return]
     order = 2 if p is None or p == "fro" else p
-    if isinstance(order, str):
+    if order == "nuc":
+        found: Tensor = late("nuclear_norm")(x, dim, keepdim)
+    elif isinstance(order, str):
         raise RuntimeError(f"norm: order {order!r} is not supported; give a number, inf, 'fro' or 'nuc'")
-    return vector_norm(x, order, wrap_dims(dim, len(x._shape), "norm"), keepdim)
+    else:
+        found = vector_norm(x, order, wrap_dims(dim, len(x._shape), "norm"), keepdim)
+    return found if out is None else write_out(out, found, "norm")
 
 
 builtin_max = __builtins__["max"] if isinstance(__builtins__, dict) else __builtins__.max

@@ -17,19 +17,19 @@ import mmap
 import os
 import threading
 from bisect import bisect_left
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from torsh.core.errors import OutOfMemoryError
 
-ALIGNMENT = 64
+ALIGNMENT: Final = 64
 _HUGE_PAGE = 2 << 20
 #: The largest class carved from shared regions, and the size of those.
 _CARVED = 1 << 20
 _SHARED_REGION = 16 << 20
 #: Requests of up to this find their class in a table.
-_TABLE = 64 << 10
+_TABLE: Final = 64 << 10
 #: Neighbouring blocks start at different places within pages: equal ones would compete for the same cache sets when
 #: a kernel walks many arrays in step.
 _STAGGER = 9 * ALIGNMENT
@@ -47,9 +47,9 @@ def _class_sizes() -> list[int]:
     return sizes
 
 
-_SIZES = _class_sizes()
-_FIRST_LARGE = next(i for i, size in enumerate(_SIZES) if size > _CARVED)
-_free: list[list[int]] = [[] for _ in _SIZES]  # addresses, by class
+_SIZES: Final = _class_sizes()
+_FIRST_LARGE: Final = next(i for i, size in enumerate(_SIZES) if size > _CARVED)
+_free: Final[list[list[int]]] = [[] for _ in _SIZES]  # addresses, by class
 
 
 def _class_table() -> list[int]:
@@ -60,7 +60,7 @@ def _class_table() -> list[int]:
     return table
 
 
-_CLASS_OF_LINES = _class_table()
+_CLASS_OF_LINES: Final = _class_table()
 
 
 def _class_of(nbytes: int) -> int:
@@ -83,7 +83,7 @@ class _Counters:
         self.idle_large = 0  # bytes in free blocks that have a region of their own
 
 
-_counters = _Counters()
+_counters: Final = _Counters()
 
 
 class Block:
