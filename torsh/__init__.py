@@ -54,6 +54,9 @@ _FROM = {
     "core.warn": "is_warn_always_enabled set_warn_always",
     "futures": "Future fork wait",
     "runtime.cpu.denormal": "set_flush_denormal",
+    "serialize.archive": "PyTorchFileReader PyTorchFileWriter",
+    "serialize.reading": "load",
+    "serialize.writing": "save",
     "settings": "are_deterministic_algorithms_enabled get_deterministic_debug_mode get_device_module get_float32_matmul_precision get_num_interop_threads "
                 "has_lapack has_mkl has_openmp has_spectral init_num_threads is_deterministic_algorithms_warn_only_enabled is_vulkan_available "
                 "set_deterministic_debug_mode set_float32_matmul_precision set_num_interop_threads use_deterministic_algorithms",
