@@ -37,7 +37,11 @@ __all__ = ["Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "cfloat"
            "is_grad_enabled", "is_inference_mode_enabled", "long", "no_grad", "promote_types", "set_default_dtype", "set_grad_enabled", "short",
            "uint8"]
 #: Loaded when first asked for.
-_LAZY = ("data", "distributions", "fft", "func", "linalg", "masked", "nn", "optim", "profiler", "serialize", "signal", "sparse", "special", "utils")
+_LAZY = ("data", "distributions", "fft", "func", "linalg", "masked", "nn", "optim", "profiler",
+         "quantized", "serialize", "signal", "sparse", "special", "utils")
+
+_QUANTIZED = frozenset(("qint8", "quint8", "qint32", "qscheme", "per_tensor_affine", "per_channel_affine", "per_tensor_symmetric", "per_channel_symmetric",
+                        "per_channel_affine_float_qparams"))
 
 
 def __getattr__(name: str) -> object:
@@ -53,6 +57,9 @@ def __getattr__(name: str) -> object:
     if name == "compile":
         from torsh.capture import compile
         return compile
+    if name in _QUANTIZED:
+        from importlib import import_module
+        return getattr(import_module("torsh.quantized"), name)
     if name == "default_generator":
         from torsh.ops.random import default_generator
         return default_generator()
