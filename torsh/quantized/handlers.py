@@ -249,7 +249,8 @@ def _ordered(name: str) -> None:
         _one_scale(self, name)
         found = method(self._ints, *args, **kwargs)
         if isinstance(found, tuple):
-            return type(found)(self.with_ints(found[0]), found[1]) if hasattr(found, "_fields") else (self.with_ints(found[0]), found[1])
+            kind: Any = type(found)
+            return kind(self.with_ints(found[0]), found[1])
         return self.with_ints(found)
     call.__name__ = name
     _handle(name)(call)

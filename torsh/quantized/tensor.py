@@ -133,9 +133,8 @@ def decoded(q: QuantizedTensor) -> Tensor:
     scale, zero = parameters_of(q)
     if q._axis is not None and q._zero._dtype is not int64:  # a floating zero point is in units of the numbers
         return cast_tensor(q._ints, float32) * scale + zero
-    if q._ints._dtype.itemsize == 4:  # too wide for float32 before the zero point is taken off
-        whole = q._ints - (q._zero if q._axis is None else cast_tensor(along(q._zero, q._axis, len(q._shape)), int32))  # wraps, as PyTorch's
-        return cast_tensor(whole, float32) * scale
+    if q._ints._dtype is int32 and q._axis is None:  # in integers, which wrap, as PyTorch's
+        return cast_tensor(q._ints - q._zero, float32) * scale
     return (cast_tensor(q._ints, float32) - zero) * scale
 
 
