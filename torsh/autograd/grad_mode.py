@@ -18,6 +18,9 @@ class _State(threading.local):
 state: Final = _State()
 
 
+_new: Final = object.__new__
+
+
 class _Mode:
     """A context manager that is also a decorator."""
     _previous: Any
@@ -43,20 +46,22 @@ class no_grad(_Mode):
     """Operations inside are not recorded. Context manager or decorator."""
 
     def __new__(cls, orig_func: Callable[..., Any] | None = None) -> Any:
-        made = super().__new__(cls)
-        return made if orig_func is None else made(orig_func)
+        return _new(cls) if orig_func is None else _new(cls)(orig_func)
 
     def __enter__(self) -> no_grad:
-        self._previous = (state.enabled, state.inference)
+        self._enabled = state.enabled
         state.enabled = False
         return self
+
+    def __exit__(self, *exc: object) -> None:
+        state.enabled = self._enabled
 
 
 class enable_grad(no_grad):
     """Operations inside are recorded, also within `no_grad`. Context manager or decorator."""
 
     def __enter__(self) -> enable_grad:
-        self._previous = (state.enabled, state.inference)
+        self._enabled = state.enabled
         state.enabled = True
         return self
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from torsh.autograd.grad_mode import state
 from torsh.autograd.handles import HookHandle
@@ -12,9 +12,9 @@ from torsh.core.native import mypyc_attr
 from torsh.core.shapes import Shape
 from torsh.graph.node import Op
 from torsh.tensor.storage import Storage
-from torsh.tensor.tensor import Tensor, alias
+from torsh.tensor.tensor import Tensor, alias, node_of
 
-_sequence = itertools.count()
+_sequence: Final = itertools.count()
 
 
 class _Settings:
@@ -24,7 +24,7 @@ class _Settings:
     hooks_disabled: str | None = None  # why hooks on saved tensors may not be set
 
 
-settings = _Settings()
+settings: Final = _Settings()
 
 
 class Saved:
@@ -280,7 +280,7 @@ def record(op: Op, arg: Any, tensors: tuple[Tensor, ...], outs: tuple[Tensor, ..
 
 def snapshot(t: Tensor) -> Tensor:
     """The present value of `t` with its present history, apart from writes to come. Costs no copy: nodes are values."""
-    out = Tensor(Storage(t._node()), t._shape, t._dtype)
+    out = Tensor(Storage(node_of(t)), t._shape, t._dtype)
     out._requires_grad = t._requires_grad
     if t._requires_grad:
         fn, nr = edge(t)

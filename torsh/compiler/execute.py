@@ -15,6 +15,9 @@ from torsh.runtime.recorder import recording
 
 #: The arena begins with the status cell.
 HEADER: Final = 64
+_references: Final = sys.getrefcount
+_events: Final = recording
+_MOST: Final = 2 ** 63 - 1  # a native argument
 
 
 class Stats:
@@ -46,7 +49,7 @@ stats: Final = Stats()
 
 def _counts(memories: list[Buffer], i: int) -> tuple[int, int]:
     """References to a buffer (counting the list's) and to the block it owns."""
-    return sys.getrefcount(memories[i]), sys.getrefcount(memories[i].owner)
+    return _references(memories[i]), _references(memories[i].owner)
 
 
 def _alone() -> tuple[int, int]:
@@ -56,6 +59,8 @@ def _alone() -> tuple[int, int]:
     return _counts(memories, 0)
 
 
+#: Stands where a run has no memory of its own.
+_NO_ARENA: Final = Buffer(0, 0, None)
 #: What `_counts` gives for a buffer that only the list holds.
 _ALONE: Final = _alone()
 
@@ -127,13 +132,16 @@ class Executable:
 
     root_bytes: sizes of the root memories. donors: for each, the input whose memory it takes over where nobody else needs that, or -1.
     filled: whether it must begin with that input's contents. arena_bytes: memory of the run alone. parts: native programs and host steps.
-    complex_numbers: whether numbers may be complex, which host steps read and native programs do not.
+    host_numbers: whether numbers may be complex or above 2**63, which host steps read and native programs do not.
     checks: after how many parts the status cell is read, before which no input's memory is written. sizes: what indices are checked
     against, for the message. same: for each root that is an input or another root, the value it is copied from, or -1. details: what the
     launches of each native program are.
     """
-    __slots__ = ("details", "root_bytes", "donors", "filled", "arena_bytes", "parts", "checks", "sizes", "same", "constants", "launches", "complex_numbers")
+    __slots__ = ("details", "single", "count", "root_bytes", "donors", "filled", "arena_bytes", "parts", "checks", "sizes", "same", "constants", "launches",
+                 "host_numbers")
 
+    single: Any  # the native program of a plan that is nothing else, which runs from a list of values; or None
+    count: int  # how many values it takes
     root_bytes: list[int]
     donors: list[int]
     filled: list[bool]
@@ -144,12 +152,15 @@ class Executable:
     same: list[int]
     constants: list[Any]
     launches: int
-    complex_numbers: bool
+    host_numbers: bool
     details: list[list[Detail]]
 
     def __init__(self, root_bytes: list[int], donors: list[int], filled: list[bool], arena_bytes: int, parts: list[Any], checks: int,
-                 sizes: list[int], same: list[int], constants: list[Any], launches: int, complex_numbers: bool, details: list[list[Detail]]) -> None:
+                 sizes: list[int], same: list[int], constants: list[Any], launches: int, host_numbers: bool, details: list[list[Detail]]) -> None:
         self.details = details
+        alone = len(parts) == 1 and not isinstance(parts[0], HostStep) and not host_numbers
+        self.single = parts[0].run_list if alone else None
+        self.count = parts[0].value_count if alone else 0
         self.root_bytes = root_bytes
         self.donors = donors
         self.filled = filled
@@ -160,44 +171,63 @@ class Executable:
         self.same = same
         self.constants = constants
         self.launches = launches
-        self.complex_numbers = complex_numbers
+        self.host_numbers = host_numbers
 
     def run(self, leaves: list[Node], numbers: list[Any]) -> list[Buffer]:
         """Compute the roots. Raises IndexError when a data-dependent index was out of range, and then no leaf has changed."""
         memories: list[Buffer] = []
         values: list[Any] = []
         for leaf in leaves:
-            memories.append(leaf.buffer)
-            values.append(leaf.buffer.address)
+            buffer: Buffer = leaf.buffer
+            memories.append(buffer)
+            values.append(buffer.address)
+        buffer = _NO_ARENA  # who refers to a memory is counted below
         inputs = len(leaves)
         self._allocate(memories, values)
-        arena = allocate(HEADER + self.arena_bytes)
-        memories.append(Buffer(arena.address, HEADER + self.arena_bytes, arena))
         status: Any = None
-        if self.checks:
-            status = ctypes.c_int64.from_address(arena.address)
-            status.value = 0
-        values.append(arena.address)
-        values.append(arena.address)
+        address = 0
+        if self.arena_bytes or self.checks:
+            arena = allocate(HEADER + self.arena_bytes)
+            address = arena.address
+            memories.append(Buffer(address, HEADER + self.arena_bytes, arena))
+            if self.checks:
+                status = ctypes.c_int64.from_address(address)
+                status.value = 0
+        else:
+            memories.append(_NO_ARENA)
+        values.append(address)
+        values.append(address)
         values.extend(numbers)
         values.extend(self.constants)
-        native = [0 if type(v) is complex else v for v in values] if self.complex_numbers else values
         stats.runs += 1
         stats.launches += self.launches
+        if self.single is not None and _events.events is None:
+            self.single(values[:self.count] if len(values) > self.count else values)
+            if self.checks:
+                self._check(status)
+        else:
+            self._run_parts(values, memories, status)
+        for i, source in enumerate(self.same):
+            if source >= 0:
+                ctypes.memmove(memories[inputs + i].address, memories[source].address, self.root_bytes[i])
+        return memories[inputs:inputs + len(self.root_bytes)]
+
+    def _run_parts(self, values: list[Any], memories: list[Buffer], status: Any) -> None:
+        native = [0 if type(v) is complex or (type(v) is int and v > _MOST) else v for v in values] if self.host_numbers else values
         for i, part in enumerate(self.parts):
-            if recording.events is not None:
+            if _events.events is not None:
                 self._record(i, part, values, native, memories)
             elif isinstance(part, HostStep):
                 part.run(values, memories)
             else:
                 part.run_list(native[:part.value_count])
-            if i + 1 == self.checks and status.value:
-                raise IndexError("index out of range: an index is negative or not below its dimension's size (sizes indexed here: "
-                                 f"{', '.join([str(n) for n in dict.fromkeys(self.sizes)])})")
-        for i, source in enumerate(self.same):
-            if source >= 0:
-                ctypes.memmove(memories[inputs + i].address, memories[source].address, self.root_bytes[i])
-        return memories[inputs:inputs + len(self.root_bytes)]
+            if i + 1 == self.checks:
+                self._check(status)
+
+    def _check(self, status: Any) -> None:
+        if status.value:
+            raise IndexError("index out of range: an index is negative or not below its dimension's size (sizes indexed here: "
+                             f"{', '.join([str(n) for n in dict.fromkeys(self.sizes)])})")
 
     def _record(self, i: int, part: Any, values: list[Any], native: list[Any], memories: list[Buffer]) -> None:
         """Run a part one launch at a time, each an event."""
@@ -205,13 +235,13 @@ class Executable:
             start = time.perf_counter_ns()
             part.run(values, memories)
             name = part.node.op.name if part.node.op.name != "host" else str(part.node.arg[2])
-            recording.add(name, "host", start, (name,))
+            _events.add(name, "host", start, (name,))
             return
         for detail in self.details[i]:
             program = detail.alone()
             start = time.perf_counter_ns()
             program.run_list(native[:program.value_count])
-            recording.add(detail.name, "kernel", start, detail.ops, detail.nbytes, detail.flops)
+            _events.add(detail.name, "kernel", start, detail.ops, detail.nbytes, detail.flops)
 
     def _allocate(self, memories: list[Buffer], values: list[Any]) -> None:
         """Append the memory of each root."""

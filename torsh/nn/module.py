@@ -11,7 +11,9 @@ from torsh.autograd.graph import grad_fn
 from torsh.core.devices import device as device_type
 from torsh.core.devices import require
 from torsh.core.dtypes import bfloat16, dtype, float16, float32, float64
+from torsh.nn.changes import changes
 from torsh.nn.hooks import Everywhere, HookMixin, call_with_hooks, registered_as
+from torsh.nn.members import GROUPS, Members, adopt, replaced, settle, without_attributes
 from torsh.nn.parameter import Parameter, is_lazy
 from torsh.tensor.creation import empty_like
 from torsh.tensor.tensor import Tensor
@@ -79,7 +81,7 @@ class Module(HookMixin):
         own = self.__dict__
         own["training"] = True
         for name in _DICTS:
-            own[name] = {} if name in ("_parameters", "_buffers", "_modules") else OrderedDict()
+            own[name] = Members(self) if name in GROUPS else OrderedDict()
         own["_non_persistent_buffers_set"] = set()
         own["_is_full_backward_hook"] = None
         if self.call_super_init:
@@ -124,7 +126,7 @@ class Module(HookMixin):
         self._check_name(name, "buffer", self._buffers)
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(f"cannot assign '{typename(tensor)}' object to buffer '{name}' (torch Tensor or None required)")
-        self._buffers[name] = registered_as(Everywhere.buffer, self, name, tensor)
+        adopt(self, "_buffers")[name] = registered_as(Everywhere.buffer, self, name, tensor)
         (self._non_persistent_buffers_set.discard if persistent else self._non_persistent_buffers_set.add)(name)
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
@@ -137,14 +139,14 @@ class Module(HookMixin):
         if param is not None and grad_fn(param) is not None:
             raise ValueError(f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created explicitly. To express '{name}' "
                              "as a function of another Tensor, compute the value in the forward() method.")
-        self._parameters[name] = None if param is None else registered_as(Everywhere.parameter, self, name, param)
+        adopt(self, "_parameters")[name] = None if param is None else registered_as(Everywhere.parameter, self, name, param)
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a submodule. Raises KeyError for a name taken, TypeError for no Module."""
         if module is not None and not isinstance(module, Module):
             raise TypeError(f"{typename(module)} is not a Module subclass")
         self._check_name(name, "module", self._modules)
-        self._modules[name] = registered_as(Everywhere.module, self, name, module)
+        adopt(self, "_modules")[name] = registered_as(Everywhere.module, self, name, module)
 
     def register_module(self, name: str, module: Module | None) -> None:
         """`add_module`."""
@@ -157,8 +159,14 @@ class Module(HookMixin):
             own.setdefault(name, OrderedDict())
         own.setdefault("_non_persistent_buffers_set", set())
         own.setdefault("_is_full_backward_hook", None)
+        settle(self)
+        changes.count += 1
+
+    def __getstate__(self) -> dict[str, Any]:
+        return without_attributes(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        changes.count += 1
         own = self.__dict__
         params = own.get("_parameters")
         if isinstance(value, Parameter):
@@ -177,12 +185,12 @@ class Module(HookMixin):
             if modules is None:
                 raise AttributeError("cannot assign module before Module.__init__() call")
             self._forget(name, "_parameters", "_buffers")
-            modules[name] = registered_as(Everywhere.module, self, name, value)
+            adopt(self, "_modules")[name] = registered_as(Everywhere.module, self, name, value)
             return
         if modules is not None and name in modules:
             if value is not None:
                 raise TypeError(f"cannot assign '{typename(value)}' as child module '{name}' (torch.nn.Module or None expected)")
-            modules[name] = registered_as(Everywhere.module, self, name, value)
+            adopt(self, "_modules")[name] = registered_as(Everywhere.module, self, name, value)
             return
         buffers = own.get("_buffers")
         marked = isinstance(value, Tensor) and getattr(value, "_is_buffer", False)
@@ -193,9 +201,14 @@ class Module(HookMixin):
                 self._forget(name, "_parameters", "_modules")
                 self.register_buffer(name, value, value.persistent)  # type: ignore[union-attr]
             else:
-                buffers[name] = registered_as(Everywhere.buffer, self, name, value)  # type: ignore[index]
+                adopt(self, "_buffers")[name] = registered_as(Everywhere.buffer, self, name, value)
+            return
+        if name in GROUPS:
+            replaced(self, name, value)
             return
         object.__setattr__(self, name, value)
+        if name == "__dict__":
+            settle(self)
 
     def _forget(self, name: str, *dicts: str) -> None:
         own = self.__dict__
@@ -213,6 +226,7 @@ class Module(HookMixin):
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'", name=name, obj=self)
 
     def __delattr__(self, name: str) -> None:
+        changes.count += 1
         for group in (self._parameters, self._buffers, self._modules):
             if name in group:
                 del group[name]

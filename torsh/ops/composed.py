@@ -35,7 +35,7 @@ class Composed(Tensor):
     handlers: dict[str, Callable[..., Any]] = {}
     backend = "composed"
 
-    def _node(self) -> NoReturn:
+    def _without_storage(self) -> NoReturn:
         self._refuse("this operation")
 
     def _window(self) -> NoReturn:

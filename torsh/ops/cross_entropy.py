@@ -5,8 +5,10 @@ probabilities of the logits' shape. The gradient compares class numbers with tar
 """
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
+from torsh.autograd.autocast import lower_type, raised
+from torsh.autograd.entered import entered
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int64
 from torsh.core.shapes import Shape, numel
@@ -18,7 +20,7 @@ from torsh.ops.gather import index_bounds
 from torsh.ops.pointwise import exp, log, where
 from torsh.ops.reduce import amax, sum
 from torsh.ops.softmax import log_softmax
-from torsh.tensor.tensor import Tensor, wrap
+from torsh.tensor.tensor import Tensor, node_of, wrap
 
 # Arguments of the operations: reduction, ignore_index, label_smoothing; then whether there are class weights.
 # Tensors: x [n, c, d], target [n, d] (int64), then maybe weight [c].
@@ -27,12 +29,12 @@ from torsh.tensor.tensor import Tensor, wrap
 def _pick(x: Tensor, at: Tensor) -> Tensor:
     """x[n, at[n, d], d]."""
     n, c, d = x._shape
-    return wrap(Node(p.GATHER, (x._node(), at._node()), ((n, d), (c * d, 1), 0, (d,), (c,)), (n, d), x._dtype))
+    return wrap(Node(p.GATHER, (node_of(x), node_of(at)), ((n, d), (c * d, 1), 0, (d,), (c,)), (n, d), x._dtype))
 
 
 def _take(weight: Tensor, at: Tensor) -> Tensor:
     """weight[at]."""
-    return wrap(Node(p.GATHER, (weight._node(), at._node()), (at._shape, (0,) * len(at._shape), 0, (1,), weight._shape), at._shape, weight._dtype))
+    return wrap(Node(p.GATHER, (node_of(weight), node_of(at)), (at._shape, (0,) * len(at._shape), 0, (1,), weight._shape), at._shape, weight._dtype))
 
 
 def _counted(target: Tensor, ignore: int, weight: Tensor | None, dt: Any) -> tuple[Tensor, Tensor]:
@@ -119,7 +121,7 @@ def _cross_entropy_gradient(g: Tensor, x: Tensor, target: Tensor, *rest: Any) ->
 
 
 _cross_entropy_rule = rule("cross_entropy_backward", _cross_entropy_gradient)
-_CROSS_ENTROPY = coarse("cross_entropy", _cross_entropy,
+_CROSS_ENTROPY: Final = coarse("cross_entropy", _cross_entropy,
                         lambda ctx, g: _cross_entropy_rule((g, ctx[0], ctx[1], *_weights(ctx)), ctx.arg, ctx.shapes[0], ctx.dtypes[0]), (0, 1, 2),
                         grad_name="NllLossBackward0")
 
@@ -174,6 +176,8 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_a
     `weight` [c] weighs classes; "mean" divides by the weights that counted. Raises ValueError and RuntimeError for shapes
     that do not fit, IndexError for a class out of range.
     """
+    if entered.autocast and lower_type() is not None:
+        return raised(nll_loss, input, target, weight, size_average, ignore_index, reduce, reduction)  # type: ignore[no-any-return]
     reduction = reduction_of(reduction, size_average, reduce)
     geometry = _check("nll_loss", input, target, weight, ignore_index)
     return _call(_NLL, input, target, weight, geometry, (reduction, ignore_index))
@@ -190,6 +194,8 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
     >>> cross_entropy(torsh.zeros(1, 4), torsh.tensor([2]))
     tensor(1.3863)
     """
+    if entered.autocast and lower_type() is not None:
+        return raised(cross_entropy, input, target, weight, size_average, ignore_index, reduce, reduction, label_smoothing)  # type: ignore[no-any-return]
     reduction = reduction_of(reduction, size_average, reduce)
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")

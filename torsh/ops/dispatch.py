@@ -9,6 +9,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeVar
 
+from torsh.autograd.autocast import outside
 from torsh.autograd.entered import entered
 from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import grad_fn, needs_record, record, snapshot
@@ -17,7 +18,7 @@ from torsh.core.dtypes import PROMOTE, dtype
 from torsh.core.shapes import Shape, broadcast, contiguous_strides, memory_order, strides_of
 from torsh.graph.node import Node, Op, several
 from torsh.graph.primitives import CAST, cast, const, expand
-from torsh.tensor.tensor import Tensor, alias, attribute, wrap
+from torsh.tensor.tensor import Tensor, alias, attribute, node_of, wrap
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,7 +40,7 @@ def late(name: str) -> Callable[..., Any]:
 def apply(op: Op, tensors: tuple[Tensor, ...], arg: Any, shape: Shape, dt: dtype, nodes: tuple[Node, ...] | None = None) -> Tensor:
     """One output: make the node, record the call. `nodes` are the sources when they differ from the tensors' own nodes."""
     if nodes is None:
-        nodes = tuple([t._node() for t in tensors])
+        nodes = tuple([node_of(t) for t in tensors])
     out = wrap(Node(op, nodes, arg, shape, dt))
     _finish(op, arg, tensors, (out,))
     return out
@@ -49,7 +50,7 @@ def apply_several(op: Op, tensors: tuple[Tensor, ...], arg: Any, outputs: tuple[
                   nodes: tuple[Node, ...] | None = None) -> tuple[Tensor, ...]:
     """Several outputs of one node."""
     if nodes is None:
-        nodes = tuple([t._node() for t in tensors])
+        nodes = tuple([node_of(t) for t in tensors])
     outs = tuple([wrap(n) for n in several(op, nodes, arg, outputs)])
     _finish(op, arg, tensors, outs)
     return outs
@@ -99,7 +100,7 @@ def result_type_of(a: Any, b: Any) -> dtype:
 def operand(x: Any, dt: dtype, what: str) -> Node:
     """The node of an operand (tensor or number) as type `dt`. Raises TypeError for anything else."""
     if isinstance(x, Tensor):
-        return cast(x._node(), dt)
+        return cast(node_of(x), dt)
     try:
         return const(dt.np.type(x).item() if dt.category == 1 and not isinstance(x, int) else x, dt)
     except (TypeError, ValueError):
@@ -150,7 +151,7 @@ def same_type(op: Op, a: Tensor, b: Tensor, what: str) -> Tensor:
     shape = a._shape
     if b._shape is not shape and b._shape != shape:
         shape = broadcast(shape, b._shape, what)
-    out = wrap(Node(op, (a._node(), b._node()), None, shape, a._dtype))
+    out = wrap(Node(op, (node_of(a), node_of(b)), None, shape, a._dtype))
     if (a._requires_grad or b._requires_grad or a._base is not None or b._base is not None) and op.vjp is not None and needs_record((a, b)):
         record(op, None, (a, b), (out,))
     elif entered.inference and state.inference:
@@ -195,7 +196,7 @@ def copy_into(target: Tensor, value: Tensor, what: str, overwrite: bool = False)
         raise RuntimeError(_REPEATED.format(what))
     check_writable(target)
     tracked = needs_record((value, target))
-    node = expand(cast(value._node(), target._dtype), target._shape)
+    node = expand(cast(node_of(value), target._dtype), target._shape)
     if tracked:
         if value._shape != target._shape:
             value = value.expand(target._shape)  # type: ignore[attr-defined]
@@ -297,7 +298,7 @@ def with_out(f: Callable[..., Any], name: str, exact: bool = False) -> Callable[
             return f(*args, **kwargs)
         if exact:
             check_apart(out, args, name)
-        value = f(*args, **kwargs)
+        value = outside(f, *args, **kwargs) if entered.autocast else f(*args, **kwargs)
         if isinstance(value, tuple):
             written = [write_out(o, v, name, exact) for o, v in zip(out, value, strict=True)]
             return type(value)(*written) if hasattr(value, "_fields") else tuple(written)
@@ -311,7 +312,7 @@ def _in_place(f: Callable[..., Any], name: str) -> Callable[..., Any]:
         check_writable(self)
         recording = state.enabled and needs_record((self, *[a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]))
         source = snapshot(self) if recording else self
-        return copy_into(self, f(source, *args, **kwargs), name)
+        return copy_into(self, outside(f, source, *args, **kwargs) if entered.autocast else f(source, *args, **kwargs), name)
     call.__name__ = name
     call.__doc__ = f"In-place form of `{name[:-1]}`."
     return call
@@ -324,10 +325,11 @@ def coarse(name: str, function: Callable[..., Any], vjp: Callable[..., Any] | No
         enabled, inference = state.enabled, state.inference
         state.enabled, state.inference = False, False
         try:
-            found = function(*[wrap(s) for s in srcs], *node.arg)
+            tensors = [wrap(s) for s in srcs]
+            found = outside(function, *tensors, *node.arg) if entered.autocast else function(*tensors, *node.arg)
         finally:
             state.enabled, state.inference = enabled, inference
-        return tuple(t._node() for t in found) if isinstance(found, (tuple, list)) else found._node()
+        return tuple(node_of(t) for t in found) if isinstance(found, (tuple, list)) else node_of(found)
     return Op(name, "coarse", None, expand_nodes, vjp, save_inputs, save_output, grad_name)
 
 
@@ -337,7 +339,7 @@ def cast_tensor(t: Tensor, dt: dtype) -> Tensor:
         return t
     if t._strides is not None:
         return pointwise(CAST, (t,), t._dtype, dt, "to")
-    return recorded(CAST, None, (t,), wrap(cast(t._node(), dt)))
+    return recorded(CAST, None, (t,), wrap(cast(node_of(t), dt)))
 
 
 def _cast_vjp(ctx: Any, g: Tensor) -> Tensor:

@@ -39,6 +39,20 @@ _NAMES: dict[str, tuple[str, str, str]] = {
         "quantize_per_tensor quantize_per_tensor_dynamic quantize_per_channel empty_quantized quantized_batch_norm quantized_max_pool1d quantized_max_pool2d "
         "quantized_max_pool3d fake_quantize_per_tensor_affine fake_quantize_per_channel_affine fused_moving_avg_obs_fake_quant",
         "qscheme"),
+    "torsh.ops.native_layers": (
+        "",
+        "adaptive_max_pool1d bilinear convolution embedding_bag embedding_renorm_ feature_dropout feature_dropout_ max_pool1d_with_indices native_dropout "
+        "native_norm norm_except_dim",
+        ""),
+    "torsh.ops.recurrent": ("", "gru_cell lstm_cell rnn_relu_cell rnn_tanh_cell", ""),
+    "torsh.ops.recurrent_networks": ("", "gru lstm rnn_relu rnn_tanh", ""),
+    "torsh.ops.batch_statistics": (
+        "",
+        "batch_norm_backward_elemt batch_norm_backward_reduce batch_norm_elemt batch_norm_gather_stats batch_norm_gather_stats_with_counts batch_norm_stats "
+        "batch_norm_update_stats",
+        ""),
+    "torsh.ops.hashes": ("hash_tensor", "", ""),
+    "torsh.storage": ("", "", "is_shared share_memory_ storage storage_type untyped_storage"),
     "torsh.sparse": (
         "resize_as_sparse_ smm sspaddmm",
         "sparse_coo_tensor sparse_compressed_tensor sparse_csr_tensor sparse_csc_tensor sparse_bsr_tensor sparse_bsc_tensor spmm dsmm hspmm hsmm saddmm "

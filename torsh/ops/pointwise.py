@@ -15,7 +15,7 @@ from torsh.graph import primitives as p
 from torsh.graph.node import Op
 from torsh.ops.dispatch import cast_tensor, coarse, pointwise, public, result_type_of, same_type, shape_of
 from torsh.ops.views import zeros_like_shape
-from torsh.tensor.tensor import Tensor, attribute, operators
+from torsh.tensor.tensor import Tensor, attribute, node_of, operators
 
 Vjp = Callable[..., Any]
 P = p.POINTWISE
@@ -414,7 +414,7 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     from torsh.graph.node import Node
     from torsh.ops.dispatch import operand, recorded, tensors_of
     from torsh.tensor.tensor import wrap
-    out = wrap(Node(p.WHERE, (c._node(), operand(input, dt, "where"), operand(other, dt, "where")), None, shape, dt))
+    out = wrap(Node(p.WHERE, (node_of(c), operand(input, dt, "where"), operand(other, dt, "where")), None, shape, dt))
     return recorded(p.WHERE, None, tensors_of(c, input, other), out) if state.enabled else out
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from torsh.autograd.autocast import lower_type, raised
+from torsh.autograd.entered import entered
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import bool_, dtype, int64
 from torsh.core.results import result_type
@@ -15,7 +17,7 @@ from torsh.ops import views
 from torsh.ops.dispatch import apply, cast_tensor, coarse, late, public, recorded, write_out
 from torsh.ops.pointwise import abs, conj_if, exp, float_type, log, ne, where
 from torsh.ops.views import zeros_like_shape
-from torsh.tensor.tensor import Tensor
+from torsh.tensor.tensor import Tensor, node_of
 
 Dims = Any
 
@@ -27,7 +29,7 @@ def _unreduce(g: Tensor, shape: Shape, axes: Shape) -> Tensor:
 
 
 def _fold(op: Op, t: Tensor, axes: Shape, keepdim: bool, dt: dtype, source: dtype | None = None) -> Tensor:
-    node = t._node() if source is None else cast(t._node(), source)
+    node = node_of(t) if source is None else cast(node_of(t), source)
     return apply(op, (t,), axes, reduced(t._shape, axes, keepdim), dt, (node,))
 
 
@@ -84,7 +86,7 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: dtype
     if dt.category < 2:
         raise RuntimeError(f"mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: {dt.title}")
     axes = wrap_dims(dim, len(input._shape), "mean")
-    return apply(_MEAN, (input,), (axes, keepdim), reduced(input._shape, axes, keepdim), dt, (cast(input._node(), dt),))
+    return apply(_MEAN, (input,), (axes, keepdim), reduced(input._shape, axes, keepdim), dt, (cast(node_of(input), dt),))
 
 
 def _prod_vjp(ctx: GradNode, g: Tensor) -> Tensor:
@@ -110,6 +112,8 @@ p.R_PROD.vjp, p.R_PROD.save_inputs = _prod_vjp, (0,)
 @public(out=True)
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: dtype | None = None) -> Tensor:
     """The product over one dimension or all. Integers and bools multiply in int64."""
+    if entered.autocast and lower_type() is not None:
+        return raised(prod, input, dim, keepdim, dtype=dtype)  # type: ignore[no-any-return]
     dt = dtype or (int64 if input._dtype.category < 2 else input._dtype)
     axes = wrap_dims(dim, len(input._shape), "prod")
     return _fold(p.R_PROD, input, axes, keepdim, dt, dt)

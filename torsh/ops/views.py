@@ -19,7 +19,7 @@ from torsh.graph.primitives import expand as expand_node
 from torsh.graph.primitives import reshape as reshape_node
 from torsh.ops import dispatch
 from torsh.ops.dispatch import apply, public, recorded, wrap
-from torsh.tensor.tensor import Tensor, alias, attribute
+from torsh.tensor.tensor import Tensor, alias, attribute, node_of
 
 Geometry = tuple[Shape, Shape, int]
 
@@ -67,7 +67,7 @@ def _overlaps(shape: Shape, strides: Shape) -> bool:
 def region_assigned(base: Tensor, value: Tensor, shape: Shape, strides: Shape, offset: int) -> Tensor:
     """A new tensor: `base` (as contiguous memory) with the strided region replaced by `value` (of the region's shape)."""
     return apply(_REGION, (base, value), (shape, strides, offset), base._shape, base._dtype,
-                 (base._node(), expand_node(value._node(), shape)))
+                 (node_of(base), expand_node(node_of(value), shape)))
 
 
 def _region_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -220,7 +220,7 @@ def _overwritten(target: Tensor, fn: GradNode, nr: int) -> None:
     if target._requires_grad and graph.grad_fn(target) is None:
         raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
     dispatch.check_writable(target)
-    value = wrap(target._node())
+    value = wrap(node_of(target))
     value._requires_grad, value._grad_fn, value._output_nr = True, fn, nr
     _rebase(target, value, value._storage.node, False)
 
@@ -334,7 +334,7 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     strides = view_strides(input._shape, input._strides, new)
     if strides is not None:
         return _view(input, (new, strides, input._offset), _RESHAPE, None)
-    return recorded(_RESHAPE_COPY, None, (input,), wrap(reshape_node(input._node(), new)))
+    return recorded(_RESHAPE_COPY, None, (input,), wrap(reshape_node(node_of(input), new)))
 
 
 _RESHAPE_COPY = Op("reshape_copy", "history", None, None, _reshape_vjp, grad_name="UnsafeViewBackward0")
@@ -689,14 +689,14 @@ _CLONE = Op("clone", "history", None, None, lambda ctx, g: g)
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
     """A copy with its own storage, differentiable; its elements lie in the input's order unless a memory format says otherwise."""
     if input._strides is None and (memory_format is None or memory_format is contiguous_format):
-        return recorded(_CLONE, None, (input,), wrap(input._node()))
+        return recorded(_CLONE, None, (input,), wrap(node_of(input)))
     return laid_out(input, strides_for(input._shape, input.stride(), memory_format))
 
 
 def laid_out(t: Tensor, strides: Shape) -> Tensor:
     """A copy with dense strides in any order of dimensions, differentiable."""
     if is_contiguous(t._shape, strides):
-        return recorded(_CLONE, None, (t,), wrap(t._node()))
+        return recorded(_CLONE, None, (t,), wrap(node_of(t)))
     dense = wrap(permute(t.detach(), order_of(strides))._node())  # type: ignore[attr-defined]
     return recorded(_CLONE, None, (t,), alias(dense, t._shape, strides, 0))
 

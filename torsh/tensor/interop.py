@@ -147,14 +147,14 @@ def item(self: Tensor) -> Any:
     if plain is not None:
         return plain.from_address(self._storage.address() + self._offset * self._dtype.itemsize).value
     value = self._window().reshape(-1)[0]
-    return float(value) if self._dtype.name == "bfloat16" else value.item()
+    return float(value) if self._dtype.category == 2 else value.item()
 
 
 @method()
 def tolist(self: Tensor) -> Any:
     """The elements as nested lists of Python numbers (a number for 0 dimensions)."""
     window = self._window()
-    return (window.astype(np.float32) if self._dtype.name == "bfloat16" else window).tolist()
+    return (window.astype(np.float32) if self._dtype.category == 2 and self._dtype.itemsize < 4 else window).tolist()
 
 
 @method()

@@ -153,6 +153,11 @@ class Tensor(Open):
     is_quantized: ClassVar[bool] = False
     is_mkldnn: ClassVar[bool] = False
     is_nested: ClassVar[bool] = False
+    is_ipu: ClassVar[bool] = False
+    is_maia: ClassVar[bool] = False
+    is_mtia: ClassVar[bool] = False
+    is_vulkan: ClassVar[bool] = False
+    is_xla: ClassVar[bool] = False
     is_cpu: ClassVar[bool] = True
 
     def __len__(self) -> int:
@@ -180,18 +185,12 @@ class Tensor(Open):
     # ---- reading and writing, for the layers above
 
     def _node(self) -> Node:
-        """The node whose contiguous contents are this tensor's elements now."""
-        storage = self._storage
-        node = storage.node
-        if storage.outside is not None and storage.shared():
-            return leaf(self._window().copy(order="C"))
-        if self._strides is None and self._offset == 0 and node.shape == self._shape and node.dtype is self._dtype:
-            return node
-        base = node if node.dtype is self._dtype else reinterpret(node, self._dtype)
-        strides = self._strides or contiguous_strides(self._shape)
-        if self._offset == 0 and self._strides is None and base.shape == self._shape:
-            return base
-        return Node(VIEW, (base,), (self._shape, strides, self._offset), self._shape, self._dtype)
+        """`node_of`."""
+        return node_of(self)
+
+    def _without_storage(self) -> Node:
+        """What `node_of` gives for a tensor of a subclass that has no storage: an error."""
+        raise AttributeError("the tensor has no storage")
 
     def _window(self) -> Any:
         """The realized elements as a NumPy view of the storage's memory (not exported: for reading at once)."""
@@ -200,7 +199,7 @@ class Tensor(Open):
         return array_on(handle(storage.node.buffer), self)
 
     def _write(self, value: Node) -> None:
-        """Replace the elements by a node of the same shape and dtype. Knows nothing of autograd."""
+        """Replace the elements by a node of the same shape and dtype. Knows nothing of autograd. (`put` is the shorter way.)"""
         storage = self._storage
         own = storage.node.dtype
         strides = self._strides or contiguous_strides(self._shape)
@@ -250,6 +249,44 @@ def array_on(memory: Any, like: Tensor) -> Any:
 
 
 MOST_DEPTH: Final = 2000
+
+
+def node_of(t: Tensor) -> Node:
+    """The node whose contiguous contents are the tensor's elements now. (A function: methods of classes with interpreted subclasses, such
+    as Parameter, are looked up by name at each call.) What is raised for a tensor without a storage is its class's choice."""
+    try:
+        storage = t._storage
+    except AttributeError:
+        return t._without_storage()
+    node = storage.node
+    if storage.outside is not None and storage.shared():
+        return leaf(t._window().copy(order="C"))
+    dt = t._dtype
+    if t._strides is None and t._offset == 0 and node.dtype is dt and (node.shape is t._shape or node.shape == t._shape):
+        return node
+    base = node if node.dtype is dt else reinterpret(node, dt)
+    strides = t._strides or contiguous_strides(t._shape)
+    if t._offset == 0 and t._strides is None and base.shape == t._shape:
+        return base
+    return Node(VIEW, (base,), (t._shape, strides, t._offset), t._shape, dt)
+
+
+def stored(t: Tensor) -> Node | None:
+    """The node of the tensor's storage; None for a tensor made of others, which has none."""
+    try:
+        return t._storage.node
+    except AttributeError:
+        return None
+
+
+def put(t: Tensor, value: Node) -> None:
+    """`t._write(value)`; for a tensor that is all of its storage, the value is the storage's."""
+    storage = t._storage
+    node = storage.node
+    if t._strides is None and t._offset == 0 and node.dtype is t._dtype and (node.shape is value.shape or node.shape == value.shape):
+        storage.write(value)
+    else:
+        t._write(value)
 
 
 def wrap(node: Node) -> Tensor:
