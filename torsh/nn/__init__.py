@@ -13,7 +13,6 @@ from torsh.nn.parameter import Parameter as Parameter
 from torsh.nn.parameter import UninitializedBuffer as UninitializedBuffer
 from torsh.nn.parameter import UninitializedParameter as UninitializedParameter
 
-
 if TYPE_CHECKING:
     def __getattr__(name: str) -> Any:
         """The layers, which `torsh.nn.modules` names in tables."""
