@@ -37,8 +37,8 @@ __all__ = ["Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "cfloat"
            "get_default_dtype", "half", "inference_mode", "int", "int8", "int16", "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "long",
            "no_grad", "promote_types", "set_default_dtype", "set_grad_enabled", "short", "uint8", "uint16", "uint32", "uint64"]
 #: Loaded when first asked for.
-_LAZY = ("amp", "cpu", "data", "distributions", "fft", "func", "futures", "linalg", "masked", "nn", "optim", "profiler", "quantized", "serialization", "serialize",
-         "signal", "sparse", "special", "storage", "utils")
+_LAZY = ("amp", "cpu", "data", "distributions", "fft", "func", "futures", "linalg", "masked", "nn", "optim", "profiler", "quantized", "serialization",
+         "serialize", "signal", "sparse", "special", "storage", "utils")
 #: Names of other modules, loaded when first asked for: by module.
 _FROM = {
     "amp.autocast_mode": "autocast autocast_decrement_nesting autocast_increment_nesting clear_autocast_cache get_autocast_cpu_dtype get_autocast_dtype "
