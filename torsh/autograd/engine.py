@@ -191,7 +191,7 @@ def _accumulate(node: AccumulateGrad, g: Tensor | None, create: bool) -> None:
     else:
         forsake(node_of(have))
         have.add_(g)  # type: ignore[attr-defined]
-    made = stored(t._grad)
+    made = stored(t._grad)  # type: ignore[arg-type] # just set
     if made is not None and made.buffer is None:
         accompany(made)
     if node.hooks:
