@@ -28,6 +28,8 @@ def torch_tensor(array: np.ndarray, dtype: dtypes.dtype) -> torch.Tensor:
     """The same bits as a PyTorch tensor."""
     if dtype is dtypes.bfloat16:
         return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
+    if dtype.name.startswith("float8"):
+        return torch.from_numpy(array.view(np.int8).copy()).view(getattr(torch, dtype.name))
     return torch.from_numpy(array.copy())
 
 

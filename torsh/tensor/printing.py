@@ -223,17 +223,17 @@ def _cells(flat: np.ndarray, dtype: dtype) -> tuple[list[str], int]:
         joined = [r + (i if i[0] == "-" else "+" + i) + "j" for r, i in zip(real, parts)]
         return joined, real_width + imag_width + 1
     if dtype.is_floating_point:
-        return _real_cells(flat)
+        return _real_cells(flat, dtype.name == "float8_e8m0fnu")  # whose NaN PyTorch takes for a finite number
     cells = [str(value) for value in flat.tolist()]
     width = max(map(len, cells), default=1)
     return [cell.rjust(width) for cell in cells], width
 
 
-def _real_cells(flat: np.ndarray) -> tuple[list[str], int]:
+def _real_cells(flat: np.ndarray, nan_is_finite: bool = False) -> tuple[list[str], int]:
     """`_cells` of floating numbers: one notation for all of them, chosen by those that are finite and not zero."""
     with np.errstate(invalid="ignore"):  # widening a signalling NaN
         flat = flat.astype(np.float64)
-    counted = np.isfinite(flat) & (flat != 0)
+    counted = (np.isfinite(flat) | (np.isnan(flat) & nan_is_finite)) & (flat != 0)
     finite = flat[counted]
     if finite.size and _is_scientific(finite):
         cells = [format(value, f".{_Options.precision}e") for value in flat.tolist()]
