@@ -19,7 +19,7 @@ from torsh.graph.primitives import expand as expand_node
 from torsh.graph.primitives import reshape as reshape_node
 from torsh.ops import dispatch
 from torsh.ops.dispatch import apply, public, recorded, wrap
-from torsh.tensor.tensor import Tensor, alias, attribute, node_of
+from torsh.tensor.tensor import Tensor, alias, attribute, method, node_of
 
 Geometry = tuple[Shape, Shape, int]
 
@@ -616,14 +616,14 @@ def _several(name: str, views: list[Tensor]) -> tuple[Tensor, ...]:
     return tuple(views)
 
 
-@public()
-def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+@public(method=False)
+def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of consecutive parts of a dimension: of one size (the last may be smaller), or of the sizes given.
 
     Raises RuntimeError when given sizes do not add up.
     """
-    d = wrap_dim(dim, len(input._shape), "split")
-    n = input._shape[d]
+    d = wrap_dim(dim, len(tensor._shape), "split")
+    n = tensor._shape[d]
     if isinstance(split_size_or_sections, int):
         size = split_size_or_sections
         if size < 0 or (size == 0 and n):
@@ -636,9 +636,15 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
                                f"split_sizes={sizes}")
     out, at = [], 0
     for s in sizes:
-        out.append(slice_dim(input, d, at, s))
+        out.append(slice_dim(tensor, d, at, s))
         at += s
     return _several("Split" if isinstance(split_size_or_sections, int) else "SplitWithSizes", out)
+
+
+@method("split")
+def _split_method(self: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of consecutive parts of a dimension, as `torsh.split`."""
+    return split(self, split_size, dim)
 
 
 @public()
