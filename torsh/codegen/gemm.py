@@ -133,6 +133,10 @@ def _streams(p: _Problem) -> bool:
     return p.m <= 4 and p.n * p.k >= 4096 and p.m > 0 and (p.b[2] == 1 or p.b[3] == 1)
 
 
+#: Columns of B of a work item, times its rows.
+CHUNK = 4096
+
+
 def _plan_stream(p: _Problem, same: bool, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool,
                  accumulate: bool, epilogue: Epilogue | None) -> GemmPlan:
     scalar_bytes = ACCUMULATE[dtype_in][1]
@@ -143,7 +147,7 @@ def _plan_stream(p: _Problem, same: bool, dtype_in: str, dtype_out: str, vector_
     # Elements of B in a work item: enough of them to balance, each large enough to run at full speed.
     share = max(16384, min(524288, batches * p.n * p.k // 64))
     if kind == "rows":
-        chunk_n = min(_cdiv(p.n, lanes) * lanes, 2048 // rows)
+        chunk_n = min(_cdiv(p.n, lanes) * lanes, CHUNK // rows)
         chunk_k = min(p.k, max(64, _cdiv(share, 8 * chunk_n) * 8))
     else:
         chunk_k = min(p.k, _cdiv(_cdiv(p.k, _cdiv(p.k, 8192)), lanes) * lanes)

@@ -149,6 +149,10 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
         p_here = t.at(partial, t.dot((b0, p0), (b1, p1)))
         buffer = t.select(is_near, "ptr", near, t.at(b_buffers, t.mul(t.op(f"udiv i64 {item.index}, {group}"), buffer_bytes)))
         ready = t.at(b_buffers, t.add(t.mul(batch, batch_bytes), t.mul(t.op(f"udiv i64 {n0}, {shape.columns}"), panel_bytes)))
+        # Where the next tile's columns begin: beside these, or in the next matrix.
+        more = t.test("slt", t.add(ni, "1"), blocks_n)
+        others = t.both(t.test("eq", t.add(mi, "1"), blocks_m), t.test("slt", t.add(b1, "1"), batch1))
+        next_tile = t.select(more, "ptr", t.at(b_here, t.mul(n1, b_strides[3])), t.select(others, "ptr", t.at(b_here, b_strides[1]), b_here))
         # The last columns of a B that is read in place are packed if they do not fill a vector.
         tail = t.op(f"and i64 {wide}, {-shape.columns}")
         ragged = t.both(b_in_place, t.test("ne", t.op(f"and i64 {wide}, {shape.lanes - 1}"), "0"))
@@ -180,12 +184,15 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
             b_first = t.select(b_in_place, "ptr", source, t.select(b_ready, "ptr", t.at(ready, t.mul(block.index, block_bytes)), buffer))
             # Meanwhile the next block of B comes: of a packed one evenly, otherwise a line of every other row, or of each column, in each
             # call of the micro-kernel until all were asked for.
-            after = t.select(last, "ptr", t.at(b_here, t.mul(n1, b_strides[3])), t.at(source, t.mul(tile_k, b_strides[2])))
+            after = t.select(last, "ptr", next_tile, t.at(source, t.mul(tile_k, b_strides[2])))
             packed = t.select(last, "i64", t.mul(wide, t.mul(tile_k, acc)), t.mul(t.add(block.index, "1"), block_bytes))
             after = t.select(b_ready, "ptr", t.at(ready, packed), after)
             across = t.op(f"udiv i64 {t.add(t.mul(kc, size), '64')}, 64")
             evenly = t.least("64", t.op(f"udiv i64 {t.add(sweeps, str(2 * int(line) - 1))}, {sweeps}"))
             after_k = t.select(b_ready, "i64", evenly, t.select(along, "i64", t.mul(b_strides[2], "2"), b_strides[3]))
+            across_n = t.op(f"udiv i64 {t.add(wide, str(shape.columns - 1))}, {shape.columns}")
+            a_dense = t.test("eq", a_strides[2], t.mul(kc, size))
+            dense_k = t.least("64", t.op(f"udiv i64 {t.add(across_n, str(2 * shape.rows * t.in_bytes - 1))}, {across_n}"))
             with t.loop(m0, m1, str(shape.rows)) as row:
                 a_rows = t.at(a_now, t.mul(row.index, a_strides[2]))
                 valid = t.least(t.sub(m1, row.index), str(shape.rows))
@@ -209,8 +216,7 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                     narrow = t.test("sle", width, str(shape.lanes))
                     full = t.either(t.test("eq", width, str(shape.columns)), t.test("eq", width, str(shape.lanes)))
                     direct = t.both(full, stores)
-                    turn = t.add(t.mul(t.op(f"udiv i64 {t.sub(row.index, m0)}, {shape.rows}"), t.op(
-                        f"udiv i64 {t.add(wide, str(shape.columns - 1))}, {shape.columns}")), number)
+                    turn = t.add(t.mul(t.op(f"udiv i64 {t.sub(row.index, m0)}, {shape.rows}"), across_n), number)
                     by_column = t.divide(turn, across)
                     there = t.select(b_ready, "i64", t.mul(turn, t.mul(half, after_k)), t.select(
                         along, "i64", t.add(t.mul(t.op(f"lshr i64 {turn}, 1"), "64"), t.mul(t.op(f"and i64 {turn}, 1"), b_strides[2])),
@@ -222,7 +228,10 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                         odd = t.op(f"and i64 {number}, 1")
                         soon, soon_k = t.at(a_soon, t.mul(odd, a_strides[3])), t.mul(a_strides[3], "2")
                     else:
-                        soon, soon_k = t.at(a_soon, t.mul(t.least(number, str(shape.rows - 1)), a_strides[2])), str(2 * t.in_bytes)
+                        # One row in each call, or all evenly where they are one piece of memory.
+                        soon_k = t.select(a_dense, "i64", dense_k, str(2 * t.in_bytes))
+                        soon = t.at(a_soon, t.select(a_dense, "i64", t.mul(t.mul(number, half), dense_k),
+                                                     t.mul(t.least(number, str(shape.rows - 1)), a_strides[2])))
                     place = t.add(t.mul(row.index, p_row), t.mul(n, acc))
                     into = t.select(direct, "ptr", t.at(p_here, place), tmp)
                     step = t.select(direct, "i64", p_row, line)
