@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torsh.codegen.gemm_layout import ACCUMULATE, FINISH_COLUMNS, NEAR_BYTES, PACK_COLUMNS, STORAGE, Bias, Epilogue, Flags, Shape
+from torsh.codegen.gemm_layout import ACCUMULATE, FINISH_COLUMNS, NEAR_BYTES, NEAR_PANELS, PACK_COLUMNS, STORAGE, Bias, Epilogue, Flags, Shape
 
 __all__ = ["Bias", "Epilogue", "GemmPlan", "plan"]
 
@@ -203,14 +203,16 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
     tile_k = _cdiv(max(1, _cdiv(p.k, blocks_k)), shape.lanes) * shape.lanes
     blocks_k = max(1, _cdiv(p.k, tile_k))
     panels, columns = _cdiv(p.m, shape.rows), _cdiv(p.n, shape.columns)
-    blocks_m, blocks_n = _blocks(panels, columns, p.k, shape, batches, threads)
+    b_in_place = same and not tables and _keep_b(p, scalar_bytes)
+    # Few rows: B's columns are packed by who uses them, as many as stay at hand.
+    near = not b_in_place and panels <= _MOST_PANELS[0] // 2
+    blocks_m, blocks_n = _blocks(panels, columns, p.k, shape, batches, threads, NEAR_PANELS if near else _MOST_PANELS[1])
     count = batches * blocks_m * blocks_n
     tile_flops = 2 * p.m * p.n * p.k // max(1, blocks_m * blocks_n)
     group = max(1, min(count, 400_000 // max(1, tile_flops)))
 
     lanes = not (p.a[3] == 1 or p.k <= 1)
     copy_a = not same or (lanes and p.a[2] != 1 and p.m > 1) or _copy_a(p, scalar_bytes)
-    b_in_place = same and not tables and _keep_b(p, scalar_bytes)
     b_bytes = p.n * p.k * scalar_bytes
     b_packed = not tables and not b_in_place and blocks_m > 1 and 0 < b_bytes <= _MOST_PACKED
     one_batch = p.b[:2] == (0, 0)
@@ -250,7 +252,7 @@ def _copy_a(p: _Problem, scalar_bytes: int) -> bool:
     """Whether the rows (or columns) of a panel of A are apart such that they compete for the sets of the first-level cache, and are used
     often enough to be copied: a way of that cache has 4096 bytes."""
     distance = (p.a[2] if p.a[3] == 1 or p.k <= 1 else p.a[3]) * scalar_bytes
-    return p.m > 1 and distance != 0 and distance % 1024 == 0 and p.n > 64
+    return p.m > 1 and distance != 0 and distance % 4096 == 0 and p.n > 64
 
 
 def _keep_b(p: _Problem, scalar_bytes: int) -> bool:
@@ -259,12 +261,12 @@ def _keep_b(p: _Problem, scalar_bytes: int) -> bool:
     return p.b[3] == 1 and (p.m <= _FEW_ROWS or (p.k * p.n * scalar_bytes <= 1 << 20 and p.b[2] * scalar_bytes % 4096 != 0))
 
 
-def _blocks(panels: int, columns: int, k: int, shape: Shape, batches: int, threads: int) -> tuple[int, int]:
-    """Into how many parts the panels of rows and columns are cut: blocks of B that stay in the second-level cache, and a few work
-    items for each thread unless they become small."""
+def _blocks(panels: int, columns: int, k: int, shape: Shape, batches: int, threads: int, wide: int) -> tuple[int, int]:
+    """Into how many parts the panels of rows and columns are cut, at most `wide` panels of columns in each: blocks of B that stay in the
+    second-level cache, and a few work items for each thread unless they become small."""
     if not panels or not columns:
         return 0, 0
-    rows, wide = _MOST_PANELS
+    rows = _MOST_PANELS[0]
     while True:
         blocks_m, blocks_n = _cdiv(panels, rows), _cdiv(columns, wide)
         height, width = _cdiv(panels, blocks_m) * shape.rows, _cdiv(columns, blocks_n) * shape.columns

@@ -16,8 +16,8 @@ ACCUMULATE = {"float16": ("float", 4), "bfloat16": ("float", 4), "float32": ("fl
 #: Columns of C that a work item of the last phase of `gemm_stream` finishes.
 FINISH_COLUMNS = 1024
 
-#: Blocks of B of up to so many bytes are packed on the stack.
-NEAR_BYTES = 65536
+#: Blocks of B of up to so many bytes are packed on the stack: so many panels of the widest vectors.
+NEAR_BYTES, NEAR_PANELS = 163840, 4
 #: Panels of B that a work item of the first phase of `gemm_tiles` packs.
 PACK_COLUMNS = 4
 

@@ -44,10 +44,18 @@ def write_pack(t: Text) -> None:
 
     t.label(by_k)
     even = t.op(f"and i64 %kc, {-lanes}")
+    following = t.mul("%lane_stride", str(lanes))
 
     def square(k: str, dst: str, mask: str) -> str:
         offset = t.mul(k, size)
-        for column in t.transpose([t.load(t.at(source, offset), t.dtype_in, mask) for source in sources]):
+        places = [t.at(source, offset) for source in sources]
+        if mask or t.in_bytes != t.scalar_bytes:
+            columns = t.transpose([t.load(place, t.dtype_in, mask) for place in places])
+        else:
+            for place in places:  # what is packed next
+                _prefetch(t, t.at(place, following), False, 3)
+            columns = _columns(t, places)
+        for column in columns:
             t.store(column, dst)
             dst = t.at(dst, "%dst_stride")
         return dst
@@ -70,6 +78,34 @@ def write_pack(t: Text) -> None:
     t.put(f"br label %{done}")
     t.label(done)
     t.end()
+
+
+def _columns(t: Text, rows: list[str]) -> list[str]:
+    """The columns of the square whose rows are at these addresses.
+
+    Pieces of 16 bytes are put side by side as they are loaded, which on x86 costs no shuffle; what is left to do is within the pieces."""
+    width = 16 // t.scalar_bytes
+    piece = f"<{width} x {t.scalar}>"
+    half, columns = width // 2, []
+    low, high = ([base + start + i + side for base in range(0, t.lanes, width) for i in range(half) for side in (0, t.lanes)]
+                 for start in (0, half))
+    for quarter in range(0, t.lanes, width):
+        mixed = []
+        for i in range(width):
+            parts = [t.op(f"load {piece}, ptr {t.at(rows[r], str(quarter * t.scalar_bytes))}, align {t.scalar_bytes}")
+                     for r in range(i, t.lanes, width)]
+            wide = width
+            while len(parts) > 1:
+                order = ", ".join(f"i32 {j}" for j in range(2 * wide))
+                kind = f"<{wide} x {t.scalar}>"
+                parts = [t.op(f"shufflevector {kind} {low}, {kind} {high}, <{2 * wide} x i32> <{order}>")
+                         for low, high in zip(parts[::2], parts[1::2], strict=True)]
+                wide *= 2
+            mixed += parts
+        for _ in range(width.bit_length() - 1):  # interleaving vectors i and i + half transposes within the pieces
+            mixed = [t.shuffle(mixed[i], mixed[i + half], order) for i in range(half) for order in (low, high)]
+        columns += mixed
+    return columns
 
 
 def write_copy_rows(t: Text, shape: Shape) -> None:
