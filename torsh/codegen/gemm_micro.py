@@ -17,7 +17,7 @@ def write_pack(t: Text) -> None:
     """`@pack(src, lane_stride, k_stride, valid, kc, dst, dst_stride)`: dst[k][lane] = src[lane][k], strides in bytes.
 
     One vector of lanes wide. Lanes from `valid` on repeat the last valid one or are zero: they only reach rows or
-    columns of C that are never stored. When k is contiguous, dst is written up to kc rounded up to whole vectors."""
+    columns of C that are never stored."""
     t.begin("pack", "ptr %src, i64 %lane_stride, i64 %k_stride, i64 %valid, i64 %kc, ptr %dst, i64 %dst_stride", True)
     lanes, last = t.lanes, t.sub("%valid", "1")
     last = t.least(last, str(lanes - 1))
@@ -46,33 +46,27 @@ def write_pack(t: Text) -> None:
     even = t.op(f"and i64 %kc, {-lanes}")
     following = t.mul("%lane_stride", str(lanes))
 
-    def square(k: str, dst: str, mask: str) -> str:
-        offset = t.mul(k, size)
-        places = [t.at(source, offset) for source in sources]
-        if mask or t.in_bytes != t.scalar_bytes:
-            columns = t.transpose([t.load(place, t.dtype_in, mask) for place in places])
-        else:
-            for place in places:  # what is packed next
-                _prefetch(t, t.at(place, following), False, 3)
-            columns = _columns(t, places)
-        for column in columns:
-            t.store(column, dst)
-            dst = t.at(dst, "%dst_stride")
-        return dst
-
     with t.loop("0", even, str(lanes), [("ptr", "%dst")]) as loop:
-        loop.next = [square(loop.index, loop.values[0], "")]
-    with t.where(t.test("slt", even, "%kc")):
-        square(even, loop.values[0], t.first(t.sub("%kc", even)))
-    t.put(f"br label %{done}")
+        offset = t.mul(loop.index, size)
+        places = [t.at(source, offset) for source in sources]
+        for place in places:  # what is packed next
+            _prefetch(t, t.at(place, following), False, 3)
+        line = loop.values[0]
+        for column in _columns(t, places) if t.in_bytes == t.scalar_bytes else t.transpose([t.load(place, t.dtype_in) for place in places]):
+            t.store(column, line)
+            line = t.at(line, "%dst_stride")
+        loop.next = [line]
+    squared = t.block
+    t.put(f"br label %{general}")
 
     t.label(general)
-    with t.loop("0", "%kc", carry=[("i64", "0"), ("ptr", "%dst")]) as loop:
+    first = t.op(f"phi i64 [0, %{other}], [{even}, %{squared}]")
+    line = t.op(f"phi ptr [%dst, %{other}], [{loop.values[0]}, %{squared}]")
+    with t.loop(first, "%kc", carry=[("i64", t.mul(first, "%k_stride")), ("ptr", line)]) as loop:
         offset, dst = loop.values
         value = "poison"
         for i, source in enumerate(sources):
-            value = t.op(f"insertelement {t.vector} {value}, {t.scalar} "
-                         f"{t.load_scalar(t.at(source, offset), t.dtype_in)}, i64 {i}")
+            value = t.op(f"insertelement {t.vector} {value}, {t.scalar} {t.load_scalar(t.at(source, offset), t.dtype_in)}, i64 {i}")
         t.store(value, dst)
         loop.next = [t.add(offset, "%k_stride"), t.at(dst, "%dst_stride")]
     t.put(f"br label %{done}")

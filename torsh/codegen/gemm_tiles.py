@@ -90,7 +90,7 @@ def write_pack_phase(t: Text, name: str, shape: Shape) -> None:
         src = t.at(b, t.dot((b0, strides[0]), (b1, strides[1]), (k, strides[2]), (n, strides[3])))
         dst = t.at(packed, t.mul(t.add(t.mul(rest, panels), t.mul(chunk, str(PACK_COLUMNS))), panel_bytes))
         wide, kc = t.least(t.sub(columns, n), str(PACK_COLUMNS * shape.columns)), t.least(t.sub(depth, k), tile_k)
-        _write_pack_panels(t, shape, src, strides[2], strides[3], wide, kc, dst, panel_bytes)
+        t.put(f"call void @pack_panels(ptr {src}, i64 {strides[2]}, i64 {strides[3]}, i64 {wide}, i64 {kc}, ptr {dst}, i64 {panel_bytes})")
     t.end()
 
 
@@ -177,10 +177,12 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                     offsets = t.at(k_offsets, t.mul(k0, "8")), t.at(n_offsets, t.mul(n0, "8"))
                     write_windows_packed(t, shape, b_here, *offsets, wide, kc, buffer, panel_bytes)
                 else:
-                    _write_pack_panels(t, shape, source, b_strides[2], b_strides[3], wide, kc, buffer, panel_bytes)
+                    t.put(f"call void @pack_panels(ptr {source}, i64 {b_strides[2]}, i64 {b_strides[3]}, i64 {wide}, i64 {kc}, "
+                          f"ptr {buffer}, i64 {panel_bytes})")
             if not tables:
                 with t.where(ragged):
-                    _write_pack_panels(t, shape, t.at(source, t.mul(tail, size)), b_strides[2], size, t.sub(wide, tail), kc, buffer, panel_bytes)
+                    t.put(f"call void @pack_panels(ptr {t.at(source, t.mul(tail, size))}, i64 {b_strides[2]}, i64 {size}, "
+                          f"i64 {t.sub(wide, tail)}, i64 {kc}, ptr {buffer}, i64 {panel_bytes})")
             b_first = t.select(b_in_place, "ptr", source, t.select(b_ready, "ptr", t.at(ready, t.mul(block.index, block_bytes)), buffer))
             # Meanwhile the next block of B comes: of a packed one evenly, otherwise a line of every other row, or of each column, in each
             # call of the micro-kernel until all were asked for.
@@ -247,35 +249,36 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
     t.end()
 
 
-def _write_pack_panels(t: Text, shape: Shape, source: str, k_stride: str, n_stride: str, wide: str, kc: str,
-                       panel: str, panel_bytes: str) -> None:
-    """Pack `wide` columns of a block of B into panels `panel_bytes` apart."""
+def write_pack_panels(t: Text, shape: Shape) -> None:
+    """`@pack_panels(src, k_stride, n_stride, wide, kc, dst, panel_bytes)`: `wide` columns of a block of B, as panels `panel_bytes` apart."""
+    t.begin("pack_panels", "ptr %src, i64 %k_stride, i64 %n_stride, i64 %wide, i64 %kc, ptr %dst, i64 %panel_bytes", True)
     line = shape.columns * t.scalar_bytes
     many, single, done = t.new_label(), t.new_label(), t.new_label()
-    whole = t.both(t.test("eq", n_stride, str(t.in_bytes)),
-                   t.test("eq", t.op(f"urem i64 {wide}, {shape.columns}"), "0"))
+    whole = t.both(t.test("eq", "%n_stride", str(t.in_bytes)),
+                   t.test("eq", t.op(f"urem i64 %wide, {shape.columns}"), "0"))
     t.put(f"br i1 {whole}, label %{many}, label %{single}")
     t.label(many)
     # Whole rows at once: long runs of memory, and one look-up of a page for all of them.
-    row_bytes = t.mul(wide, str(t.in_bytes))
-    with t.loop("0", kc, carry=[("ptr", source), ("ptr", panel)]) as loop:
+    row_bytes = t.mul("%wide", str(t.in_bytes))
+    with t.loop("0", "%kc", carry=[("ptr", "%src"), ("ptr", "%dst")]) as loop:
         src, dst = loop.values
         with t.loop("0", row_bytes, str(shape.columns * t.in_bytes), [("ptr", dst)]) as column:
             place = t.at(src, column.index)
             for v in range(shape.vectors):
                 value = t.load(t.at(place, str(v * shape.lanes * t.in_bytes)), t.dtype_in)
                 t.store(value, t.at(column.values[0], str(v * t.vector_bytes)))
-            column.next = [t.at(column.values[0], panel_bytes)]
-        loop.next = [t.at(src, k_stride), t.at(dst, str(line))]
+            column.next = [t.at(column.values[0], "%panel_bytes")]
+        loop.next = [t.at(src, "%k_stride"), t.at(dst, str(line))]
     t.put(f"br label %{done}")
     t.label(single)
-    with t.loop("0", wide, str(shape.lanes)) as lane:
+    with t.loop("0", "%wide", str(shape.lanes)) as lane:
         number, inside = t.divide(lane.index, str(shape.columns))
-        dst = t.at(panel, t.add(t.mul(number, panel_bytes), t.mul(inside, str(t.scalar_bytes))))
-        t.put(f"call void @pack(ptr {t.at(source, t.mul(lane.index, n_stride))}, i64 {n_stride}, i64 {k_stride}, "
-              f"i64 {t.sub(wide, lane.index)}, i64 {kc}, ptr {dst}, i64 {line})")
+        dst = t.at("%dst", t.add(t.mul(number, "%panel_bytes"), t.mul(inside, str(t.scalar_bytes))))
+        t.put(f"call void @pack(ptr {t.at('%src', t.mul(lane.index, '%n_stride'))}, i64 %n_stride, i64 %k_stride, "
+              f"i64 {t.sub('%wide', lane.index)}, i64 %kc, ptr {dst}, i64 {line})")
     t.put(f"br label %{done}")
     t.label(done)
+    t.end()
 
 
 class Rows:
@@ -336,6 +339,7 @@ def write(name: str, dtype_in: str, dtype_out: str, vector_bytes: int, registers
     t = Text(dtype_in, dtype_out, vector_bytes, half)
     shape = Shape(vector_bytes, registers, t.scalar_bytes)
     write_pack(t)
+    write_pack_panels(t, shape)
     if not lanes:
         write_copy_rows(t, shape)
     write_micro_kernels(t, shape, lanes)
