@@ -76,7 +76,7 @@ def _normal(batch: int | tuple[int, ...], m: int, n: int, k: int, a: tuple[int, 
 def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n: int, k: int,
          a_strides: tuple[int, ...], b_strides: tuple[int, ...], c_strides: tuple[int, ...], *,
          vector_bytes: int = 64, registers: int | None = None, half: bool | None = None,
-         accumulate: bool = False, epilogue: Epilogue | None = None, tables: bool = False, threads: int = 2) -> GemmPlan:
+         accumulate: bool = False, epilogue: Epilogue | None = None, tables: bool = False, threads: int = 2, amx: bool = False) -> GemmPlan:
     """The plan for C[b, m, n] = sum_k A[b, m, k] * B[b, k, n].
 
     `batch` is one extent or two (their strides need not combine); strides are in elements, batch axes first, 0
@@ -85,7 +85,9 @@ def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n:
     `registers` how many of them it has (default: 32 of 64 bytes, else 16), `half` whether it converts float16 itself
     (default: where vectors are wider than 16 bytes). With `tables` the element (k, n) of a batch of B is at k_offsets[k] +
     n_offsets[n], two tables of int64 byte offsets (slots "k_offsets" and "n_offsets") in place of its last two strides: so
-    windows of an image are multiplied without being copied first. C's rows must be contiguous then. Elements of C must not overlap one another, A or B.
+    windows of an image are multiplied without being copied first. C's rows must be contiguous then. `threads` are how many will share
+    the work (no result depends on it), `amx` whether the machine has tile registers that this process may use (`target.amx`).
+    Elements of C must not overlap one another, A or B.
     Raises ValueError for sizes, strides or dtypes that do not fit.
 
     >>> p = plan("float32", "float32", 1, 100, 70, 30, (0, 30, 1), (0, 70, 1), (0, 70, 1))
@@ -115,6 +117,9 @@ def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n:
     sides = [side for side in (problem, problem.transpose()) if _streams(side)]
     if sides:
         return _plan_stream(max(sides, key=lambda side: side.n), same, *machine)
+    if amx and dtype_in == "bfloat16" and vector_bytes == 64 and min(problem.m, problem.n) >= 8 and problem.k >= 16 \
+            and 1 in problem.a[2:] and 1 in problem.b[2:]:
+        return _plan_amx(problem, dtype_out, half, accumulate, epilogue, threads)
     return _plan_tiles(problem, same, registers, *machine, threads=threads)
 
 
@@ -245,6 +250,42 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
         from torsh.codegen import gemm_tiles
         return gemm_tiles.write(key, dtype_in, dtype_out, vector_bytes, registers, half, epilogue, p.transposed, lanes, tables)
 
+    return GemmPlan(key, text, items, share, scratch, slots)
+
+
+#: Bytes of packed A that a work item of `gemm_amx` uses: with a strip of B they stay in the second-level cache.
+_AMX_BYTES = 512 << 10
+
+
+def _plan_amx(p: _Problem, dtype_out: str, half: bool, accumulate: bool, epilogue: Epilogue | None, threads: int) -> GemmPlan:
+    batches = p.batch[0] * p.batch[1]
+    panels, columns, tiles_k = _cdiv(p.m, 32), _cdiv(p.n, 32), _cdiv(p.k, 32)
+    blocks_m, blocks_n = _cdiv(panels, max(1, min(8, _AMX_BYTES // (tiles_k * 2048)))), _cdiv(columns, 16)
+    while batches * blocks_m * blocks_n < _ITEMS * threads and p.m * p.n * p.k > 8_000_000 * blocks_m * blocks_n:
+        if panels * blocks_n > columns * blocks_m and blocks_m < panels:
+            blocks_m = min(panels, 2 * blocks_m)
+        elif blocks_n < columns:
+            blocks_n = min(columns, 2 * blocks_n)
+        else:
+            break
+    a_strips = (1 if p.a[:2] == (0, 0) else batches) * 2 * panels
+    b_strips = (1 if p.b[:2] == (0, 0) else batches) * 2 * columns
+    key = _key("amx", "bfloat16", dtype_out, 64, half, epilogue, p.transposed)
+    a, b = ("B", "A") if p.transposed else ("A", "B")
+    count = batches * blocks_m * blocks_n
+    slots: list[SlotValue] = [
+        a, b, "C", "packed" if count else 0, "packed_a" if count else 0, *p.batch, p.m, p.n, p.k, *p.a, *p.b, *p.c, tiles_k, blocks_m, blocks_n,
+        1, 1, count, Flags.ACCUMULATE_C * accumulate, 0, 0, panels, columns, a_strips, 0, 0]
+    if epilogue is not None:
+        slots += [f"epilogue{i}" for i in range(epilogue.slots)]
+    items = [a_strips + b_strips if count else 0, count]
+    share = [(a_strips + b_strips) * tiles_k > 512, batches * p.m * p.n * p.k > 8_000_000]
+
+    def text() -> str:
+        from torsh.codegen import gemm_amx
+        return gemm_amx.write(key, dtype_out, half, epilogue, p.transposed)
+
+    scratch = {"packed": b_strips * tiles_k * 1024, "packed_a": a_strips * tiles_k * 1024} if count else {}
     return GemmPlan(key, text, items, share, scratch, slots)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from torsh.codegen import compile as codegen
 from torsh.codegen.cache import digest
 from torsh.codegen.kernel_ir import Kernel
-from torsh.codegen.target import host
+from torsh.codegen.target import amx, host
 from torsh.codegen.text import text
 from torsh.compiler import steps
 from torsh.compiler.canonical import INPUT
@@ -298,7 +298,8 @@ class Plan:
         sa = (0 if node.srcs[0].shape[0] == 1 else ga[1][0], *ga[1][1:])
         sb = (0 if node.srcs[1].shape[0] == 1 else gb[1][0], *gb[1][1:])
         name = node.dtype.name
-        found = gemm.plan(name, name, batch, m, n, k, sa, sb, (m * n, n, 1), vector_bytes=host().vector_bytes, threads=get_num_threads())
+        found = gemm.plan(name, name, batch, m, n, k, sa, sb, (m * n, n, 1), vector_bytes=host().vector_bytes, threads=get_num_threads(),
+                          amx=name == "bfloat16" and amx())
         return [self._gemm_job(found, node, (a, ga[2]), (b, gb[2]), {}, depth)]
 
     def _windows(self, node: Node, depth: int) -> _Job:
