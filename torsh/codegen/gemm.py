@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torsh.codegen.gemm_layout import ACCUMULATE, FINISH_COLUMNS, NEAR_BYTES, NEAR_PANELS, PACK_COLUMNS, STORAGE, Bias, Epilogue, Flags, Shape
+from torsh.codegen.gemm_layout import ACCUMULATE, AMX_PANELS, FINISH_COLUMNS, NEAR_BYTES, NEAR_PANELS, PACK_COLUMNS, STORAGE, Bias, Epilogue, Flags, Shape
 
 __all__ = ["Bias", "Epilogue", "GemmPlan", "plan"]
 
@@ -270,15 +270,16 @@ def _plan_amx(p: _Problem, dtype_out: str, half: bool, accumulate: bool, epilogu
             break
     a_strips = (1 if p.a[:2] == (0, 0) else batches) * 2 * panels
     b_strips = (1 if p.b[:2] == (0, 0) else batches) * 2 * columns
+    a_items, b_items = a_strips // (2 * panels or 1) * _cdiv(panels, AMX_PANELS), b_strips // (2 * columns or 1) * _cdiv(columns, AMX_PANELS)
     key = _key("amx", "bfloat16", dtype_out, 64, half, epilogue, p.transposed)
     a, b = ("B", "A") if p.transposed else ("A", "B")
     count = batches * blocks_m * blocks_n
     slots: list[SlotValue] = [
         a, b, "C", "packed" if count else 0, "packed_a" if count else 0, *p.batch, p.m, p.n, p.k, *p.a, *p.b, *p.c, tiles_k, blocks_m, blocks_n,
-        1, 1, count, Flags.ACCUMULATE_C * accumulate, 0, 0, panels, columns, a_strips, 0, 0]
+        1, 1, count, Flags.ACCUMULATE_C * accumulate, 0, 0, panels, columns, a_items, 0, 0]
     if epilogue is not None:
         slots += [f"epilogue{i}" for i in range(epilogue.slots)]
-    items = [a_strips + b_strips if count else 0, count]
+    items = [a_items + b_items if count else 0, count]
     share = [(a_strips + b_strips) * tiles_k > 512, batches * p.m * p.n * p.k > 8_000_000]
 
     def text() -> str:

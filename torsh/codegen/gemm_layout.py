@@ -21,6 +21,9 @@ NEAR_BYTES, NEAR_PANELS = 163840, 4
 #: Panels of B that a work item of the first phase of `gemm_tiles` packs.
 PACK_COLUMNS = 4
 
+#: Pairs of strips that a work item of the first phase of `gemm_amx` packs.
+AMX_PANELS = 2
+
 
 class Tiles:
     """The argument slots of `gemm_tiles`. Strides are in elements, the two tables of offsets (for a B that has them) in bytes."""

@@ -50,7 +50,7 @@ def write_pack(t: Text) -> None:
         offset = t.mul(loop.index, size)
         places = [t.at(source, offset) for source in sources]
         for place in places:  # what is packed next
-            _prefetch(t, t.at(place, following), False, 3)
+            prefetch(t, t.at(place, following), False, 3)
         line = loop.values[0]
         for column in _columns(t, places) if t.in_bytes == t.scalar_bytes else t.transpose([t.load(place, t.dtype_in) for place in places]):
             t.store(column, line)
@@ -123,7 +123,7 @@ def _opaque(t: Text, pointer: str) -> str:
     return t.op(f'call ptr asm sideeffect "", "=r,0"(ptr {pointer})')
 
 
-def _prefetch(t: Text, pointer: str, write: bool, locality: int) -> None:
+def prefetch(t: Text, pointer: str, write: bool, locality: int) -> None:
     t.call("void", "llvm.prefetch.p0", [("ptr", pointer), ("i32", str(int(write))), ("i32", str(locality)), ("i32", "1")])
 
 
@@ -141,7 +141,7 @@ def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: boo
     line = "%p"
     for i in range(rows):
         for v in range(vectors):
-            _prefetch(t, t.at(line, str(v * t.vector_bytes)), True, 3)
+            prefetch(t, t.at(line, str(v * t.vector_bytes)), True, 3)
         line = t.at(line, "%p_row") if i + 1 < rows else line
     if lanes:
         bases, offsets = ["%a"], [str(i * size) for i in range(rows)]
@@ -153,7 +153,7 @@ def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: boo
     def turn(state: list[str], steps: int) -> list[str]:
         pointers, b, sums = [_opaque(t, p) for p in state[:many]], _opaque(t, state[many]), state[many + 3:]
         for soon in state[many + 1:many + 3]:
-            _prefetch(t, soon, False, 2)
+            prefetch(t, soon, False, 2)
         for u in range(steps):
             if u:
                 t.put('call void asm sideeffect "", "~{memory}"()')
