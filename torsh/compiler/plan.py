@@ -146,6 +146,9 @@ class Plan:
                 self._place(node)
                 if node.numel:
                     pending.append(self._job(order(self.schedule, node), depth, [node]))
+            elif group.kind == "coarse":
+                from torsh.compiler import recurrent  # seldom needed
+                pending.append(self._job(recurrent.lower(self.schedule, node), depth, [node]))
             elif group.kind == "contract":
                 pending.extend(self._product(node, depth))
             elif group.kind == "windows":
@@ -207,7 +210,7 @@ class Plan:
             same.append(-1 if place == len(self.input_nodes) + i else place)
         return Executable([r.numel * r.dtype.itemsize for r in self.roots], donated.donor, donated.filled, arena_bytes, parts, checks,
                           self.checked, same, self.constants, sum(isinstance(u, list) for u in units),
-                          any(n.dtype.is_complex for n in self.numbers), details)
+                          any(n.dtype.on_host for n in self.numbers), details)
 
     def _host_step(self, node: Node) -> HostStep:
         sources = []
