@@ -197,6 +197,8 @@ def _windows(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], s
     """Examples of images are more images. Where weights differ too (or images do not fill their memory), as products with copies of the windows."""
     images, groups, (image, group), (k, k_strides), (n, n_strides), offset = node.arg
     batches, m, columns = node.shape
+    if images == 1:
+        image = srcs[1].numel
     if sources[0] is None and images * image == srcs[1].numel:
         arg = (size * images, groups, (image, group), (k, k_strides), (n, n_strides), offset)
         made = Node(p.WINDOWS, (srcs[0], sources[1]), arg, (size * batches, m, columns), node.dtype)  # type: ignore[arg-type]

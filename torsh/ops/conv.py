@@ -23,6 +23,8 @@ from torsh.tensor.tensor import Tensor, wrap
 
 #: Grouped convolutions with at most this many outputs and weights (an output) in a group are computed without a matrix product.
 _FEW_OUTPUTS, _FEW_WEIGHTS = 4, 32
+#: Images with at most this many windows are multiplied together: alone, they would not fill the columns of a product.
+_FEW_WINDOWS = 64
 _PRODUCTS = frozenset(("float16", "bfloat16", "float32", "float64"))
 
 # Arguments of the three: (stride, padding before, dilation, groups, spatial size of the result). Shapes:
@@ -37,10 +39,16 @@ def _convolve(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shap
     if groups > 1 and o <= _FEW_OUTPUTS and c * numel(kernel) <= _FEW_WEIGHTS and not x._dtype.is_complex:
         return in_float32(_convolve_directly)(seen, w, groups, out)
     rows = w.reshape(groups, o, c * numel(kernel))  # type: ignore[attr-defined]
-    if (numel(kernel) > 1 or any(s > 1 for s in stride)) and x._dtype.name in _PRODUCTS:
+    joined = n > 1 and numel(out) <= _FEW_WINDOWS
+    if (numel(kernel) > 1 or any(s > 1 for s in stride) or joined) and x._dtype.name in _PRODUCTS:
         image, channel, *steps = seen._strides or contiguous_strides(seen._shape)
-        arg = (n, groups, (image, c * channel), ((c, *kernel), (channel, *steps[k:])), (out, tuple(steps[:k])), seen._offset)
-        y = wrap(Node(WINDOWS, (rows._node(), seen._storage.node), arg, (n * groups, o, numel(out)), x._dtype))
+        places, spaces = out, tuple(steps[:k])
+        if joined:  # the windows of all images side by side
+            places, spaces = (n, *out), (image, *spaces)
+        arg = (1 if joined else n, groups, (0 if joined else image, c * channel), ((c, *kernel), (channel, *steps[k:])), (places, spaces), seen._offset)
+        y = wrap(Node(WINDOWS, (rows._node(), seen._storage.node), arg, (arg[0] * groups, o, numel(places)), x._dtype))
+        if joined:
+            y = y.reshape(groups * o, n, numel(out)).transpose(0, 1)  # type: ignore[attr-defined]
         return y.reshape(n, groups * o, *out)  # type: ignore[attr-defined,no-any-return]
     order = [0, 1, *range(2 + k, 2 + 2 * k), *range(2, 2 + k)]
     columns = seen.permute(order).reshape(n * groups, c * numel(kernel), numel(out))  # type: ignore[attr-defined]
@@ -83,10 +91,17 @@ def _convolve_back(y: Tensor, w: Tensor, stride: Shape, before: Shape, dilation:
 def _weight_gradient(x: Tensor, y: Tensor, stride: Shape, before: Shape, dilation: Shape, groups: int, kernel: Shape) -> Tensor:
     n, out, k = x._shape[0], y._shape[2:], len(kernel)
     c, o = x._shape[1] // groups, y._shape[1] // groups
+    rows = y.reshape(n, groups, o, numel(out)).permute(1, 2, 0, 3).reshape(groups, o, n * numel(out))  # type: ignore[attr-defined]
+    if x._dtype.name in _PRODUCTS:
+        # The sum runs over the windows of all images. With the channels last in memory, a row of them is read at once.
+        seen = windows(x, out, kernel, stride, before, dilation, channels_last=True)
+        image, channel, *steps = seen._strides
+        arg = (1, groups, (0, c * channel), ((n, *out), (image, *steps[:k])), ((*kernel, c), (*steps[k:], channel)), seen._offset)
+        found = wrap(Node(WINDOWS, (rows._node(), seen._storage.node), arg, (groups, o, numel(kernel) * c), x._dtype))
+        return found.reshape(groups * o, *kernel, c).permute(0, k + 1, *range(1, k + 1))  # type: ignore[attr-defined,no-any-return]
     seen = windows(x, out, kernel, stride, before, dilation).reshape(n, groups, c, *out, *kernel)  # type: ignore[attr-defined]
     order = [1, 2, *range(3 + k, 3 + 2 * k), 0, *range(3, 3 + k)]
     columns = seen.permute(order).reshape(groups, c * numel(kernel), n * numel(out)).transpose(1, 2)
-    rows = y.reshape(n, groups, o, numel(out)).permute(1, 2, 0, 3).reshape(groups, o, n * numel(out))  # type: ignore[attr-defined]
     return contract(rows, columns).reshape(groups * o, c, *kernel)  # type: ignore[attr-defined,no-any-return]
 
 
