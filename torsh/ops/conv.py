@@ -8,17 +8,19 @@ Puri & Simard, 2006), groups in the batch.
 from __future__ import annotations
 
 import itertools
+from math import gcd
 from typing import Any
 
 from torsh.autograd.graph import GradNode
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import WINDOWS
+from torsh.graph.primitives import EMPTY, WINDOWS
 from torsh.ops.composite import in_float32
 from torsh.ops.dispatch import apply, coarse
 from torsh.ops.matmul import contract
 from torsh.ops.pointwise import conj_if
-from torsh.ops.windows import embedded, numbers, reversed_last, windows
+from torsh.ops.views import region_assigned
+from torsh.ops.windows import filled, numbers, reversed_last, windows
 from torsh.tensor.tensor import Tensor, wrap
 
 #: Grouped convolutions with at most this many outputs and weights (an output) in a group are computed without a matrix product.
@@ -73,12 +75,49 @@ def _convolve_directly(seen: Tensor, w: Tensor, groups: int, out: Shape) -> Tens
 
 
 def _convolve_back(y: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shape, groups: int, size: Shape) -> Tensor:
-    """The transpose: y spread out by the stride, convolved with the weight turned around, its channels exchanged."""
+    """The transpose: y convolved with the weight turned around, its channels exchanged.
+
+    With a stride, position i meets those weights k only for which i + before - k * dilation is a multiple of it: for each remainder of
+    i + before, a convolution of its own, without stride, with some of the weights.
+    """
+    if all(s == 1 for s in stride):
+        return _convolve_turned(y, w, before, dilation, groups, size)
+    n, channels = y._shape[0], w._shape[1] * groups
+    parts: list[tuple[Shape, Tensor]] = []
+    covered = 0
+    strides = contiguous_strides((n, channels, *size))
+    for rest in itertools.product(*[range(s) for s in stride]):
+        taps, first, space, at, lead, count = zip(*map(_remainder, rest, stride, before, dilation, w._shape[2:], size), strict=True)
+        if 0 in count or 0 in taps:
+            continue
+        place: Any = tuple(slice(f, f + (t - 1) * s // gcd(s, d) + 1, s // gcd(s, d)) for f, t, s, d in zip(first, taps, stride, dilation, strict=True))
+        part = w[(slice(None), slice(None), *place)]
+        parts.append((at, _convolve_turned(y, part, lead, space, groups, count)))
+        covered += numel(count)
+    whole = covered == numel(size)
+    base = wrap(Node(EMPTY, (), None, (n, channels, *size), y._dtype)) if whole else filled(0, (n, channels, *size), y)
+    steps = (*strides[:2], *[a * s for a, s in zip(strides[2:], stride, strict=True)])
+    for at, part in parts:
+        base = region_assigned(base, part, part._shape, steps, sum(a * s for a, s in zip(at, strides[2:], strict=True)))
+    return base
+
+
+def _remainder(rest: int, stride: int, before: int, dilation: int, kernel: int, size: int) -> tuple[int, int, int, int, int, int]:
+    """In one dimension, of the positions i with (i + before) % stride == rest: how many weights they meet and the first of those, by how many windows the
+    next one's window lies earlier, the first such i, the `before` of the convolution that gives them, and how many they are."""
+    first = next((k for k in range(min(kernel, stride)) if k * dilation % stride == rest), kernel)
+    step, space = stride // gcd(stride, dilation), dilation // gcd(stride, dilation)
+    taps = max(0, -(-(kernel - first) // step))
+    start = -(-(before - rest) // stride) if before > rest else 0
+    at = rest + start * stride - before
+    return taps, first, space, at, start - (first * dilation - rest) // stride, max(0, -(-(size - at) // stride))
+
+
+def _convolve_turned(y: Tensor, w: Tensor, before: Shape, dilation: Shape, groups: int, size: Shape) -> Tensor:
+    """The transpose of a convolution without stride."""
     kernel = w._shape[2:]
     c, o = w._shape[1], w._shape[0] // groups
     lead = tuple(d * (k - 1) - b for d, k, b in zip(dilation, kernel, before, strict=True))
-    if any(s > 1 for s in stride):
-        y = embedded(y, (0,) * len(size), tuple((m - 1) * s + 1 for m, s in zip(y._shape[2:], stride, strict=True)), 0, stride)
     # Positions past what a window of the result can reach meet no weight.
     room = tuple(max(1, i + d * (k - 1) - a) for i, d, k, a in zip(size, dilation, kernel, lead, strict=True))
     for j, most in enumerate(room):
