@@ -136,7 +136,7 @@ class Text:
 
     def call(self, result: str, function: str, arguments: list[tuple[str, str]]) -> str:
         """Call an intrinsic, declaring it."""
-        kinds = ", ".join(kind.split(" ")[0] if kind.startswith("ptr") else kind for kind, _ in arguments)
+        kinds = ", ".join(kind.partition(" align ")[0] for kind, _ in arguments)
         self.declared[f"declare {result} @{function}({kinds})"] = None
         values = ", ".join(f"{kind} {value}" for kind, value in arguments)
         if result == "void":

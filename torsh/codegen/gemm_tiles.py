@@ -305,7 +305,7 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                         step = t.select(direct, "i64", p_row, str(shape.columns * t.scalar_bytes))
                         operands = (f"i64 {a_row}, i64 {a_k}, ptr {b_now}, i64 {b_k}, i64 {kc}",
                                     f"i64 {step}, i64 {t.select(direct, 'i64', add, '0')}, ptr {soon}, i64 {soon_k}")
-                        with _Rows(t, shape, valid, narrow, a_rows, a_row, first, t.select(direct, "i64", p_row, "0"),
+                        with Rows(t, shape, valid, narrow, a_rows, a_row, first, t.select(direct, "i64", p_row, "0"),
                                    operands) as rows_now, t.where(t.opposite(direct)):
                             m = t.add(row.index, rows_now.index)
                             p_place = t.at(p_here, t.add(t.mul(m, p_row), t.mul(n, acc)))
@@ -347,7 +347,7 @@ def _write_pack_panels(t: Text, shape: Shape, source: str, k_stride: str, n_stri
     t.label(done)
 
 
-class _Rows:
+class Rows:
     """A panel of `valid` rows by a panel of columns, composed of the micro-kernels that there are, tallest first.
 
     What is written inside the `with` follows every micro-kernel: `index` names its first row, `height` its rows.
@@ -385,7 +385,7 @@ class _Rows:
         t.label(joined)
         self.height = t.op(f"phi i64 {', '.join(heights)}")
 
-    def __enter__(self) -> _Rows:
+    def __enter__(self) -> Rows:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

@@ -21,7 +21,7 @@ from torsh.compiler.order import order
 from torsh.compiler.schedule import Group, Schedule
 from torsh.core.shapes import contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import EMPTY, VIEW
+from torsh.graph.primitives import EMPTY, VIEW, WINOGRAD_WEIGHTS
 from torsh.runtime.cpu.executor import Launch, Program, Value
 
 _ALIGN = 64
@@ -150,6 +150,8 @@ class Plan:
                 pending.extend(self._product(node, depth))
             elif group.kind == "windows":
                 pending.append(self._windows(node, depth))
+            elif group.kind == "winograd":
+                pending.append(self._winograd(node, depth))
             elif group.kind in ("host", "bitcast"):
                 segments.append(pending)
                 pending = []
@@ -317,6 +319,21 @@ class Plan:
         known = dict(zip(("k_offsets", "n_offsets"), [t.ctypes.data for t in tables], strict=True))
         job = self._gemm_job(found, node, (a, at), (node.srcs[1], offset), known, depth)
         job.tables = tables
+        return job
+
+    def _winograd(self, node: Node, depth: int) -> _Job:
+        """The weights' transform, or a convolution with transformed weights."""
+        from torsh.codegen import winograd
+        width = host().vector_bytes
+        *_, (x, (shape, strides, offset)) = [self.schedule.memory(s) for s in node.srcs]
+        if node.op is WINOGRAD_WEIGHTS:
+            return self._gemm_job(winograd.weights_plan(shape[0], shape[1], strides, width), node, (x, offset), (x, offset), {}, depth)
+        u, (_, u_strides, at) = self.schedule.memory(node.srcs[0])
+        o = node.shape[1]
+        found = winograd.images_plan(shape[0], shape[1], o, node.shape[2:], u_strides, strides, width)  # type: ignore[arg-type]
+        tables = winograd.tables(shape[0], shape[2:], node.arg, node.shape[2:], strides, o, width // 4)  # type: ignore[arg-type]
+        job = self._gemm_job(found, node, (u, at), (x, offset), {name: t.ctypes.data for name, t in tables.items()}, depth)
+        job.tables = list(tables.values())
         return job
 
     def _gemm_job(self, found: Any, node: Node, a: tuple[Node, int], b: tuple[Node, int], known: dict[str, int], depth: int) -> _Job:

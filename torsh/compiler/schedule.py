@@ -149,7 +149,7 @@ class Schedule:
                 self._start(node)
             return
         group = self._new("host" if complex_ else kind, node)
-        product = group.kind in ("contract", "windows")
+        product = group.kind in ("contract", "windows", "winograd")
         for i, s in enumerate(node.srcs):
             if group.kind in ("host", "bitcast", "order") or (group.kind == "windows" and i == 1):  # these read arrays, not views
                 base = s

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torsh.core.shapes import Shape
+from torsh.core.shapes import Shape, contiguous_strides
 from torsh.graph import primitives as p
 from torsh.graph.node import ITEM, Node, Op, several
 from torsh.graph.primitives import expand, reshape, view
@@ -211,6 +211,26 @@ def _windows(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], s
     return batch_nodes([product], size, {s: b for s, b in zip(srcs, sources, strict=True) if b is not None})[0]
 
 
+def _winograd(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node:
+    """Examples of weights are more weights, examples of images more images. Where both differ, example by example."""
+    if node.op is p.WINOGRAD_WEIGHTS:
+        o, c = srcs[0].shape[:2]
+        made = Node(node.op, (reshape(sources[0], (size * o, c, 3, 3)),), None, (36, size * o, c), node.dtype)  # type: ignore[arg-type]
+        return view(made, (size, 36, o, c), (o * c, size * o * c, c, 1), 0)
+    u, x = sources
+    if u is None:
+        assert x is not None
+        made = Node(node.op, (srcs[0], reshape(x, (size * x.shape[1], *srcs[1].shape[1:]))), node.arg,
+                    (size * node.shape[0], *node.shape[1:]), node.dtype)
+        return reshape(made, (size, *node.shape))
+    whole = Node(p.EMPTY, (), None, (size, *node.shape), node.dtype)
+    for i in range(size):
+        here = [s if b is None else view(b, s.shape, contiguous_strides(s.shape), i * s.numel) for s, b in zip(srcs, (u, x), strict=True)]
+        one = Node(node.op, tuple(here), node.arg, node.shape, node.dtype)
+        whole = Node(p.ASSIGN, (whole, one), (node.shape, contiguous_strides(node.shape), i * node.numel), whole.shape, node.dtype)
+    return whole
+
+
 def _order(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node:
     return Node(p.ORDER, (sources[0],), node.arg, (size, *node.shape), node.dtype)  # type: ignore[arg-type]
 
@@ -237,7 +257,7 @@ def _host(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size
 
 
 _RULES: dict[str, Rule] = {"pointwise": _pointwise, "view": _view, "bitcast": _bitcast, "assign": _assign, "reduce": _reduce, "scan": _scan,
-                           "gather": _gather, "scatter": _scatter, "contract": _contract, "windows": _windows, "order": _order, "host": _host}
+                           "gather": _gather, "scatter": _scatter, "contract": _contract, "windows": _windows, "winograd": _winograd, "order": _order, "host": _host}
 
 
 # ---- coarse operations that stay coarse

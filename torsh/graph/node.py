@@ -70,6 +70,7 @@ KINDS = {
     "order": "the positions of the source's elements in order",
     "contract": "batched matrix product",
     "windows": "matrix products with windows of the second source's memory",
+    "winograd": "a step of Winograd's convolution",
     "host": "computed by a host library, array by array",
     "item": "one output of a node with several",
     "coarse": "expands into the kinds above",
