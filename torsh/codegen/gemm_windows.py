@@ -8,7 +8,6 @@ from __future__ import annotations
 from torsh.codegen.gemm_layout import Shape
 from torsh.codegen.gemm_text import Text
 
-
 #: Vectors whose lanes lie in at most this many runs of adjacent elements are put together from loads under masks.
 MOST_RUNS = 8
 

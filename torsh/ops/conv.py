@@ -13,6 +13,7 @@ from typing import Any
 
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import float32
+from torsh.core.layouts import contiguous_format
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
 from torsh.graph.primitives import EMPTY, WINDOWS, WINOGRAD, WINOGRAD_WEIGHTS
@@ -37,25 +38,17 @@ _PRODUCTS = frozenset(("float16", "bfloat16", "float32", "float64"))
 def _convolve(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shape, groups: int, out: Shape) -> Tensor:
     n, kernel = x._shape[0], w._shape[2:]
     c, o = w._shape[1], w._shape[0] // groups
-    if x._dtype is float32 and groups == 1 and kernel == (3, 3) and stride == dilation == (1, 1) and _winograd_pays(n, c, o, out):
-        u = Node(WINOGRAD_WEIGHTS, (w._node(),), None, (36, o, c), float32)
-        return wrap(Node(WINOGRAD, (u, x._node()), before, (n, o, *out), float32))
     k = len(kernel)
+    if _winograd_pays(x, c, o, kernel, stride, dilation, groups, out):
+        return _winograd(x, w, before, out)
     seen = windows(x, out, kernel, stride, before, dilation)  # [n, groups * c, *out, *kernel]
     if groups > 1 and o <= _FEW_OUTPUTS and c * numel(kernel) <= _FEW_WEIGHTS and not x._dtype.is_complex:
         return in_float32(_convolve_directly)(seen, w, groups, out)
     rows = w.reshape(groups, o, c * numel(kernel))  # type: ignore[attr-defined]
-    joined = n > 1 and numel(out) <= _FEW_WINDOWS
-    if (numel(kernel) > 1 or any(s > 1 for s in stride) or joined) and x._dtype.name in _PRODUCTS:
-        image, channel, *steps = seen._strides or contiguous_strides(seen._shape)
-        places, spaces = out, tuple(steps[:k])
-        if joined:  # the windows of all images side by side
-            places, spaces = (n, *out), (image, *spaces)
-        arg = (1 if joined else n, groups, (0 if joined else image, c * channel), ((c, *kernel), (channel, *steps[k:])), (places, spaces), seen._offset)
-        y = wrap(Node(WINDOWS, (rows._node(), seen._storage.node), arg, (arg[0] * groups, o, numel(places)), x._dtype))
-        if joined:
-            y = y.reshape(groups * o, n, numel(out)).transpose(0, 1)  # type: ignore[attr-defined]
-        return y.reshape(n, groups * o, *out)  # type: ignore[attr-defined,no-any-return]
+    plain = numel(kernel) == 1 and all(s == 1 for s in stride) and (n == 1 or numel(out) > _FEW_WINDOWS)
+    if not plain and x._dtype.name in _PRODUCTS:
+        channel, *steps = _strides(seen)[1:]
+        return _with_windows(rows, seen, groups, out, (c, *kernel), (channel, *steps[k:]), 0)
     order = [0, 1, *range(2 + k, 2 + 2 * k), *range(2, 2 + k)]
     columns = seen.permute(order).reshape(n * groups, c * numel(kernel), numel(out))  # type: ignore[attr-defined]
     if groups > 1 and n > 1:
@@ -63,9 +56,38 @@ def _convolve(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shap
     return contract(rows, columns).reshape(n, groups * o, *out)  # type: ignore[attr-defined,no-any-return]
 
 
-def _winograd_pays(n: int, c: int, o: int, out: Shape) -> bool:
+def _strides(seen: Tensor) -> Shape:
+    return seen._strides or contiguous_strides(seen._shape)
+
+
+def _with_windows(rows: Tensor, seen: Tensor, groups: int, out: Shape, terms: Shape, steps: Shape, first: int) -> Tensor:
+    """[groups, o, numel(terms)] times the windows of each image, [n, groups * o, *out]. The elements of a window are `terms` with `steps` in memory, from
+    `first` on."""
+    n, o, k = seen._shape[0], rows._shape[1], len(out)
+    image, channel, *spaces = _strides(seen)[:2 + k]
+    group = seen._shape[1] // groups * channel
+    joined = n > 1 and numel(out) <= _FEW_WINDOWS
+    if joined:  # the windows of all images side by side
+        arg = (1, groups, (0, group), (terms, steps), ((n, *out), (image, *spaces)), seen._offset + first)
+        y = wrap(Node(WINDOWS, (rows._node(), seen._storage.node), arg, (groups, o, n * numel(out)), rows._dtype))
+        return y.reshape(groups * o, n, numel(out)).transpose(0, 1).reshape(n, groups * o, *out)  # type: ignore[attr-defined,no-any-return]
+    arg = (n, groups, (image, group), (terms, steps), (out, tuple(spaces)), seen._offset + first)
+    y = wrap(Node(WINDOWS, (rows._node(), seen._storage.node), arg, (n * groups, o, numel(out)), rows._dtype))
+    return y.reshape(n, groups * o, *out)  # type: ignore[attr-defined,no-any-return]
+
+
+def _winograd(x: Tensor, w: Tensor, before: Shape, out: Shape) -> Tensor:
+    n, (o, c) = x._shape[0], w._shape[:2]
+    u = Node(WINOGRAD_WEIGHTS, (w._node(),), None, (36, o, c), float32)
+    return wrap(Node(WINOGRAD, (u, x._node()), before, (n, o, *out), float32))
+
+
+def _winograd_pays(x: Tensor, c: int, o: int, kernel: Shape, stride: Shape, dilation: Shape, groups: int, out: Shape) -> bool:
     """Whether 36 multiplications for 16 results and three transforms take less than 144, with transforms counted in multiplications that take
     as long (measured: 1000 for a tile of a channel of the image, 800 of the result, 1400 for a weight)."""
+    if x._dtype is not float32 or groups > 1 or kernel != (3, 3) or stride != (1, 1) or dilation != (1, 1):
+        return False
+    n = x._shape[0]
     tiles = n * -(-out[0] // 4) * -(-out[1] // 4)
     return min(c, o) >= 16 and 36 * tiles * c * o + 1000 * tiles * c + 800 * tiles * o + 1400 * c * o < 0.8 * 9 * n * numel(out) * c * o
 
@@ -91,8 +113,16 @@ def _convolve_back(y: Tensor, w: Tensor, stride: Shape, before: Shape, dilation:
     With a stride, position i meets those weights k only for which i + before - k * dilation is a multiple of it: for each remainder of
     i + before, a convolution of its own, without stride, with some of the weights.
     """
+    kernel = w._shape[2:]
+    o, k = w._shape[0] // groups, len(kernel)
     if all(s == 1 for s in stride):
-        return _convolve_turned(y, w, before, dilation, groups, size)
+        lead = tuple(d * (m - 1) - b for d, m, b in zip(dilation, kernel, before, strict=True))
+        if _winograd_pays(y, o, w._shape[1], kernel, stride, dilation, groups, size):
+            return _winograd(y, reversed_last(w, k).transpose(0, 1), lead, size)  # type: ignore[attr-defined]
+    # The products' rows: a channel's weights at each place, outputs last. All of them are turned at once, as one matrix.
+    turned = w.reshape(groups, o, *w._shape[1:]).permute(0, *range(2, 3 + k), 1).clone(memory_format=contiguous_format)  # type: ignore[attr-defined]
+    if all(s == 1 for s in stride):
+        return _convolve_turned(y, turned, lead, dilation, size)
     n, channels = y._shape[0], w._shape[1] * groups
     parts: list[tuple[Shape, Tensor]] = []
     covered = 0
@@ -102,8 +132,8 @@ def _convolve_back(y: Tensor, w: Tensor, stride: Shape, before: Shape, dilation:
         if 0 in count or 0 in taps:
             continue
         place: Any = tuple(slice(f, f + (t - 1) * s // gcd(s, d) + 1, s // gcd(s, d)) for f, t, s, d in zip(first, taps, stride, dilation, strict=True))
-        part = w[(slice(None), slice(None), *place)]
-        parts.append((at, _convolve_turned(y, part, lead, space, groups, count)))
+        part = turned[(slice(None), slice(None), *place)]
+        parts.append((at, _convolve_turned(y, part, tuple(a * (t - 1) - b for a, t, b in zip(space, taps, lead, strict=True)), space, count)))
         covered += numel(count)
     whole = covered == numel(size)
     base = wrap(Node(EMPTY, (), None, (n, channels, *size), y._dtype)) if whole else filled(0, (n, channels, *size), y)
@@ -124,18 +154,25 @@ def _remainder(rest: int, stride: int, before: int, dilation: int, kernel: int, 
     return taps, first, space, at, start - (first * dilation - rest) // stride, max(0, -(-(size - at) // stride))
 
 
-def _convolve_turned(y: Tensor, w: Tensor, before: Shape, dilation: Shape, groups: int, size: Shape) -> Tensor:
-    """The transpose of a convolution without stride."""
-    kernel = w._shape[2:]
-    c, o = w._shape[1], w._shape[0] // groups
-    lead = tuple(d * (k - 1) - b for d, k, b in zip(dilation, kernel, before, strict=True))
+def _convolve_turned(y: Tensor, turned: Tensor, before: Shape, dilation: Shape, size: Shape) -> Tensor:
+    """The convolution without stride with weights [groups, c, *kernel, o] turned around."""
+    groups, c, *kernel, o = turned._shape
+    k = len(kernel)
     # Positions past what a window of the result can reach meet no weight.
-    room = tuple(max(1, i + d * (k - 1) - a) for i, d, k, a in zip(size, dilation, kernel, lead, strict=True))
+    room = tuple(max(1, i + d * (m - 1) - b) for i, d, m, b in zip(size, dilation, kernel, before, strict=True))
     for j, most in enumerate(room):
         if y._shape[2 + j] > most:
             y = y.narrow(2 + j, 0, most)  # type: ignore[attr-defined]
-    turned = w.reshape(groups, o, c, *kernel).transpose(1, 2).contiguous()  # type: ignore[attr-defined]
-    return _convolve(y, reversed_last(turned, len(kernel)).reshape(groups * c, o, *kernel), (1,) * len(size), lead, dilation, groups, size)  # type: ignore[attr-defined]
+    direct = groups > 1 and c <= _FEW_OUTPUTS and o * numel(tuple(kernel)) <= _FEW_WEIGHTS
+    if direct or y._dtype.name not in _PRODUCTS:
+        order = (0, 1, k + 2, *range(2, k + 2))
+        w = reversed_last(turned.permute(order).clone(memory_format=contiguous_format), k)  # type: ignore[attr-defined]
+        return _convolve(y, w.reshape(groups * c, o, *kernel), (1,) * k, before, dilation, groups, size)  # type: ignore[attr-defined]
+    seen = windows(y, size, tuple(kernel), (1,) * k, before, dilation)
+    channel, *steps = _strides(seen)[1:]
+    rows = turned.reshape(groups, c, numel(tuple(kernel)) * o)  # type: ignore[attr-defined]
+    first = sum((m - 1) * s for m, s in zip(kernel, steps[k:], strict=True))
+    return _with_windows(rows, seen, groups, size, (*kernel, o), (*[-s for s in steps[k:]], channel), first)
 
 
 def _weight_gradient(x: Tensor, y: Tensor, stride: Shape, before: Shape, dilation: Shape, groups: int, kernel: Shape) -> Tensor:
@@ -143,9 +180,14 @@ def _weight_gradient(x: Tensor, y: Tensor, stride: Shape, before: Shape, dilatio
     c, o = x._shape[1] // groups, y._shape[1] // groups
     rows = y.reshape(n, groups, o, numel(out)).permute(1, 2, 0, 3).reshape(groups, o, n * numel(out))  # type: ignore[attr-defined]
     if x._dtype.name in _PRODUCTS:
-        # The sum runs over the windows of all images. With the channels last in memory, a row of them is read at once.
-        seen = windows(x, out, kernel, stride, before, dilation, channels_last=True)
-        image, channel, *steps = seen._strides
+        # The sum runs over the windows of all images. Where a row of a window is too short to be read at once, the channels are last in memory.
+        short = kernel[-1] < 3 or dilation[-1] != 1
+        seen = windows(x, out, kernel, stride, before, dilation, channels_last=short)
+        image, channel, *steps = _strides(seen)
+        if not short:
+            arg = (1, groups, (0, c * channel), ((n, *out), (image, *steps[:k])), ((c, *kernel), (channel, *steps[k:])), seen._offset)
+            found = wrap(Node(WINDOWS, (rows._node(), seen._storage.node), arg, (groups, o, c * numel(kernel)), x._dtype))
+            return found.reshape(groups * o, c, *kernel)  # type: ignore[attr-defined,no-any-return]
         arg = (1, groups, (0, c * channel), ((n, *out), (image, *steps[:k])), ((*kernel, c), (*steps[k:], channel)), seen._offset)
         found = wrap(Node(WINDOWS, (rows._node(), seen._storage.node), arg, (groups, o, numel(kernel) * c), x._dtype))
         return found.reshape(groups * o, *kernel, c).permute(0, k + 1, *range(1, k + 1))  # type: ignore[attr-defined,no-any-return]
