@@ -11,11 +11,13 @@ from typing import Any
 
 from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import GradNode
+from torsh.core.native import mypyc_attr
 from torsh.graph.node import Node, Op, several
 from torsh.ops.views import zeros_like_shape
 from torsh.tensor.tensor import Tensor, wrap
 
 
+@mypyc_attr(native_class=False)
 class GraphBreak(RuntimeError):
     """A value was needed while a function was being captured, or it does something that cannot be replayed."""
 
@@ -51,12 +53,16 @@ class Captured:
         self.backward = Op("compiled_backward", "coarse", None, self._backward, None)
         self.history = Op("compiled", "history", None, None, self._vjp, grad_name="CompiledBackward")
 
-    def call(self, sources: Sequence[Node]) -> tuple[Node, ...]:
+    def call(self, sources: tuple[Node, ...]) -> tuple[Node, ...]:
         """The outputs' nodes for these inputs."""
-        return several(self.forward, tuple(sources), (), self.metas)
+        if len(self.metas) == 1:
+            shape, dt = self.metas[0]
+            return (Node(self.forward, sources, (), shape, dt),)
+        return several(self.forward, sources, (), self.metas)
 
     def _forward(self, node: Node, *sources: Node) -> Any:
-        return tuple(substitute(self.outputs, dict(zip(self.inputs, sources, strict=True))))
+        made = substitute(self.outputs, dict(zip(self.inputs, sources, strict=True)))
+        return made[0] if len(made) == 1 else tuple(made)
 
     def _backward(self, node: Node, *sources: Node) -> Any:
         return tuple(substitute([g for g in self.grads if g is not None], dict(zip([*self.inputs, *self.arriving], sources, strict=True))))

@@ -3,55 +3,83 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-from torsh.nn.module import Module, _everywhere
+from torsh.nn.changes import changes
+from torsh.nn.hooks import Everywhere
+from torsh.nn.members import GROUPS
+from torsh.nn.module import Module
 from torsh.tensor.tensor import Tensor
 
-_PLAIN = (bool, int, float, complex, str, bytes, type(None))
+PLAIN: Final = (bool, int, float, complex, str, bytes, type(None))
+
+
+def _all_held(entries: list[tuple[dict[str, Any], Any, Any]]) -> bool:
+    for where, key, thing in entries:
+        if where.get(key) is not thing:
+            return False
+    return True
+
+
+def _all_equal(entries: list[tuple[dict[str, Any], Any, Any]]) -> bool:
+    for where, key, value in entries:
+        if not equal(where.get(key, _ABSENT), value):
+            return False
+    return True
+
+
+def equal(found: Any, value: Any) -> bool:
+    """Whether a value is the same object, or a number or text that a program cannot tell apart."""
+    if found is value:
+        return True
+    return isinstance(value, PLAIN) and type(found) is type(value) and bool(found == value) and (value != 0 or str(found) == str(value))
+
+
+_ABSENT: Final = object()
 
 
 class Surroundings:
     """The tensors and Python values that a function can reach: its module's, and those of its closure, its defaults and the globals it names.
 
     tensors: parameters, buffers and others, each once
-    held: (dictionary, key, object) that must still be that object; plain: (dictionary, key, value) that must still be equal
+    own_held, held: (dictionary, key, object) that must still be that object, those of modules first; own_plain, plain: (dictionary, key,
+        value) that must still be equal; cells: closures' variables and what they held
+    seen: the count of changes to modules at which theirs were last looked at
     """
 
     def __init__(self, function: Any) -> None:
         self.tensors: list[Tensor] = []
+        self.own_held: list[tuple[dict[str, Any], Any, Any]] = []
         self.held: list[tuple[dict[str, Any], Any, Any]] = []
+        self.own_plain: list[tuple[dict[str, Any], Any, Any]] = []
         self.plain: list[tuple[dict[str, Any], Any, Any]] = []
         self.cells: list[tuple[Any, Any]] = []
         self.modules: list[dict[str, Any]] = []
-        self._seen: set[int] = set()
+        self._visited: set[int] = set()
+        self.seen: int = changes.count
         self._reach(function)
 
     def hooked(self) -> bool:
         """Whether a module has hooks, or all have: these run Python code of their own at each call."""
-        return bool(_everywhere) or any(own["_call_hooks"] for own in self.modules)
+        return bool(Everywhere.calls) or any(bool(own["_call_hooks"]) for own in self.modules)
 
     def same(self) -> bool:
         """Whether everything is as it was."""
-        if self.hooked():
+        if self.seen != changes.count:
+            if self.hooked() or not _all_held(self.own_held) or not _all_equal(self.own_plain):
+                return False
+            self.seen = changes.count
+        if not _all_held(self.held) or not _all_equal(self.plain):
             return False
-        for where, key, thing in self.held:
-            if where.get(key) is not thing:
-                return False
-        for where, key, value in self.plain:
-            found = where.get(key, self)
-            if found is not value and (type(found) is not type(value) or found != value):
-                return False
         for cell, value in self.cells:
-            found = cell.cell_contents
-            if found is not value and (type(value) not in _PLAIN or type(found) is not type(value) or found != value):
+            if not equal(cell.cell_contents, value):
                 return False
         return True
 
     def _reach(self, thing: Any) -> None:
-        if id(thing) in self._seen or isinstance(thing, _PLAIN):
+        if id(thing) in self._visited or isinstance(thing, PLAIN):
             return
-        self._seen.add(id(thing))
+        self._visited.add(id(thing))
         if isinstance(thing, Tensor):
             self.tensors.append(thing)
         elif isinstance(thing, Module):
@@ -71,15 +99,15 @@ class Surroundings:
     def _module(self, module: Module) -> None:
         own = module.__dict__
         for key, value in own.items():
-            if isinstance(value, _PLAIN):
-                self.plain.append((own, key, value))
-        for table in ("_parameters", "_buffers", "_modules"):
+            if isinstance(value, PLAIN):
+                self.own_plain.append((own, key, value))
+        for table in GROUPS:
             for name, value in own[table].items():
-                self.held.append((own[table], name, value))
+                self.own_held.append((own[table], name, value))
                 self._reach(value)
         self.modules.append(own)
         for key, value in own.items():
-            if key not in ("_parameters", "_buffers", "_modules"):
+            if key not in GROUPS:
                 self._reach(value)
         if not type(module).__module__.startswith("torsh.nn"):
             self._reach(type(module).forward)
@@ -99,7 +127,7 @@ class Surroundings:
         for name in function.__code__.co_names:
             if name in function.__globals__:
                 value = function.__globals__[name]
-                if isinstance(value, _PLAIN):
+                if isinstance(value, PLAIN):
                     self.plain.append((function.__globals__, name, value))
                 elif isinstance(value, (Tensor, Module, types.FunctionType, list, tuple, dict)):
                     self.held.append((function.__globals__, name, value))

@@ -12,8 +12,8 @@ from __future__ import annotations
 from torsh.codegen.gemm_layout import FINISH_COLUMNS, Epilogue, Place, Stream
 from torsh.codegen.gemm_text import Text
 
-#: Columns of B whose dot products are computed together.
-TOGETHER = 4
+#: Columns of B whose dot products are computed together, by the number of rows: enough sums that additions need not wait for one another.
+TOGETHER = {1: 8, 2: 4, 4: 4}
 
 
 def write(name: str, kind: str, rows: int, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool,
@@ -106,31 +106,32 @@ def _write_rows(t: Text, xs: list[str], b: str, b_k: str, wide: str, deep: str, 
 
 
 def _write_dots(t: Text, xs: list[str], b: str, b_n: str, wide: str, deep: str, sums: list[str]) -> None:
-    """sums[i][n] = dot(xs[i], column n of b), `TOGETHER` columns at a time."""
+    """sums[i][n] = dot(xs[i], column n of b), some columns at a time."""
+    together = TOGETHER[len(xs)]
     last = t.sub(wide, "1")
     whole = t.op(f"and i64 {deep}, {-t.lanes}")
-    with t.loop("0", wide, str(TOGETHER)) as column:
+    with t.loop("0", wide, str(together)) as column:
         lines = [t.at(b, t.mul(t.least(t.add(column.index, str(j)) if j else column.index, last), b_n))
-                 for j in range(TOGETHER)]
+                 for j in range(together)]
 
         def step(k: str, mask: str, state: list[str]) -> list[str]:
             at_b, at_x = t.mul(k, str(t.in_bytes)), t.mul(k, str(t.scalar_bytes))
             elements = [t.load(t.at(line, at_b), t.dtype_in, mask) for line in lines]
             factors = [t.load(t.at(line, at_x), "", mask) for line in xs]
-            return [t.fma(factors[i], elements[j], state[i * TOGETHER + j])
-                    for i in range(len(xs)) for j in range(TOGETHER)]
+            return [t.fma(factors[i], elements[j], state[i * together + j])
+                    for i in range(len(xs)) for j in range(together)]
 
-        zeros = [(t.vector, "zeroinitializer")] * (len(xs) * TOGETHER)
+        zeros = [(t.vector, "zeroinitializer")] * (len(xs) * together)
         with t.loop("0", whole, str(t.lanes), zeros) as loop:
             loop.next = step(loop.index, "", loop.values)
         # The rest, with masks; a loop of at most one turn.
         with t.loop(whole, deep, str(t.lanes), [(t.vector, value) for value in loop.values]) as tail:
             tail.next = step(tail.index, t.first(t.sub(deep, whole)), tail.values)
         for i, line in enumerate(sums):
-            for j in range(TOGETHER):
+            for j in range(together):
                 index = t.add(column.index, str(j)) if j else column.index
                 with t.where(t.test("slt", index, wide)):
-                    t.store_scalar(t.total(tail.values[i * TOGETHER + j]),
+                    t.store_scalar(t.total(tail.values[i * together + j]),
                                    t.at(line, t.mul(index, str(t.scalar_bytes))))
 
 

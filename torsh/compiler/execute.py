@@ -134,7 +134,8 @@ class Executable:
     against, for the message. same: for each root that is an input or another root, the value it is copied from, or -1. details: what the
     launches of each native program are.
     """
-    __slots__ = ("details", "single", "count", "root_bytes", "donors", "filled", "arena_bytes", "parts", "checks", "sizes", "same", "constants", "launches", "complex_numbers")
+    __slots__ = ("details", "single", "count", "root_bytes", "donors", "filled", "arena_bytes", "parts", "checks", "sizes", "same", "constants", "launches",
+                 "complex_numbers")
 
     single: Any  # the native program of a plan that is nothing else, which runs from a list of values; or None
     count: int  # how many values it takes

@@ -7,7 +7,7 @@ from typing import Any
 
 #: How a tree is put together again: a function of its leaves; and what two trees of one structure have in common.
 Structure = tuple[Any, ...]
-_LEAF: Structure = ("leaf",)
+LEAF: Structure = ("leaf",)
 
 
 def _children(tree: Any) -> tuple[Structure, list[Any]] | None:
@@ -32,7 +32,7 @@ def flatten(tree: Any) -> tuple[list[Any], Structure]:
     """
     found = _children(tree)
     if found is None:
-        return [tree], _LEAF
+        return [tree], LEAF
     leaves: list[Any] = []
     inner = []
     for child in found[1]:
@@ -61,7 +61,7 @@ def unflatten(leaves: list[Any], structure: Structure) -> Any:
 
 
 def _take(leaves: Any, structure: Structure) -> Any:
-    if structure is _LEAF:
+    if structure is LEAF:
         return next(leaves)
     return _rebuilt(structure[0], [_take(leaves, s) for s in structure[1]])
 
@@ -77,7 +77,7 @@ def spread(prefix: Any, structure: Structure) -> list[Any] | None:
     found = _children(prefix)
     if found is None:
         return [prefix] * _count(structure)
-    if structure is _LEAF or not _alike(found[0], structure[0]) or len(found[1]) != len(structure[1]):
+    if structure is LEAF or not _alike(found[0], structure[0]) or len(found[1]) != len(structure[1]):
         return None
     out: list[Any] = []
     for child, below in zip(found[1], structure[1], strict=True):
@@ -94,7 +94,7 @@ def _alike(a: Any, b: Any) -> bool:
 
 
 def _count(structure: Structure) -> int:
-    return 1 if structure is _LEAF else sum(_count(s) for s in structure[1])
+    return 1 if structure is LEAF else sum(_count(s) for s in structure[1])
 
 
-__all__ = ["Structure", "flatten", "spread", "tree_map", "unflatten"]
+__all__ = ["LEAF", "Structure", "flatten", "spread", "tree_map", "unflatten"]

@@ -13,6 +13,7 @@ from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import GradNode, grad_fn, record, requires_grad
 from torsh.autograd.handles import HookHandle
 from torsh.graph.node import Op
+from torsh.nn.changes import changes
 from torsh.nn.state import StateMixin
 from torsh.tensor.tensor import Tensor, wrap
 
@@ -37,6 +38,7 @@ class Everywhere:
 
 def _registered(hooks: Hooks, hook: Hook, calls: Hooks, *flags: Hooks, prepend: bool = False) -> HookHandle:
     """Add a hook, marked in `calls` and in the dictionaries that say how it is to be called."""
+    changes.count += 1
     handle = HookHandle(hooks, hook, calls, *flags)
     for d in (calls, *flags):
         d[handle.id] = True

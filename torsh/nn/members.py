@@ -9,6 +9,8 @@ import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from torsh.nn.changes import changes
+
 GROUPS: Final = ("_parameters", "_buffers", "_modules")
 _ABSENT: Final = object()
 
@@ -29,6 +31,7 @@ class Members(dict[str, Any]):
         return self._owner() is module
 
     def __setitem__(self, name: str, value: Any) -> None:
+        changes.count += 1
         old = self.get(name, _ABSENT)
         super().__setitem__(name, value)
         owner = self._owner()
@@ -39,6 +42,7 @@ class Members(dict[str, Any]):
             own[name] = value
 
     def _gone(self, name: str, value: Any) -> None:
+        changes.count += 1
         owner = self._owner()
         if owner is not None and owner.__dict__.get(name, _ABSENT) is value:
             del owner.__dict__[name]

@@ -11,6 +11,7 @@ from torsh.autograd.graph import grad_fn
 from torsh.core.devices import device as device_type
 from torsh.core.devices import require
 from torsh.core.dtypes import bfloat16, dtype, float16, float32, float64
+from torsh.nn.changes import changes
 from torsh.nn.hooks import Everywhere, HookMixin, call_with_hooks, registered_as
 from torsh.nn.members import GROUPS, Members, adopt, replaced, settle, without_attributes
 from torsh.nn.parameter import Parameter, is_lazy
@@ -159,11 +160,13 @@ class Module(HookMixin):
         own.setdefault("_non_persistent_buffers_set", set())
         own.setdefault("_is_full_backward_hook", None)
         settle(self)
+        changes.count += 1
 
     def __getstate__(self) -> dict[str, Any]:
         return without_attributes(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        changes.count += 1
         own = self.__dict__
         params = own.get("_parameters")
         if isinstance(value, Parameter):
@@ -223,6 +226,7 @@ class Module(HookMixin):
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'", name=name, obj=self)
 
     def __delattr__(self, name: str) -> None:
+        changes.count += 1
         for group in (self._parameters, self._buffers, self._modules):
             if name in group:
                 del group[name]

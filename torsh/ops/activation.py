@@ -46,7 +46,8 @@ def _call(op: Op, what: str, x: Tensor, *parameters: float) -> Tensor:
 # ---- piecewise linear
 
 
-_RELU = coarse("relu", lambda x: maximum(x, 0), lambda ctx, g: where(ctx.out > 0, g, zeros_like_shape((), g)), (), True)
+_relu_slope = rule("relu_backward", lambda g, y: where(y > 0, g, zeros_like_shape((), g)))
+_RELU = coarse("relu", lambda x: maximum(x, 0), lambda ctx, g: _relu_slope((g, ctx.out), (), g._shape, g._dtype), (), True)
 
 
 @public(inplace=True)

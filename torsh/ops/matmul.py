@@ -8,9 +8,10 @@ from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import dtype, float32
 from torsh.core.shapes import broadcast, numel
 from torsh.graph.primitives import CONTRACT
+from torsh.ops.composite import rule
 from torsh.ops.dispatch import apply, cast_tensor, coarse, public, write_out
 from torsh.ops.pointwise import conj_if
-from torsh.ops.reduce import sum_to
+from torsh.ops.reduce import sum, sum_to
 from torsh.tensor.tensor import Tensor, attribute
 
 
@@ -47,7 +48,21 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """[m, k] times [k, n]. Raises RuntimeError for other shapes and for different dtypes."""
     _check_2d("mm", input, mat2)
     _same_type("mm", input, mat2)
-    return contract(input.unsqueeze(0), mat2.unsqueeze(0)).squeeze(0)  # type: ignore[attr-defined,no-any-return]
+    return apply(_MM, (input, mat2), (), (input._shape[0], mat2._shape[1]), input._dtype)
+
+
+def _mm(a: Tensor, b: Tensor) -> Tensor:
+    return contract(a.unsqueeze(0), b.unsqueeze(0)).squeeze(0)  # type: ignore[attr-defined,no-any-return]
+
+
+def _mm_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    dt = ctx.dtypes[0]
+    return (_mm_left((g, ctx[1]), (), ctx.shapes[0], dt) if ctx.needs[0] else None), (_mm_right((g, ctx[0]), (), ctx.shapes[1], dt) if ctx.needs[1] else None)
+
+
+_mm_left = rule("mm_backward_left", lambda g, b: mm(g, conj_if(b).t()))  # type: ignore[attr-defined]
+_mm_right = rule("mm_backward_right", lambda g, a: mm(conj_if(a).t(), g))  # type: ignore[attr-defined]
+_MM = coarse("mm", _mm, _mm_vjp, (0, 1))
 
 
 @public(out=True)
@@ -112,7 +127,7 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 
 def _rows(t: Tensor) -> Tensor:
     """All dimensions but the last made one."""
-    return t.reshape(numel(t._shape[:-1]), t._shape[-1])  # type: ignore[attr-defined,no-any-return]
+    return t if len(t._shape) == 2 else t.reshape(numel(t._shape[:-1]), t._shape[-1])  # type: ignore[attr-defined,no-any-return]
 
 
 @public(out=True)
@@ -191,17 +206,16 @@ def _linear(x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
 
 
 def _linear_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, ...]:
-    """The weight's gradient is made in the weight's own layout, [out, in], so that nothing is transposed."""
-    weight = ctx[1]
-    gx = matmul(g, conj_if(weight)) if ctx.needs[0] else None
-    rows = g.reshape(-1, g._shape[-1]) if len(g._shape) != 2 else g
-    gw = None
-    if ctx.needs[1]:
-        x = conj_if(ctx[0])
-        gw = mm(rows.t(), x if len(x._shape) == 2 else x.reshape(-1, x._shape[-1]))
-    return gx, gw, rows.sum(0) if len(ctx.needs) > 2 and ctx.needs[2] else None
+    shapes, dt = ctx.shapes, ctx.dtypes[0]
+    gx = _linear_input((g, ctx[1]), (), shapes[0], dt) if ctx.needs[0] else None
+    gw = _linear_weight((g, ctx[0]), (), shapes[1], dt) if ctx.needs[1] else None
+    return gx, gw, _linear_bias((g,), (), (g._shape[-1],), dt) if len(shapes) > 2 and ctx.needs[2] else None
 
 
+_linear_input = rule("linear_backward_input", lambda g, weight: matmul(g, conj_if(weight)))
+#: The weight's gradient is made in the weight's own layout, [out, in], so that nothing is transposed.
+_linear_weight = rule("linear_backward_weight", lambda g, x: mm(_rows(g).t(), _rows(conj_if(x))))  # type: ignore[attr-defined]
+_linear_bias = rule("linear_backward_bias", lambda g: sum(_rows(g), 0))
 _LINEAR = coarse("linear", _linear, _linear_vjp, (0, 1), grad_name="AddmmBackward0")
 
 

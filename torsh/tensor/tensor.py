@@ -189,7 +189,7 @@ class Tensor(Open):
         return array_on(handle(storage.node.buffer), self)
 
     def _write(self, value: Node) -> None:
-        """Replace the elements by a node of the same shape and dtype. Knows nothing of autograd."""
+        """Replace the elements by a node of the same shape and dtype. Knows nothing of autograd. (`put` is the shorter way.)"""
         storage = self._storage
         own = storage.node.dtype
         strides = self._strides or contiguous_strides(self._shape)
@@ -256,6 +256,16 @@ def node_of(t: Tensor) -> Node:
     if t._offset == 0 and t._strides is None and base.shape == t._shape:
         return base
     return Node(VIEW, (base,), (t._shape, strides, t._offset), t._shape, dt)
+
+
+def put(t: Tensor, value: Node) -> None:
+    """`t._write(value)`; for a tensor that is all of its storage, the value is the storage's."""
+    storage = t._storage
+    node = storage.node
+    if t._strides is None and t._offset == 0 and node.dtype is t._dtype and (node.shape is value.shape or node.shape == value.shape):
+        storage.write(value)
+    else:
+        t._write(value)
 
 
 def wrap(node: Node) -> Tensor:
