@@ -1,6 +1,6 @@
 """Winograd's convolution: which kernels, their work items and argument tables.
 
-Tiles of 4 x 4 results are cut into blocks. With many of them a work item carries one block through all three steps, so that what lies between them
+Tiles of 2 x 2 or 4 x 4 results are cut into blocks. With many of them a work item carries one block through all three steps, so that what lies between them
 stays in the cache; with few each step is a phase of its own, whose items share the channels and the points.
 """
 from __future__ import annotations
@@ -9,7 +9,6 @@ import numpy as np
 
 from torsh.codegen.gemm import GemmPlan
 from torsh.codegen.gemm_layout import Shape
-from torsh.graph.winograd import POINTS, TILE
 
 _MANY_BLOCKS = 8
 #: Bytes that a block's transformed images and products may take: they are to stay in the second-level cache.
@@ -31,24 +30,24 @@ class Images:
      M_BLOCK, SLOTS, U_POINT, U_ROW, U_COLUMN) = range(27)
 
 
-def weights_plan(o: int, c: int, strides: tuple[int, ...], vector_bytes: int) -> GemmPlan:
-    """From w [o, c, 3, 3] (strides in elements; "A") to u [36, o, c] ("C"), float32."""
-    key = f"winograd_weights_{vector_bytes}"
+def weights_plan(tile: int, o: int, c: int, strides: tuple[int, ...], vector_bytes: int) -> GemmPlan:
+    """From w [o, c, 3, 3] (strides in elements; "A") to u [p * p, o, c] ("C"), float32."""
+    key = f"winograd_weights{tile}_{vector_bytes}"
 
     def text() -> str:
         from torsh.codegen import winograd_text
-        return winograd_text.write_weights(key, vector_bytes)
+        return winograd_text.write_weights(key, tile, vector_bytes)
     return GemmPlan(key, text, [o], [o * c > 4096], {}, ["A", "C", o, c, *[4 * s for s in strides]])
 
 
-def images_plan(n: int, c: int, o: int, out: tuple[int, int], u_strides: tuple[int, ...], x_strides: tuple[int, ...], vector_bytes: int,
+def images_plan(tile: int, n: int, c: int, o: int, out: tuple[int, int], u_strides: tuple[int, ...], x_strides: tuple[int, ...], vector_bytes: int,
                 registers: int | None = None) -> GemmPlan:
-    """u [36, o, c] ("A"), x [n, c, h, w] ("B"; strides in elements) to y [n, o, *out] ("C", contiguous), float32. The tables' slots are "in",
+    """u [p * p, o, c] ("A"), x [n, c, h, w] ("B"; strides in elements) to y [n, o, *out] ("C", contiguous), float32. The tables' slots are "in",
     "in_masks", "out" and "out_masks"."""
     registers = registers or (32 if vector_bytes == 64 else 16)
     shape = Shape(vector_bytes, registers, 4)
-    tiles = n * -(-out[0] // TILE) * -(-out[1] // TILE)
-    unit, points = shape.columns, POINTS * POINTS
+    tiles = n * -(-out[0] // tile) * -(-out[1] // tile)
+    unit, points = shape.columns, (tile + 2) ** 2
     fits = max(1, _BLOCK_BYTES // (points * (c + o) * unit * 4))
     block = unit * min(fits, 4, max(1, tiles // (_MANY_BLOCKS * unit)))
     blocks = -(-tiles // block)
@@ -57,14 +56,14 @@ def images_plan(n: int, c: int, o: int, out: tuple[int, int], u_strides: tuple[i
         block = min(8, -(-tiles // unit)) * unit
         blocks = -(-tiles // block)
     slots = min(blocks, _AT_ONCE) if fused else blocks
-    # An odd number of lines from one point to the next: otherwise all 36 would fall into one set of the first-level cache.
+    # An odd number of lines from one point to the next: otherwise all points would fall into one set of the first-level cache.
     v_point, m_point = (4 * block * channels + 64 + 64 * (4 * block * channels // 64 % 2) for channels in (c, o))
     v_block, m_block = v_point * points, m_point * points
-    key = f"winograd{shape.rows}_{vector_bytes}"
+    key = f"winograd{tile}_{shape.rows}_{vector_bytes}"
 
     def text() -> str:
         from torsh.codegen import winograd_text
-        return winograd_text.write_images(key, vector_bytes, registers)
+        return winograd_text.write_images(key, tile, vector_bytes, registers)
     vectors = block // shape.lanes
     several = 2 * points * c * o * tiles > 2_000_000
     items = [1, blocks, 0, 0, 0] if fused else [0, 0, blocks * vectors * -(-c // CHANNELS), blocks * points, blocks * vectors * -(-o // CHANNELS)]
@@ -74,14 +73,14 @@ def images_plan(n: int, c: int, o: int, out: tuple[int, int], u_strides: tuple[i
                      4 * y_channel, 4 * out[1], v_point, m_point, v_block, m_block, slots, *[4 * s for s in u_strides]])
 
 
-def tables(n: int, size: tuple[int, int], before: tuple[int, int], out: tuple[int, int], x_strides: tuple[int, ...], o: int,
+def tables(tile: int, n: int, size: tuple[int, int], before: tuple[int, int], out: tuple[int, int], x_strides: tuple[int, ...], o: int,
            lanes: int) -> dict[str, np.ndarray]:
     """By tile, padded to whole vectors: where its first element and result are (in elements, int32), and by vector and position in the tile, rows before
     columns, the lanes that have an element or result there (bit masks of `lanes`, at least 8)."""
-    high, wide = (-(-m // TILE) for m in out)
+    high, wide = (-(-m // tile) for m in out)
     count = n * high * wide
     room = -(-count // lanes) * lanes
-    image, y, x = (m.reshape(-1) for m in np.meshgrid(np.arange(n), np.arange(high) * TILE, np.arange(wide) * TILE, indexing="ij"))
+    image, y, x = (m.reshape(-1) for m in np.meshgrid(np.arange(n), np.arange(high) * tile, np.arange(wide) * tile, indexing="ij"))
 
     def padded(values: np.ndarray) -> np.ndarray:
         return np.concatenate([values, np.zeros(room - count, values.dtype)])
@@ -93,6 +92,6 @@ def tables(n: int, size: tuple[int, int], before: tuple[int, int], out: tuple[in
 
     top, left = y - before[0], x - before[1]
     return {"in": padded(image * x_strides[0] + top * x_strides[2] + left * x_strides[3]).astype(np.int32),
-            "in_masks": masks((top, left), POINTS, size),
+            "in_masks": masks((top, left), tile + 2, size),
             "out": padded(image * o * out[0] * out[1] + y * out[1] + x).astype(np.int32),
-            "out_masks": masks((y, x), TILE, out)}
+            "out_masks": masks((y, x), tile, out)}

@@ -11,7 +11,7 @@ from torsh.codegen.gemm_layout import Shape
 from torsh.codegen.gemm_text import Text
 from torsh.codegen.gemm_tiles import Rows, write_micro_kernel
 from torsh.codegen.winograd import CHANNELS, Images, Weights
-from torsh.graph.winograd import FAR, NEAR, POINTS, TAPS, TILE
+from torsh.graph.winograd import PAIRS, TAPS
 
 
 def _number(t: Text, value: float) -> str:
@@ -22,13 +22,14 @@ def _number(t: Text, value: float) -> str:
 
 
 class _Maps:
-    """The three maps in one dimension, of vectors."""
+    """The three maps in one dimension, of vectors, for `tile` results. Points come in pairs of x and -x, whose polynomials have the same even part and
+    opposite odd parts."""
 
-    def __init__(self, t: Text) -> None:
-        self.t = t
+    def __init__(self, t: Text, tile: int) -> None:
+        self.t, self.tile, self.pairs = t, tile, PAIRS[tile]
 
     def _times(self, factor: float, value: str) -> str:
-        return self.t.op(f"fmul {self.t.vector} {value}, {_number(self.t, factor)}")
+        return value if factor == 1 else self.t.op(f"fmul {self.t.vector} {value}, {_number(self.t, factor)}")
 
     def _plus(self, a: str, b: str) -> str:
         return self.t.op(f"fadd {self.t.vector} {a}, {b}")
@@ -37,37 +38,54 @@ class _Maps:
         return self.t.op(f"fsub {self.t.vector} {a}, {b}")
 
     def _fma(self, factor: float, a: str, b: str) -> str:
+        """factor * a + b."""
+        if abs(factor) == 1:
+            return self._plus(b, a) if factor > 0 else self._minus(b, a)
         return self.t.fma(_number(self.t, factor), a, b)
 
+    def _squares(self, without: float = 0.0) -> list[float]:
+        return [x * x for x in self.pairs if x != without]
+
+    def _even(self, d: list[str], squares: list[float]) -> str:
+        """The product of (y - s) over the squares s, as a polynomial of y whose powers are d."""
+        if not squares:
+            return d[0]
+        if len(squares) == 1:
+            return self._fma(-squares[0], d[0], d[1])
+        return self._fma(squares[0] * squares[1], d[0], self._fma(-(squares[0] + squares[1]), d[1], d[2]))
+
     def image(self, d: list[str]) -> list[str]:
-        """B^T d: polynomials with all points but one as roots. Those of x and -x have the same even part and opposite odd parts."""
-        near, far = NEAR * NEAR, FAR * FAR
+        """B^T d: polynomials with all points but one as roots."""
         out = []
-        for point, other in ((NEAR, far), (FAR, near)):
-            even, odd = self._fma(-other, d[2], d[4]), self._fma(-other, d[1], d[3])
-            out += [self._fma(point, odd, even), self._fma(-point, odd, even)]
-        ends = [self._fma(near * far, d[i], self._fma(-(near + far), d[i + 2], d[i + 4])) for i in (0, 1)]
-        return [ends[0], *out, ends[1]]
+        for x in self.pairs:
+            even, odd = self._even(d[2::2], self._squares(x)), self._even(d[1::2], self._squares(x))
+            out += [self._fma(x, odd, even), self._fma(-x, odd, even)]
+        return [self._even(d[0::2], self._squares()), *out, self._even(d[1::2], self._squares())]
 
     def weights(self, g: list[str]) -> list[str]:
         """G g: values at the points, over the products of their distances from the others."""
-        near, far = NEAR * NEAR, FAR * FAR
-        out = [self._times(1 / (near * far), g[0])]
-        for square, point, other in ((near, NEAR, far), (far, FAR, near)):
-            scale = 1 / (2 * square * (square - other))
-            even, odd = self._times(scale, self._fma(square, g[2], g[0])), self._times(scale * point, g[1])
+        whole = 1.0
+        for square in self._squares():
+            whole *= -square
+        out = [self._times(1 / whole, g[0])]
+        for x in self.pairs:
+            scale = 1 / (2 * x * x)
+            for square in self._squares(x):
+                scale /= x * x - square
+            even, odd = self._times(scale, self._fma(x * x, g[2], g[0])), self._times(scale * x, g[1])
             out += [self._plus(even, odd), self._minus(even, odd)]
         return [*out, g[2]]
 
     def result(self, m: list[str]) -> list[str]:
         """A^T m."""
-        pairs = [(self._plus(m[i], m[i + 1]), self._minus(m[i], m[i + 1]), point) for i, point in ((1, NEAR), (3, FAR))]
+        pairs = [(self._plus(m[2 * i + 1], m[2 * i + 2]), self._minus(m[2 * i + 1], m[2 * i + 2]), x) for i, x in enumerate(self.pairs)]
         out = []
-        for power in range(TILE):
-            (even, odd, near), (even_far, odd_far, far) = pairs
-            a, b = (odd, odd_far) if power % 2 else (even, even_far)
-            value = self._fma(near**power, a, self._times(far**power, b)) if power else self._plus(a, b)
-            out.append(self._plus(value, m[0]) if power == 0 else self._plus(value, m[5]) if power == TILE - 1 else value)
+        for power in range(self.tile):
+            value = m[0] if power == 0 else m[-1] if power == self.tile - 1 else ""
+            for even, odd, x in pairs:
+                term = odd if power % 2 else even
+                value = self._fma(x**power, term, value) if value else self._times(x**power, term)
+            out.append(value)
         return out
 
 
@@ -109,10 +127,10 @@ def _masks(t: Text, table: str, count: int) -> list[str]:
     return found
 
 
-def write_weights(name: str, vector_bytes: int) -> str:
+def write_weights(name: str, tile: int, vector_bytes: int) -> str:
     """The module of the weights' kernel. A work item is a row of u: one output channel."""
     t = Text("float32", "float32", vector_bytes, False)
-    maps = _Maps(t)
+    maps = _Maps(t, tile)
     t.begin(f"{name}_p0", "ptr %args, i64 %begin, i64 %end", False)
     w, u = t.pointer(Weights.W), t.pointer(Weights.U)
     rows, columns, w_row, w_column, w_i, w_j = (t.slot(s) for s in (Weights.ROWS, Weights.COLUMNS, Weights.W_ROW, Weights.W_COLUMN, Weights.W_I, Weights.W_J))
@@ -137,19 +155,19 @@ def write_weights(name: str, vector_bytes: int) -> str:
     return t.module()
 
 
-def _write_tiles_in(t: Text) -> None:
+def _write_tiles_in(t: Text, tile: int) -> None:
     """`@tiles_in(x, offsets, masks, count, channel, row, column, v, v_point, v_channel)`: a vector of tiles of `count` channels of x transformed into v."""
-    maps = _Maps(t)
+    maps, points = _Maps(t, tile), tile + 2
     t.begin("tiles_in", "ptr %x, ptr %offsets, ptr %masks, i64 %count, i64 %channel, i64 %row, i64 %column, ptr %v, i64 %v_point, i64 %v_channel", True)
-    offsets, masks = _lane_offsets(t, "%offsets"), _masks(t, "%masks", 2 * POINTS)
+    offsets, masks = _lane_offsets(t, "%offsets"), _masks(t, "%masks", 2 * points)
     with t.loop("0", "%count", carry=[("ptr", "%x"), ("ptr", "%v")]) as loop:
         x, v = loop.values
         square = []
         line = x
-        for i in range(POINTS):
+        for i in range(points):
             place, values = line, []
-            for j in range(POINTS):
-                values.append(_gather(t, place, offsets, t.op(f"and {t.mask} {masks[i]}, {masks[POINTS + j]}")))
+            for j in range(points):
+                values.append(_gather(t, place, offsets, t.op(f"and {t.mask} {masks[i]}, {masks[points + j]}")))
                 place = t.at(place, "%column")
             square.append(values)
             line = t.at(line, "%row")
@@ -162,24 +180,24 @@ def _write_tiles_in(t: Text) -> None:
     t.end()
 
 
-def _write_tiles_out(t: Text) -> None:
+def _write_tiles_out(t: Text, tile: int) -> None:
     """`@tiles_out(m, m_point, m_channel, count, y, offsets, masks, channel, row)`: a vector of tiles of `count` channels of products into y."""
-    maps = _Maps(t)
+    maps, points = _Maps(t, tile), tile + 2
     t.begin("tiles_out", "ptr %m, i64 %m_point, i64 %m_channel, i64 %count, ptr %y, ptr %offsets, ptr %masks, i64 %channel, i64 %row", True)
-    offsets, masks = _lane_offsets(t, "%offsets"), _masks(t, "%masks", 2 * TILE)
+    offsets, masks = _lane_offsets(t, "%offsets"), _masks(t, "%masks", 2 * tile)
     with t.loop("0", "%count", carry=[("ptr", "%m"), ("ptr", "%y")]) as loop:
         m, y = loop.values
         place, square = m, []
-        for _ in range(POINTS):
+        for _ in range(points):
             values = []
-            for _ in range(POINTS):
+            for _ in range(points):
                 values.append(t.load(place))
                 place = t.at(place, "%m_point")
             square.append(values)
         line = y
         for i, values in enumerate(_twice(maps.result, square)):
             for j, value in enumerate(values):
-                _scatter(t, value, t.at(line, str(4 * j)), offsets, t.op(f"and {t.mask} {masks[i]}, {masks[TILE + j]}"))
+                _scatter(t, value, t.at(line, str(4 * j)), offsets, t.op(f"and {t.mask} {masks[i]}, {masks[tile + j]}"))
             line = t.at(line, "%row")
         loop.next = [t.at(m, "%m_channel"), t.at(y, "%channel")]
     t.end()
@@ -188,8 +206,8 @@ def _write_tiles_out(t: Text) -> None:
 class _Steps:
     """The argument table read once, and the three steps for a block whose memory is at `v` and `m`."""
 
-    def __init__(self, t: Text, shape: Shape) -> None:
-        self.t, self.shape = t, shape
+    def __init__(self, t: Text, shape: Shape, tile: int) -> None:
+        self.t, self.shape, self.tile = t, shape, tile
         self.u, self.x, self.y, self.v, self.m, self.busy, self.into, self.into_masks, self.out, self.out_masks = (
             t.pointer(s) for s in range(Images.U, Images.OUT_MASKS + 1))
         (self.tiles, self.block, self.c, self.o, self.x_channel, self.x_row, self.x_column, self.y_channel, self.y_row, self.v_point, self.m_point,
@@ -211,7 +229,7 @@ class _Steps:
 
     def tiles_in(self, block: str, lane: str, first: str, count: str, v: str) -> None:
         t, columns = self.t, self.shape.columns
-        offsets, masks = self._tables(block, lane, self.into, self.into_masks, 2 * POINTS)
+        offsets, masks = self._tables(block, lane, self.into, self.into_masks, 2 * (self.tile + 2))
         number, inside = t.divide(lane, str(columns))
         place = t.at(v, t.add(t.mul(number, self.panel), t.add(t.mul(first, str(4 * columns)), t.mul(inside, "4"))))
         t.put(f"call void @tiles_in(ptr {t.at(self.x, t.mul(first, self.x_channel))}, ptr {offsets}, ptr {masks}, i64 {count}, i64 {self.x_channel}, "
@@ -219,7 +237,7 @@ class _Steps:
 
     def tiles_out(self, block: str, lane: str, first: str, count: str, m: str) -> None:
         t = self.t
-        offsets, masks = self._tables(block, lane, self.out, self.out_masks, 2 * TILE)
+        offsets, masks = self._tables(block, lane, self.out, self.out_masks, 2 * self.tile)
         place = t.at(m, t.add(t.mul(first, self.m_channel), t.mul(lane, "4")))
         t.put(f"call void @tiles_out(ptr {place}, i64 {self.m_point}, i64 {self.m_channel}, i64 {count}, ptr {t.at(self.y, t.mul(first, self.y_channel))}, "
               f"ptr {offsets}, ptr {masks}, i64 {self.y_channel}, i64 {self.y_row})")
@@ -248,29 +266,29 @@ class _Steps:
                         pass
 
 
-def write_images(name: str, vector_bytes: int, registers: int) -> str:
+def write_images(name: str, tile: int, vector_bytes: int, registers: int) -> str:
     """The module of the images' kernel. Phases: 0 and 1 for blocks carried through all steps, 2 to 4 for one step each."""
     t = Text("float32", "float32", vector_bytes, False)
     shape = Shape(vector_bytes, registers, 4)
     for vectors in (1, shape.vectors):
         for height in shape.heights:
             write_micro_kernel(t, height, vectors)
-    _write_tiles_in(t)
-    _write_tiles_out(t)
+    _write_tiles_in(t, tile)
+    _write_tiles_out(t, tile)
 
     t.begin(f"{name}_p0", "ptr %args, i64 %begin, i64 %end", False)
     t.put(f"store i64 0, ptr {t.pointer(Images.BUSY)}, align 8")
     t.end()
 
     t.begin(f"{name}_p1", "ptr %args, i64 %begin, i64 %end", False)
-    steps = _Steps(t, shape)
+    steps = _Steps(t, shape, tile)
     bit, number = _acquire(t, steps)
     v, m = t.at(steps.v, t.mul(number, steps.v_block)), t.at(steps.m, t.mul(number, steps.m_block))
     with t.loop("%begin", "%end") as item:
         valid = steps.valid(item.index)
         with t.loop("0", valid, str(t.lanes)) as lane:
             steps.tiles_in(item.index, lane.index, "0", steps.c, v)
-        with t.loop("0", str(POINTS * POINTS)) as point:
+        with t.loop("0", str((tile + 2) ** 2)) as point:
             steps.product(valid, point.index, v, m)
         with t.loop("0", valid, str(t.lanes)) as lane:
             steps.tiles_out(item.index, lane.index, "0", steps.o, m)
@@ -279,7 +297,7 @@ def write_images(name: str, vector_bytes: int, registers: int) -> str:
 
     for phase, channels in ((2, "c"), (4, "o")):
         t.begin(f"{name}_p{phase}", "ptr %args, i64 %begin, i64 %end", False)
-        steps = _Steps(t, shape)
+        steps = _Steps(t, shape, tile)
         extent = getattr(steps, channels)
         parts = t.divide(t.add(extent, str(CHANNELS - 1)), str(CHANNELS))[0]
         vectors_of = t.divide(steps.block, str(t.lanes))[0]
@@ -296,9 +314,9 @@ def write_images(name: str, vector_bytes: int, registers: int) -> str:
         t.end()
 
     t.begin(f"{name}_p3", "ptr %args, i64 %begin, i64 %end", False)
-    steps = _Steps(t, shape)
+    steps = _Steps(t, shape, tile)
     with t.loop("%begin", "%end") as item:
-        block, point_index = t.divide(item.index, str(POINTS * POINTS))
+        block, point_index = t.divide(item.index, str((tile + 2) ** 2))
         steps.product(steps.valid(block), point_index, t.at(steps.v, t.mul(block, steps.v_block)), t.at(steps.m, t.mul(block, steps.m_block)))
     t.end()
     return t.module()

@@ -105,6 +105,7 @@ class Plan:
         self.constant_base = self.status_index + 1 + len(numbers)
         self.constant_at: dict[Any, int] = {}
         self.checked: list[int] = []
+        self.prepared: list[Any] = []  # what the last inputs are made from (`compiler.prepare`)
         self.program = self._build(dead)
 
     # ---- building
@@ -327,11 +328,11 @@ class Plan:
         width = host().vector_bytes
         *_, (x, (shape, strides, offset)) = [self.schedule.memory(s) for s in node.srcs]
         if node.op is WINOGRAD_WEIGHTS:
-            return self._gemm_job(winograd.weights_plan(shape[0], shape[1], strides, width), node, (x, offset), (x, offset), {}, depth)
+            return self._gemm_job(winograd.weights_plan(node.arg[0], shape[0], shape[1], strides, width), node, (x, offset), (x, offset), {}, depth)
         u, (_, u_strides, at) = self.schedule.memory(node.srcs[0])
         o = node.shape[1]
-        found = winograd.images_plan(shape[0], shape[1], o, node.shape[2:], u_strides, strides, width)  # type: ignore[arg-type]
-        tables = winograd.tables(shape[0], shape[2:], node.arg, node.shape[2:], strides, o, width // 4)  # type: ignore[arg-type]
+        found = winograd.images_plan(node.arg[0], shape[0], shape[1], o, node.shape[2:], u_strides, strides, width)  # type: ignore[arg-type]
+        tables = winograd.tables(node.arg[0], shape[0], shape[2:], node.arg[1], node.shape[2:], strides, o, width // 4)  # type: ignore[arg-type]
         job = self._gemm_job(found, node, (u, at), (x, offset), {name: t.ctypes.data for name, t in tables.items()}, depth)
         job.tables = list(tables.values())
         return job

@@ -214,9 +214,9 @@ def _windows(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], s
 def _winograd(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node:
     """Examples of weights are more weights, examples of images more images. Where both differ, example by example."""
     if node.op is p.WINOGRAD_WEIGHTS:
-        o, c = srcs[0].shape[:2]
-        made = Node(node.op, (reshape(sources[0], (size * o, c, 3, 3)),), None, (36, size * o, c), node.dtype)  # type: ignore[arg-type]
-        return view(made, (size, 36, o, c), (o * c, size * o * c, c, 1), 0)
+        points, o, c = node.shape
+        made = Node(node.op, (reshape(sources[0], (size * o, c, 3, 3)),), node.arg, (points, size * o, c), node.dtype)  # type: ignore[arg-type]
+        return view(made, (size, points, o, c), (o * c, size * o * c, c, 1), 0)
     u, x = sources
     if u is None:
         assert x is not None
@@ -257,7 +257,8 @@ def _host(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size
 
 
 _RULES: dict[str, Rule] = {"pointwise": _pointwise, "view": _view, "bitcast": _bitcast, "assign": _assign, "reduce": _reduce, "scan": _scan,
-                           "gather": _gather, "scatter": _scatter, "contract": _contract, "windows": _windows, "winograd": _winograd, "order": _order, "host": _host}
+                           "gather": _gather, "scatter": _scatter, "contract": _contract, "windows": _windows, "winograd": _winograd, "order": _order,
+                           "host": _host}
 
 
 # ---- coarse operations that stay coarse
@@ -282,7 +283,7 @@ def _same_filter(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None
 def _declare() -> None:
     from torsh.ops import conv, matmul
     COARSE[matmul._LINEAR] = _linear
-    COARSE[conv.CONVOLUTION] = COARSE[conv._TRANSPOSED] = _same_filter
+    COARSE[conv.CONVOLUTION] = COARSE[conv._WITHOUT_RECORD] = COARSE[conv._TRANSPOSED] = _same_filter
 
 
 _declare()

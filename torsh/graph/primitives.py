@@ -12,7 +12,8 @@ Everything else expands to these. Arguments (`node.arg`):
 - scatter: the same and a mode ("set", "add", "mul", "max", "min"), for writing `value` (second source) in
   row-major order.
 - order: whether descending; the positions (int64) of the source's elements along its last axis, equal ones in their order, NaN as largest.
-- winograd_weights: for a source [o, c, 3, 3]; winograd: (rows, columns) of zeros before, for sources [36, o, c] and [n, c, h, w], float32
+- winograd_weights: (results of a tile in each dimension, whether what comes out is kept with the memory that it is made from) for a source [o, c, 3, 3].
+- winograd: (results, (rows, columns) of zeros before) for sources [points, o, c] and [n, c, h, w], float32.
 - windows: (images, groups, their strides, (shape, strides) of k and of n, offset) for sources [groups, m, k] and a memory: the matrix
   products with [k, n] of each group of each image, [images * groups, m, n].
 - contract: none; sources [batch, m, k] and [batch, k, n] (a batch of 1 broadcasts).
@@ -118,8 +119,8 @@ def _windows(node: Node, a: Array, memory: Array) -> Array:
 
 
 WINDOWS = Op("windows", "windows", _windows)
-WINOGRAD_WEIGHTS = Op("winograd_weights", "winograd", lambda node, w: winograd.weights(w))
-WINOGRAD = Op("winograd", "winograd", lambda node, u, x: winograd.convolved(u, x, node.arg, node.shape[2:]))
+WINOGRAD_WEIGHTS = Op("winograd_weights", "winograd", lambda node, w: winograd.weights(w, node.arg[0]))
+WINOGRAD = Op("winograd", "winograd", lambda node, u, x: winograd.convolved(u, x, *node.arg, node.shape[2:]))
 
 
 def _host(node: Node, *arrays: Array) -> Any:

@@ -11,12 +11,12 @@ import itertools
 from math import gcd
 from typing import Any
 
-from torsh.autograd.graph import GradNode
+from torsh.autograd.graph import GradNode, needs_record
 from torsh.core.dtypes import float32
 from torsh.core.layouts import contiguous_format
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import EMPTY, WINDOWS, WINOGRAD, WINOGRAD_WEIGHTS
+from torsh.graph.primitives import EMPTY, VIEW, WINDOWS, WINOGRAD, WINOGRAD_WEIGHTS
 from torsh.ops.composite import in_float32
 from torsh.ops.dispatch import apply, coarse
 from torsh.ops.matmul import contract
@@ -35,12 +35,14 @@ _PRODUCTS = frozenset(("float16", "bfloat16", "float32", "float64"))
 # x [n, groups * c, *size], w [groups * o, c, *kernel], y [n, groups * o, *out].
 
 
-def _convolve(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shape, groups: int, out: Shape) -> Tensor:
+def _convolve(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shape, groups: int, out: Shape, kept: bool = False) -> Tensor:
     n, kernel = x._shape[0], w._shape[2:]
     c, o = w._shape[1], w._shape[0] // groups
     k = len(kernel)
-    if _winograd_pays(x, c, o, kernel, stride, dilation, groups, out):
-        return _winograd(x, w, before, out)
+    if x._dtype is float32 and groups == 1 and kernel == (3, 3) and stride == dilation == (1, 1):
+        tile = _winograd_tile(x._shape[0], c, o, out, kept)
+        if tile:
+            return _winograd(x, w, tile, before, out, kept)
     seen = windows(x, out, kernel, stride, before, dilation)  # [n, groups * c, *out, *kernel]
     if groups > 1 and o <= _FEW_OUTPUTS and c * numel(kernel) <= _FEW_WEIGHTS and not x._dtype.is_complex:
         return in_float32(_convolve_directly)(seen, w, groups, out)
@@ -76,20 +78,44 @@ def _with_windows(rows: Tensor, seen: Tensor, groups: int, out: Shape, terms: Sh
     return y.reshape(n, groups * o, *out)  # type: ignore[attr-defined,no-any-return]
 
 
-def _winograd(x: Tensor, w: Tensor, before: Shape, out: Shape) -> Tensor:
+def _winograd(x: Tensor, w: Tensor, tile: int, before: Shape, out: Shape, kept: bool) -> Tensor:
     n, (o, c) = x._shape[0], w._shape[:2]
-    u = Node(WINOGRAD_WEIGHTS, (w._node(),), None, (36, o, c), float32)
-    return wrap(Node(WINOGRAD, (u, x._node()), before, (n, o, *out), float32))
+    u = Node(WINOGRAD_WEIGHTS, (w._node(),), (tile, kept), ((tile + 2) ** 2, o, c), float32)
+    return wrap(Node(WINOGRAD, (u, x._node()), (tile, before), (n, o, *out), float32))
 
 
-def _winograd_pays(x: Tensor, c: int, o: int, kernel: Shape, stride: Shape, dilation: Shape, groups: int, out: Shape) -> bool:
-    """Whether 36 multiplications for 16 results and three transforms take less than 144, with transforms counted in multiplications that take
-    as long (measured: 1000 for a tile of a channel of the image, 800 of the result, 1400 for a weight)."""
-    if x._dtype is not float32 or groups > 1 or kernel != (3, 3) or stride != (1, 1) or dilation != (1, 1):
-        return False
-    n = x._shape[0]
-    tiles = n * -(-out[0] // 4) * -(-out[1] // 4)
-    return min(c, o) >= 16 and 36 * tiles * c * o + 1000 * tiles * c + 800 * tiles * o + 1400 * c * o < 0.8 * 9 * n * numel(out) * c * o
+#: By tile: what a transform takes, in multiplications that take as long (measured), for a tile of a channel of the image, of the result, and a weight.
+_TRANSFORMS = {4: (1000, 800, 1400), 2: (450, 250, 600)}
+
+
+def _winograd_tile(n: int, c: int, o: int, out: Shape, kept: bool) -> int:
+    """The results of a tile in each dimension with which Winograd's algorithm takes the least time, or 0 if it does not pay. `kept`: the weights'
+    transform costs nothing."""
+    if min(c, o) < 16:
+        return 0
+    joined = n * numel(out) if numel(out) <= _FEW_WINDOWS else numel(out)
+    best, found = 0.8 * 9 * _lanes(joined) * c * o * (1 if joined > numel(out) else n), 0
+    for tile, (image, result, weight) in _TRANSFORMS.items():
+        tiles = n * -(-out[0] // tile) * -(-out[1] // tile)
+        vectors = 16 * -(-tiles // 16)
+        cost = (tile + 2) ** 2 * _lanes(tiles) * c * o + vectors * (image * c + result * o) + (0 if kept else weight * c * o)
+        if cost < best:
+            best, found = cost, tile
+    return found
+
+
+def _lanes(columns: int) -> int:
+    """The columns that a product takes the time of: two vectors at once, or one."""
+    rest = columns % 32
+    return columns - rest + (0 if not rest else 16 if rest <= 16 else 32)
+
+
+def _convolve_without_record(x: Tensor, w: Tensor, *how: Any) -> Tensor:
+    """Nobody is about to change the weights if no derivative is asked for: what is made from weights in memory is kept with them."""
+    node = w._node()
+    while node.op is VIEW:
+        node = node.srcs[0]
+    return _convolve(x, w, *how, kept=node.op.kind == "leaf")
 
 
 def _convolve_directly(seen: Tensor, w: Tensor, groups: int, out: Shape) -> Tensor:
@@ -117,8 +143,10 @@ def _convolve_back(y: Tensor, w: Tensor, stride: Shape, before: Shape, dilation:
     o, k = w._shape[0] // groups, len(kernel)
     if all(s == 1 for s in stride):
         lead = tuple(d * (m - 1) - b for d, m, b in zip(dilation, kernel, before, strict=True))
-        if _winograd_pays(y, o, w._shape[1], kernel, stride, dilation, groups, size):
-            return _winograd(y, reversed_last(w, k).transpose(0, 1), lead, size)  # type: ignore[attr-defined]
+        if y._dtype is float32 and groups == 1 and kernel == (3, 3) and dilation == (1, 1):
+            tile = _winograd_tile(y._shape[0], o, w._shape[1], size, False)
+            if tile:
+                return _winograd(y, reversed_last(w, k).transpose(0, 1), tile, lead, size, False)  # type: ignore[attr-defined]
     # The products' rows: a channel's weights at each place, outputs last. All of them are turned at once, as one matrix.
     turned = w.reshape(groups, o, *w._shape[1:]).permute(0, *range(2, 3 + k), 1).clone(memory_format=contiguous_format)  # type: ignore[attr-defined]
     if all(s == 1 for s in stride):
@@ -216,6 +244,7 @@ def _weight_gradient_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tenso
 
 
 CONVOLUTION = coarse("convolution", _convolve, _convolve_vjp, (0, 1))
+_WITHOUT_RECORD = coarse("convolution_without_record", _convolve_without_record, None)
 _TRANSPOSED = coarse("convolution_transposed", _convolve_back, _convolve_back_vjp, (0, 1), grad_name="ConvolutionBackward0")
 _WEIGHT = coarse("convolution_weight", _weight_gradient, _weight_gradient_vjp, (0, 1), grad_name="ConvolutionBackwardBackward0")
 
@@ -223,6 +252,8 @@ _WEIGHT = coarse("convolution_weight", _weight_gradient, _weight_gradient_vjp, (
 def _call(op: Any, a: Tensor, b: Tensor, arg: tuple[Any, ...], shape: Shape) -> Tensor:
     if 0 in shape or 0 in a._shape or 0 in b._shape:
         return (a.sum() + b.sum()) * 0 + a.new_zeros(shape)  # type: ignore[attr-defined,no-any-return]
+    if op is CONVOLUTION and not needs_record((a, b)):
+        op = _WITHOUT_RECORD
     return apply(op, (a, b), arg, shape, a._dtype)
 
 
