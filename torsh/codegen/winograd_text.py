@@ -13,6 +13,9 @@ from torsh.codegen.gemm_tiles import Rows, write_micro_kernel
 from torsh.codegen.winograd import CHANNELS, Images, Weights
 from torsh.graph.winograd import PAIRS, TAPS
 
+#: Channels multiplied at once. A panel of tiles need not stay in the first-level cache, but the rows of u, which are read once, are to be read in order.
+_DEPTH = 1024
+
 
 def _number(t: Text, value: float) -> str:
     """A vector constant."""
@@ -250,8 +253,8 @@ class _Steps:
         with t.loop("0", valid, str(shape.columns)) as column:
             panel = t.at(v, t.mul(t.divide(column.index, str(shape.columns))[0], self.panel))
             narrow = t.test("sle", t.sub(valid, column.index), str(shape.lanes))
-            with t.loop("0", self.c, str(shape.depth)) as block:
-                kc = t.least(t.sub(self.c, block.index), str(shape.depth))
+            with t.loop("0", self.c, str(_DEPTH)) as block:
+                kc = t.least(t.sub(self.c, block.index), str(_DEPTH))
                 add = t.op(f"zext i1 {t.test('ne', block.index, '0')} to i64")
                 here = t.at(panel, t.mul(block.index, str(4 * shape.columns)))
                 u_here = t.at(u, t.mul(block.index, self.u_column))
