@@ -21,7 +21,7 @@ from torsh.compiler.order import order
 from torsh.compiler.schedule import Group, Schedule
 from torsh.core.shapes import contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import EMPTY, VIEW, WINOGRAD_WEIGHTS
+from torsh.graph.primitives import EMPTY, VIEW, WINOGRAD_WEIGHTS, offsets
 from torsh.runtime.cpu.executor import Launch, Program, Value
 
 _ALIGN = 64
@@ -309,10 +309,7 @@ class Plan:
         from torsh.codegen import gemm
         a, (_, steps, at) = self.schedule.memory(node.srcs[0])
         images, groups, (image, group), *axes, offset = node.arg
-        size = node.dtype.itemsize
-        tables = [sum((np.arange(extent).reshape((extent,) + (1,) * (len(shape) - i - 1)) * stride
-                       for i, (extent, stride) in enumerate(zip(shape, strides, strict=True))), np.zeros(1, np.int64)).reshape(-1).astype(np.int64) * size
-                  for shape, strides in axes]
+        tables = [offsets(*axis) * node.dtype.itemsize for axis in axes]
         m, n, k = node.shape[1], node.shape[2], node.srcs[0].shape[2]
         name = node.dtype.name
         found = gemm.plan(name, name, (images, groups), m, n, k, (0, steps[0] if groups > 1 else 0, *steps[1:]), (image, group, 0, 0),

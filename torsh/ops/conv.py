@@ -43,38 +43,73 @@ def _convolve(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shap
         tile = _winograd_tile(x._shape[0], c, o, out, kept)
         if tile:
             return _winograd(x, w, tile, before, out, kept)
-    seen = windows(x, out, kernel, stride, before, dilation)  # [n, groups * c, *out, *kernel]
-    if groups > 1 and o <= _FEW_OUTPUTS and c * numel(kernel) <= _FEW_WEIGHTS and not x._dtype.is_complex:
-        return in_float32(_convolve_directly)(seen, w, groups, out)
+    direct = groups > 1 and o <= _FEW_OUTPUTS and c * numel(kernel) <= _FEW_WEIGHTS and not x._dtype.is_complex
+    product = x._dtype.name in _PRODUCTS and not direct
+    if numel(kernel) == 1 and any(s > 1 for s in stride) and not any(before) and product:
+        x = x[(slice(None), slice(None), *[slice(0, (m - 1) * s + 1, s) for m, s in zip(out, stride, strict=True)])].contiguous()  # type: ignore[attr-defined]
+        stride = (1,) * k
     rows = w.reshape(groups, o, c * numel(kernel))  # type: ignore[attr-defined]
-    plain = numel(kernel) == 1 and all(s == 1 for s in stride) and (n == 1 or numel(out) > _FEW_WINDOWS)
-    if not plain and x._dtype.name in _PRODUCTS:
-        channel, *steps = _strides(seen)[1:]
-        return _with_windows(rows, seen, groups, out, (c, *kernel), (channel, *steps[k:]), 0)
+    plain = numel(kernel) == 1 and all(s == 1 for s in stride) and not any(before) and (n == 1 or numel(out) > _FEW_WINDOWS)
+    if product and not plain:
+        seen = _seen(x, out, kernel, stride, before, dilation)
+        return _with_windows(rows, seen, n, groups, out, (c, *kernel), (seen.channel, *seen.inside), 0)
+    view = windows(x, out, kernel, stride, before, dilation)  # [n, groups * c, *out, *kernel]
+    if direct:
+        return in_float32(_convolve_directly)(view, w, groups, out)
     order = [0, 1, *range(2 + k, 2 + 2 * k), *range(2, 2 + k)]
-    columns = seen.permute(order).reshape(n * groups, c * numel(kernel), numel(out))  # type: ignore[attr-defined]
+    columns = view.permute(order).reshape(n * groups, c * numel(kernel), numel(out))  # type: ignore[attr-defined]
     if groups > 1 and n > 1:
         rows = rows.unsqueeze(0).expand(n, *rows._shape).reshape(n * groups, o, -1)
     return contract(rows, columns).reshape(n, groups * o, *out)  # type: ignore[attr-defined,no-any-return]
 
 
-def _strides(seen: Tensor) -> Shape:
-    return seen._strides or contiguous_strides(seen._shape)
+class _Seen:
+    """Windows in a memory: how far apart images, channels and windows are, and the elements inside of one (by dimension a stride, or where each is)."""
+    __slots__ = ("memory", "channels", "image", "channel", "places", "inside", "offset")
+
+    def __init__(self, memory: Node, channels: int, image: int, channel: int, places: Shape, inside: tuple[int | Shape, ...], offset: int) -> None:
+        self.memory, self.channels, self.image, self.channel = memory, channels, image, channel
+        self.places, self.inside, self.offset = places, inside, offset
 
 
-def _with_windows(rows: Tensor, seen: Tensor, groups: int, out: Shape, terms: Shape, steps: Shape, first: int) -> Tensor:
+def _seen(x: Tensor, out: Shape, kernel: Shape, stride: Shape, before: Shape, dilation: Shape) -> _Seen:
+    k = len(out)
+    step, size = stride[-1], x._shape[2:]
+    if step == 1 or numel(kernel) == 1:
+        view = windows(x, out, kernel, stride, before, dilation)
+        image, channel, *steps = view._strides or contiguous_strides(view._shape)
+        return _Seen(view._storage.node, x._shape[1], image, channel, tuple(steps[:k]), tuple(steps[k:]), view._offset)
+    # Columns by their remainder: so windows next to each other are next to each other in memory, whatever the stride.
+    reach = tuple((m - 1) * s + (e - 1) * d + 1 for m, s, e, d in zip(out, stride, kernel, dilation, strict=True))
+    wide = -(-reach[-1] // step)
+    rows = tuple(max(b + i, r) for b, i, r in zip(before[:-1], size[:-1], reach[:-1], strict=True))
+    shape = (*x._shape[:2], *rows, step, wide)
+    strides = contiguous_strides(shape)
+    base = filled(0, shape, x)
+    lead = sum(b * s for b, s in zip(before[:-1], strides[2:], strict=False))
+    for rest in range(step):
+        first = (rest - before[-1]) % step
+        at = (first + before[-1]) // step
+        count = min(-(-(size[-1] - first) // step), wide - at)
+        if count > 0:
+            part = x[(..., slice(first, first + (count - 1) * step + 1, step))]
+            base = region_assigned(base, part, part._shape, (*strides[:1 + k], 1), lead + rest * wide + at)
+    columns = tuple(i * dilation[-1] % step * wide + i * dilation[-1] // step for i in range(kernel[-1]))
+    return _Seen(base._node(), x._shape[1], strides[0], strides[1], (*[s * m for s, m in zip(strides[2:1 + k], stride[:-1], strict=True)], 1),
+                 (*[s * m for s, m in zip(strides[2:1 + k], dilation[:-1], strict=True)], columns), 0)
+
+
+def _with_windows(rows: Tensor, seen: _Seen, n: int, groups: int, out: Shape, terms: Shape, steps: tuple[int | Shape, ...], first: int) -> Tensor:
     """[groups, o, numel(terms)] times the windows of each image, [n, groups * o, *out]. The elements of a window are `terms` with `steps` in memory, from
     `first` on."""
-    n, o, k = seen._shape[0], rows._shape[1], len(out)
-    image, channel, *spaces = _strides(seen)[:2 + k]
-    group = seen._shape[1] // groups * channel
+    o, group = rows._shape[1], seen.channels // groups * seen.channel
     joined = n > 1 and numel(out) <= _FEW_WINDOWS
     if joined:  # the windows of all images side by side
-        arg = (1, groups, (0, group), (terms, steps), ((n, *out), (image, *spaces)), seen._offset + first)
-        y = wrap(Node(WINDOWS, (rows._node(), seen._storage.node), arg, (groups, o, n * numel(out)), rows._dtype))
+        arg = (1, groups, (0, group), (terms, steps), ((n, *out), (seen.image, *seen.places)), seen.offset + first)
+        y = wrap(Node(WINDOWS, (rows._node(), seen.memory), arg, (groups, o, n * numel(out)), rows._dtype))
         return y.reshape(groups * o, n, numel(out)).transpose(0, 1).reshape(n, groups * o, *out)  # type: ignore[attr-defined,no-any-return]
-    arg = (n, groups, (image, group), (terms, steps), (out, tuple(spaces)), seen._offset + first)
-    y = wrap(Node(WINDOWS, (rows._node(), seen._storage.node), arg, (n * groups, o, numel(out)), rows._dtype))
+    arg = (n, groups, (seen.image, group), (terms, steps), (out, seen.places), seen.offset + first)
+    y = wrap(Node(WINDOWS, (rows._node(), seen.memory), arg, (n * groups, o, numel(out)), rows._dtype))
     return y.reshape(n, groups * o, *out)  # type: ignore[attr-defined,no-any-return]
 
 
@@ -196,11 +231,11 @@ def _convolve_turned(y: Tensor, turned: Tensor, before: Shape, dilation: Shape, 
         order = (0, 1, k + 2, *range(2, k + 2))
         w = reversed_last(turned.permute(order).clone(memory_format=contiguous_format), k)  # type: ignore[attr-defined]
         return _convolve(y, w.reshape(groups * c, o, *kernel), (1,) * k, before, dilation, groups, size)  # type: ignore[attr-defined]
-    seen = windows(y, size, tuple(kernel), (1,) * k, before, dilation)
-    channel, *steps = _strides(seen)[1:]
+    seen = _seen(y, size, tuple(kernel), (1,) * k, before, dilation)
+    steps: Any = seen.inside
     rows = turned.reshape(groups, c, numel(tuple(kernel)) * o)  # type: ignore[attr-defined]
-    first = sum((m - 1) * s for m, s in zip(kernel, steps[k:], strict=True))
-    return _with_windows(rows, seen, groups, size, (*kernel, o), (*[-s for s in steps[k:]], channel), first)
+    first = sum((m - 1) * s for m, s in zip(kernel, steps, strict=True))
+    return _with_windows(rows, seen, y._shape[0], groups, size, (*kernel, o), (*[-s for s in steps], seen.channel), first)
 
 
 def _weight_gradient(x: Tensor, y: Tensor, stride: Shape, before: Shape, dilation: Shape, groups: int, kernel: Shape) -> Tensor:
@@ -211,7 +246,7 @@ def _weight_gradient(x: Tensor, y: Tensor, stride: Shape, before: Shape, dilatio
         # The sum runs over the windows of all images. Where a row of a window is too short to be read at once, the channels are last in memory.
         short = kernel[-1] < 3 or dilation[-1] != 1
         seen = windows(x, out, kernel, stride, before, dilation, channels_last=short)
-        image, channel, *steps = _strides(seen)
+        image, channel, *steps = seen._strides or contiguous_strides(seen._shape)
         if not short:
             arg = (1, groups, (0, c * channel), ((n, *out), (image, *steps[:k])), ((c, *kernel), (channel, *steps[k:])), seen._offset)
             found = wrap(Node(WINDOWS, (rows._node(), seen._storage.node), arg, (groups, o, c * numel(kernel)), x._dtype))
