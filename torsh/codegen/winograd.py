@@ -27,7 +27,7 @@ class Weights:
 class Images:
     """The argument slots of the images' kernel; strides in bytes, tables as `tables` makes them."""
     (U, X, Y, V, M, BUSY, IN, IN_MASKS, OUT, OUT_MASKS, TILES, BLOCK, C, O, X_CHANNEL, X_ROW, X_COLUMN, Y_CHANNEL, Y_ROW, V_POINT, M_POINT, V_BLOCK,
-     M_BLOCK, SLOTS, U_POINT, U_ROW, U_COLUMN) = range(27)
+     M_BLOCK, SLOTS, U_POINT, U_ROW) = range(26)
 
 
 def weights_plan(tile: int, o: int, c: int, strides: tuple[int, ...], vector_bytes: int) -> GemmPlan:
@@ -44,6 +44,8 @@ def images_plan(tile: int, n: int, c: int, o: int, out: tuple[int, int], u_strid
                 registers: int | None = None) -> GemmPlan:
     """u [p * p, o, c] ("A"), x [n, c, h, w] ("B"; strides in elements) to y [n, o, *out] ("C", contiguous), float32. The tables' slots are "in",
     "in_masks", "out" and "out_masks"."""
+    if u_strides[2] != 1 and c > 1:
+        raise ValueError(f"winograd: the channels of transformed weights must be adjacent, got strides {u_strides}")
     registers = registers or (32 if vector_bytes == 64 else 16)
     shape = Shape(vector_bytes, registers, 4)
     tiles = n * -(-out[0] // tile) * -(-out[1] // tile)
@@ -70,7 +72,7 @@ def images_plan(tile: int, n: int, c: int, o: int, out: tuple[int, int], u_strid
     y_channel = out[0] * out[1]
     return GemmPlan(key, text, items, [False, *[several] * 4], {"V": slots * v_block, "M": slots * m_block, "busy": 8},
                     ["A", "B", "C", "V", "M", "busy", "in", "in_masks", "out", "out_masks", tiles, block, c, o, *[4 * s for s in x_strides[1:]],
-                     4 * y_channel, 4 * out[1], v_point, m_point, v_block, m_block, slots, *[4 * s for s in u_strides]])
+                     4 * y_channel, 4 * out[1], v_point, m_point, v_block, m_block, slots, 4 * u_strides[0], 4 * u_strides[1]])
 
 
 def tables(tile: int, n: int, size: tuple[int, int], before: tuple[int, int], out: tuple[int, int], x_strides: tuple[int, ...], o: int,

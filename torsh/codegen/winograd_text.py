@@ -8,8 +8,9 @@ from __future__ import annotations
 import struct
 
 from torsh.codegen.gemm_layout import Shape
+from torsh.codegen.gemm_micro import write_micro_kernels
 from torsh.codegen.gemm_text import Text
-from torsh.codegen.gemm_tiles import Rows, write_micro_kernel
+from torsh.codegen.gemm_tiles import Rows
 from torsh.codegen.winograd import CHANNELS, Images, Weights
 from torsh.graph.winograd import PAIRS, TAPS
 
@@ -214,7 +215,7 @@ class _Steps:
         self.u, self.x, self.y, self.v, self.m, self.busy, self.into, self.into_masks, self.out, self.out_masks = (
             t.pointer(s) for s in range(Images.U, Images.OUT_MASKS + 1))
         (self.tiles, self.block, self.c, self.o, self.x_channel, self.x_row, self.x_column, self.y_channel, self.y_row, self.v_point, self.m_point,
-         self.v_block, self.m_block, self.slots, self.u_point, self.u_row, self.u_column) = (t.slot(s) for s in range(Images.TILES, Images.U_COLUMN + 1))
+         self.v_block, self.m_block, self.slots, self.u_point, self.u_row) = (t.slot(s) for s in range(Images.TILES, Images.U_ROW + 1))
         self.mask_bytes = 1 if t.lanes <= 8 else 2
         self.panel = t.mul(self.c, str(4 * shape.columns))  # of v
         self.m_channel = t.mul(self.block, "4")
@@ -257,15 +258,16 @@ class _Steps:
                 kc = t.least(t.sub(self.c, block.index), str(_DEPTH))
                 add = t.op(f"zext i1 {t.test('ne', block.index, '0')} to i64")
                 here = t.at(panel, t.mul(block.index, str(4 * shape.columns)))
-                u_here = t.at(u, t.mul(block.index, self.u_column))
+                u_here = t.at(u, t.mul(block.index, "4"))
                 with t.loop("0", self.o, str(shape.rows)) as row:
                     rows = t.least(t.sub(self.o, row.index), str(shape.rows))
                     a = t.at(u_here, t.mul(row.index, u_row))
                     place = t.at(m, t.add(t.mul(row.index, self.m_channel), t.mul(column.index, "4")))
                     soon = t.at(a, t.mul(u_row, str(shape.rows)))
                     with Rows(t, shape, rows, narrow, a, u_row, place, self.m_channel,
-                              (f"i64 {u_row}, i64 {self.u_column}, ptr {here}, i64 {4 * shape.columns}, i64 {kc}",
-                               f"i64 {self.m_channel}, i64 {add}, ptr {soon}, i64 {4 * shape.rows}")):
+                              (f"i64 {u_row}, ptr {here}, i64 {4 * shape.columns}, i64 {kc}",
+                               f"i64 {self.m_channel}, i64 {add}, ptr {soon}, i64 {8 * shape.rows}, ptr {t.at(soon, str(4 * shape.rows))}, "
+                               f"i64 {8 * shape.rows}")):
                         pass
 
 
@@ -273,9 +275,7 @@ def write_images(name: str, tile: int, vector_bytes: int, registers: int) -> str
     """The module of the images' kernel. Phases: 0 and 1 for blocks carried through all steps, 2 to 4 for one step each."""
     t = Text("float32", "float32", vector_bytes, False)
     shape = Shape(vector_bytes, registers, 4)
-    for vectors in (1, shape.vectors):
-        for height in shape.heights:
-            write_micro_kernel(t, height, vectors)
+    write_micro_kernels(t, shape, False)
     _write_tiles_in(t, tile)
     _write_tiles_out(t, tile)
 

@@ -15,6 +15,7 @@ from torsh.graph.primitives import CONST, EMPTY, IOTA, VIEW
 
 _LEAVES: Final[i64] = 1 << 32  # leaves are numbered from here on, nodes from 0
 _UNSTORED: Final = (CONST, EMPTY, IOTA)
+_references: Final = sys.getrefcount
 
 
 @final
@@ -31,7 +32,7 @@ _clock: Final = _Clock()
 
 def _count(nodes: list[Node], i: int) -> int:
     """References to an element, counting the list's."""
-    return sys.getrefcount(nodes[i])
+    return _references(nodes[i])
 
 
 def _alone() -> int:

@@ -64,6 +64,13 @@ class SGD(Optimizer):
         for (dt, first), batch in batches.items():
             self._update_batch(group, batch, dt, first, written)
 
+    def _update_sparse(self, group: dict[str, Any], params: list[Tensor], written: list[Tensor]) -> None:
+        if number(group, "momentum") or number(group, "weight_decay"):
+            raise RuntimeError("SGD: sparse gradients go with neither momentum nor weight_decay")
+        for p in params:
+            p.add_(p._grad, alpha=number(group, "lr") if group["maximize"] else -number(group, "lr"))  # type: ignore[attr-defined]
+            written.append(p)
+
     def _update_batch(self, group: dict[str, Any], params: list[Tensor], dt: Any, first: bool, written: list[Tensor]) -> None:
         mu, wd = number(group, "momentum"), number(group, "weight_decay")
         numbers = number(group, "lr"), wd, mu, 1 - group["dampening"]
