@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from torsh.codegen.chain import SLOTS, Step, key_of
 from torsh.codegen.gemm import GemmPlan
 from torsh.codegen.gemm_layout import Shape
 
@@ -28,6 +29,8 @@ class Images:
     """The argument slots of the images' kernel; strides in bytes, tables as `tables` makes them."""
     (U, X, Y, V, M, BUSY, IN, IN_MASKS, OUT, OUT_MASKS, TILES, BLOCK, C, O, X_CHANNEL, X_ROW, X_COLUMN, Y_CHANNEL, Y_ROW, V_POINT, M_POINT, V_BLOCK,
      M_BLOCK, SLOTS, U_POINT, U_ROW) = range(26)
+    #: The first slot of the steps that follow (`codegen.chain`).
+    STEPS = 26
 
 
 def weights_plan(tile: int, o: int, c: int, strides: tuple[int, ...], vector_bytes: int) -> GemmPlan:
@@ -41,9 +44,9 @@ def weights_plan(tile: int, o: int, c: int, strides: tuple[int, ...], vector_byt
 
 
 def images_plan(tile: int, n: int, c: int, o: int, out: tuple[int, int], u_strides: tuple[int, ...], x_strides: tuple[int, ...], vector_bytes: int,
-                registers: int | None = None) -> GemmPlan:
+                registers: int | None = None, steps: tuple[Step, ...] = ()) -> GemmPlan:
     """u [p * p, o, c] ("A"), x [n, c, h, w] ("B"; strides in elements) to y [n, o, *out] ("C", contiguous), float32. The tables' slots are "in",
-    "in_masks", "out" and "out_masks"."""
+    "in_masks", "out" and "out_masks". `steps` are done on the results (`codegen.chain`; the slots are "epilogue1" and so on)."""
     if u_strides[2] != 1 and c > 1:
         raise ValueError(f"winograd: the channels of transformed weights must be adjacent, got strides {u_strides}")
     registers = registers or (32 if vector_bytes == 64 else 16)
@@ -61,18 +64,19 @@ def images_plan(tile: int, n: int, c: int, o: int, out: tuple[int, int], u_strid
     # An odd number of lines from one point to the next: otherwise all points would fall into one set of the first-level cache.
     v_point, m_point = (4 * block * channels + 64 + 64 * (4 * block * channels // 64 % 2) for channels in (c, o))
     v_block, m_block = v_point * points, m_point * points
-    key = f"winograd{tile}_{shape.rows}_{vector_bytes}"
+    key = f"winograd{tile}_{shape.rows}_{vector_bytes}{'_' if steps else ''}{key_of(steps)}"
 
     def text() -> str:
         from torsh.codegen import winograd_text
-        return winograd_text.write_images(key, tile, vector_bytes, registers)
+        return winograd_text.write_images(key, tile, vector_bytes, registers, steps)
     vectors = block // shape.lanes
     several = 2 * points * c * o * tiles > 2_000_000
     items = [1, blocks, 0, 0, 0] if fused else [0, 0, blocks * vectors * -(-c // CHANNELS), blocks * points, blocks * vectors * -(-o // CHANNELS)]
     y_channel = out[0] * out[1]
     return GemmPlan(key, text, items, [False, *[several] * 4], {"V": slots * v_block, "M": slots * m_block, "busy": 8},
                     ["A", "B", "C", "V", "M", "busy", "in", "in_masks", "out", "out_masks", tiles, block, c, o, *[4 * s for s in x_strides[1:]],
-                     4 * y_channel, 4 * out[1], v_point, m_point, v_block, m_block, slots, 4 * u_strides[0], 4 * u_strides[1]])
+                     4 * y_channel, 4 * out[1], v_point, m_point, v_block, m_block, slots, 4 * u_strides[0], 4 * u_strides[1],
+                     *[f"epilogue{i}" for i in range(1, 1 + sum(SLOTS[kind] for _, kind in steps))]])
 
 
 def tables(tile: int, n: int, size: tuple[int, int], before: tuple[int, int], out: tuple[int, int], x_strides: tuple[int, ...], o: int,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 
+from torsh.codegen.chain import SLOTS, Step, combined, number
 from torsh.codegen.gemm_layout import Shape
 from torsh.codegen.gemm_micro import write_micro_kernels
 from torsh.codegen.gemm_text import Text
@@ -184,13 +185,29 @@ def _write_tiles_in(t: Text, tile: int) -> None:
     t.end()
 
 
-def _write_tiles_out(t: Text, tile: int) -> None:
+def _write_tiles_out(t: Text, tile: int, steps: tuple[Step, ...]) -> None:
     """`@tiles_out(m, m_point, m_channel, count, y, offsets, masks, channel, row)`: a vector of tiles of `count` channels of products into y."""
     maps, points = _Maps(t, tile), tile + 2
-    t.begin("tiles_out", "ptr %m, i64 %m_point, i64 %m_channel, i64 %count, ptr %y, ptr %offsets, ptr %masks, i64 %channel, i64 %row", True)
+    t.begin("tiles_out", "ptr %args, i64 %first, ptr %m, i64 %m_point, i64 %m_channel, i64 %count, ptr %y, ptr %offsets, ptr %masks, i64 %channel, i64 %row", True)
     offsets, masks = _lane_offsets(t, "%offsets"), _masks(t, "%masks", 2 * tile)
-    with t.loop("0", "%count", carry=[("ptr", "%m"), ("ptr", "%y")]) as loop:
-        m, y = loop.values
+    begins = []  # of each step's operand, where the first channel of y has it
+    slot = Images.STEPS
+    for _, kind in steps:
+        if kind == "row":
+            distance = t.slot(slot + 1)
+            begins.append((t.at(t.pointer(slot), t.mul("%first", distance)), distance))
+        elif kind == "full":
+            begins.append((t.at(t.pointer(slot), t.mul("%first", "%channel")), "%channel"))
+        else:
+            begins.append((number(t, slot), ""))
+        slot += SLOTS[kind]
+    moving = [begin for begin in begins if begin[1]]
+    with t.loop("0", "%count", carry=[("ptr", "%m"), ("ptr", "%y"), *[("ptr", place) for place, _ in moving]]) as loop:
+        m, y, *here = loop.values
+        operands, left = [], list(here)
+        for (_, kind), (begin, _) in zip(steps, begins, strict=True):
+            place = left.pop(0) if kind != "number" else begin
+            operands.append(t.splat(t.load_scalar(place)) if kind == "row" else place)
         place, square = m, []
         for _ in range(points):
             values = []
@@ -198,12 +215,18 @@ def _write_tiles_out(t: Text, tile: int) -> None:
                 values.append(t.load(place))
                 place = t.at(place, "%m_point")
             square.append(values)
-        line = y
+        line, rows_of = y, list(operands)
         for i, values in enumerate(_twice(maps.result, square)):
             for j, value in enumerate(values):
-                _scatter(t, value, t.at(line, str(4 * j)), offsets, t.op(f"and {t.mask} {masks[i]}, {masks[tile + j]}"))
+                mask = t.op(f"and {t.mask} {masks[i]}, {masks[tile + j]}")
+                for index, ((name, kind), operand) in enumerate(zip(steps, operands, strict=True)):
+                    if kind == "full":
+                        operand = _gather(t, t.at(rows_of[index], str(4 * j)), offsets, mask)
+                    value = combined(t, name, value, operand)
+                _scatter(t, value, t.at(line, str(4 * j)), offsets, mask)
             line = t.at(line, "%row")
-        loop.next = [t.at(m, "%m_channel"), t.at(y, "%channel")]
+            rows_of = [t.at(row, "%row") if kind == "full" else row for row, (_, kind) in zip(rows_of, steps, strict=True)]
+        loop.next = [t.at(m, "%m_channel"), t.at(y, "%channel"), *[t.at(p, distance) for p, (_, distance) in zip(here, moving, strict=True)]]
     t.end()
 
 
@@ -243,7 +266,7 @@ class _Steps:
         t = self.t
         offsets, masks = self._tables(block, lane, self.out, self.out_masks, 2 * self.tile)
         place = t.at(m, t.add(t.mul(first, self.m_channel), t.mul(lane, "4")))
-        t.put(f"call void @tiles_out(ptr {place}, i64 {self.m_point}, i64 {self.m_channel}, i64 {count}, ptr {t.at(self.y, t.mul(first, self.y_channel))}, "
+        t.put(f"call void @tiles_out(ptr %args, i64 {first}, ptr {place}, i64 {self.m_point}, i64 {self.m_channel}, i64 {count}, ptr {t.at(self.y, t.mul(first, self.y_channel))}, "
               f"ptr {offsets}, ptr {masks}, i64 {self.y_channel}, i64 {self.y_row})")
 
     def product(self, valid: str, point: str, v: str, m: str) -> None:
@@ -271,13 +294,13 @@ class _Steps:
                         pass
 
 
-def write_images(name: str, tile: int, vector_bytes: int, registers: int) -> str:
+def write_images(name: str, tile: int, vector_bytes: int, registers: int, steps_after: tuple[Step, ...]) -> str:
     """The module of the images' kernel. Phases: 0 and 1 for blocks carried through all steps, 2 to 4 for one step each."""
     t = Text("float32", "float32", vector_bytes, False)
     shape = Shape(vector_bytes, registers, 4)
     write_micro_kernels(t, shape, False)
     _write_tiles_in(t, tile)
-    _write_tiles_out(t, tile)
+    _write_tiles_out(t, tile, steps_after)
 
     t.begin(f"{name}_p0", "ptr %args, i64 %begin, i64 %end", False)
     t.put(f"store i64 0, ptr {t.pointer(Images.BUSY)}, align 8")

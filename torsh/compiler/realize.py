@@ -77,6 +77,7 @@ def _as_number(node: Node) -> float | int | complex:
 
 def _build(trace: Trace) -> Plan:
     from torsh.compiler.canonical import INPUT, SCALAR, Canonical  # the compiler is loaded when something is first computed
+    from torsh.compiler.epilogue import fuse
     from torsh.compiler.plan import Plan
     from torsh.compiler.prepare import take
     canonical = Canonical()
@@ -102,6 +103,7 @@ def _build(trace: Trace) -> Plan:
     for placeholder in numbers:
         canonical.bind(placeholder, placeholder)
     roots = [canonical.convert(copies[id(trace.order[i])]) for i in trace.roots]
+    fuse(roots)
     dead = list(trace.dead)
     prepared = take(roots, inputs, dead)
     plan = Plan(roots, inputs, numbers, dead)
