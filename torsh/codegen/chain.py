@@ -38,21 +38,31 @@ class Chain(Epilogue):
         self.key = "chain_" + key_of(steps)
         self.slots = 1 + sum(SLOTS[kind] for _, kind in steps)
 
-    def emit(self, text: Text, value: str, place: Place) -> str:
-        t, slot = text, place.first_slot
-        assert not place.transposed
-        rows, columns = t.slot(Tiles.M), t.slot(Tiles.N)
-        group = t.divide(place.batch, t.slot(slot))[1]
-        channel = t.add(t.mul(group, rows), place.row)
+    def begin(self, text: Text, batch: str, first_slot: int) -> None:
+        t, slot = text, first_slot
+        self.rows, self.columns = t.slot(Tiles.M), t.slot(Tiles.N)
+        self.first_row = t.mul(t.divide(batch, t.slot(slot))[1], self.rows)
         slot += 1
-        for name, kind in self.steps:
+        self.operands: list[tuple[str, str]] = []
+        for _, kind in self.steps:
             if kind == "row":
-                one = t.load_scalar(t.at(t.pointer(slot), t.mul(channel, t.slot(slot + 1))))
-                value = combined(t, name, value, t.splat(one))
+                distance = t.slot(slot + 1)
+                self.operands.append((t.at(t.pointer(slot), t.mul(self.first_row, distance)), distance))
             elif kind == "full":
-                at = t.add(t.mul(t.add(t.mul(place.batch, rows), place.row), columns), place.column)
-                value = combined(t, name, value, t.load(t.at(t.pointer(slot), t.mul(at, str(t.scalar_bytes))), "", place.mask))
+                whole = t.mul(t.mul(self.rows, self.columns), str(t.scalar_bytes))
+                self.operands.append((t.at(t.pointer(slot), t.mul(batch, whole)), t.mul(self.columns, str(t.scalar_bytes))))
             else:
-                value = combined(t, name, value, number(t, slot))
+                self.operands.append((number(t, slot), ""))
             slot += SLOTS[kind]
+
+    def emit(self, text: Text, value: str, place: Place) -> str:
+        t = text
+        assert not place.transposed
+        for (name, kind), (base, distance) in zip(self.steps, self.operands, strict=True):
+            if kind == "number":
+                other = base
+            else:
+                line = t.at(base, t.mul(place.row, distance))
+                other = t.splat(t.load_scalar(line)) if kind == "row" else t.load(t.at(line, t.mul(place.column, str(t.scalar_bytes))), "", place.mask)
+            value = combined(t, name, value, other)
         return value

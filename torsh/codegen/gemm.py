@@ -124,6 +124,8 @@ _MOST_PACKED = 256 << 20
 _MOST_PANELS = (74, 16)
 #: Work items for each thread, if they do not become small.
 _ITEMS = 4
+#: Rows for which windows are packed in small blocks.
+_FEW_WINDOW_ROWS = 128
 #: Rows of A for which packing B takes longer than the stalls that it saves.
 _FEW_ROWS = 28
 
@@ -199,7 +201,10 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
     tile_k = _cdiv(max(1, _cdiv(p.k, blocks_k)), shape.lanes) * shape.lanes
     blocks_k = max(1, _cdiv(p.k, tile_k))
     panels, columns = _cdiv(p.m, shape.rows), _cdiv(p.n, shape.columns)
-    blocks_m, blocks_n = _blocks(panels, columns, p.k, shape, batches, threads)
+    panel_bytes = tile_k * shape.columns * scalar_bytes
+    # Windows are packed anew by each work item: where few rows use them, into memory that stays in the cache from one item to the next.
+    wide = max(1, NEAR_BYTES // panel_bytes) if tables and p.m <= _FEW_WINDOW_ROWS else _MOST_PANELS[1]
+    blocks_m, blocks_n = _blocks(panels, columns, wide, p.k, shape, batches, threads)
     count = batches * blocks_m * blocks_n
     tile_flops = 2 * p.m * p.n * p.k // max(1, blocks_m * blocks_n)
     group = max(1, min(count, 400_000 // max(1, tile_flops)))
@@ -210,7 +215,6 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
     b_bytes = p.n * p.k * scalar_bytes
     b_packed = not tables and not b_in_place and blocks_m > 1 and 0 < b_bytes <= _MOST_PACKED
     one_batch = p.b[:2] == (0, 0)
-    panel_bytes = tile_k * shape.columns * scalar_bytes
     b_batches = (1 if one_batch else batches) * blocks_k if b_packed and count else 0
     buffer = 0
     if not b_packed and count:
@@ -255,12 +259,12 @@ def _keep_b(p: _Problem, scalar_bytes: int) -> bool:
     return p.b[3] == 1 and (p.m <= _FEW_ROWS or (p.k * p.n * scalar_bytes <= 1 << 20 and p.b[2] * scalar_bytes % 4096 != 0))
 
 
-def _blocks(panels: int, columns: int, k: int, shape: Shape, batches: int, threads: int) -> tuple[int, int]:
+def _blocks(panels: int, columns: int, wide: int, k: int, shape: Shape, batches: int, threads: int) -> tuple[int, int]:
     """Into how many parts the panels of rows and columns are cut: blocks of B that stay in the second-level cache, and a few work
     items for each thread unless they become small."""
     if not panels or not columns:
         return 0, 0
-    rows, wide = _MOST_PANELS
+    rows = _MOST_PANELS[0]
     while True:
         blocks_m, blocks_n = _cdiv(panels, rows), _cdiv(columns, wide)
         height, width = _cdiv(panels, blocks_m) * shape.rows, _cdiv(columns, blocks_n) * shape.columns

@@ -90,6 +90,9 @@ class Epilogue:
     key = ""
     slots = 0
 
+    def begin(self, text: Text, batch: str, first_slot: int) -> None:
+        """Write what all calls of `emit` in a function of the tiled kernel need; `batch` is the same for all of them."""
+
     def emit(self, text: Text, value: str, place: Place) -> str:
         """Write vector code for `value`, a vector of the accumulation type; returns the name of the result."""
         raise NotImplementedError
