@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torsh.codegen.gemm_layout import ACCUMULATE, AMX_PANELS, FINISH_COLUMNS, NEAR_BYTES, NEAR_PANELS, PACK_COLUMNS, STORAGE, Bias, Epilogue, Flags, Shape
+from torsh.codegen.gemm_layout import ACCUMULATE, AMX_PANELS, FINISH_COLUMNS, NEAR_BYTES, PACK_COLUMNS, STORAGE, Bias, Epilogue, Flags, Shape
 
 __all__ = ["Bias", "Epilogue", "GemmPlan", "plan"]
 
@@ -208,10 +208,12 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
     tile_k = _cdiv(max(1, _cdiv(p.k, blocks_k)), shape.lanes) * shape.lanes
     blocks_k = max(1, _cdiv(p.k, tile_k))
     panels, columns = _cdiv(p.m, shape.rows), _cdiv(p.n, shape.columns)
+    panel_bytes = tile_k * shape.columns * scalar_bytes
     b_in_place = same and not tables and _keep_b(p, scalar_bytes)
-    # Few rows: B's columns are packed by who uses them, as many as stay at hand.
+    # Where few rows use them, B's columns are packed by each work item, into memory that stays in the cache from one item to the next.
     near = not b_in_place and panels <= _MOST_PANELS[0] // 2
-    blocks_m, blocks_n = _blocks(panels, columns, p.k, shape, batches, threads, NEAR_PANELS if near else _MOST_PANELS[1])
+    wide = min(_MOST_PANELS[1], max(1, NEAR_BYTES // panel_bytes)) if near else _MOST_PANELS[1]
+    blocks_m, blocks_n = _blocks(panels, columns, wide, p.k, shape, batches, threads)
     count = batches * blocks_m * blocks_n
     tile_flops = 2 * p.m * p.n * p.k // max(1, blocks_m * blocks_n)
     group = max(1, min(count, 400_000 // max(1, tile_flops)))
@@ -221,7 +223,6 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
     b_bytes = p.n * p.k * scalar_bytes
     b_packed = not tables and not b_in_place and blocks_m > 1 and 0 < b_bytes <= _MOST_PACKED
     one_batch = p.b[:2] == (0, 0)
-    panel_bytes = tile_k * shape.columns * scalar_bytes
     b_batches = (1 if one_batch else batches) * blocks_k if b_packed and count else 0
     buffer = 0
     if not b_packed and count:
@@ -303,7 +304,7 @@ def _keep_b(p: _Problem, scalar_bytes: int) -> bool:
     return p.b[3] == 1 and (p.m <= _FEW_ROWS or (p.k * p.n * scalar_bytes <= 1 << 20 and p.b[2] * scalar_bytes % 4096 != 0))
 
 
-def _blocks(panels: int, columns: int, k: int, shape: Shape, batches: int, threads: int, wide: int) -> tuple[int, int]:
+def _blocks(panels: int, columns: int, wide: int, k: int, shape: Shape, batches: int, threads: int) -> tuple[int, int]:
     """Into how many parts the panels of rows and columns are cut, at most `wide` panels of columns in each: blocks of B that stay in the
     second-level cache, and a few work items for each thread unless they become small."""
     if not panels or not columns:

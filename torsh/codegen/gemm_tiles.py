@@ -34,6 +34,8 @@ def write_finish(t: Text, shape: Shape, epilogue: Epilogue | None, transposed: b
     unit = t.test("eq", c_column, str(t.out_bytes))
     last, add_p, add_c = (t.bit("%mode", bit) for bit in (LAST_BLOCK, ADD_PARTIAL, ADD_C))
     scattered = t.opposite(unit)
+    if epilogue is not None:
+        epilogue.begin(t, "%batch", Tiles.EPILOGUE)
     with t.loop("0", "%rows") as row:
         line = t.at("%tmp", t.mul(row.index, str(shape.columns * t.scalar_bytes)))
         c_line, p_line = t.at("%c", t.mul(row.index, c_row)), t.at("%p", t.mul(row.index, p_row))
@@ -71,6 +73,20 @@ def write_finish(t: Text, shape: Shape, epilogue: Epilogue | None, transposed: b
             with t.loop("0", "%columns") as column:
                 value = t.load_scalar(t.at(line, t.mul(column.index, str(t.scalar_bytes))))
                 t.store_scalar(value, t.at(c_line, t.mul(column.index, c_column)), t.dtype_out)
+    t.end()
+
+
+def write_apply(t: Text, epilogue: Epilogue, transposed: bool) -> None:
+    """`@apply(args, c, rows, columns, m, n, batch)`: the epilogue on whole vectors that the micro-kernel has just stored in C."""
+    t.begin("apply", "ptr %args, ptr %c, i64 %rows, i64 %columns, i64 %m, i64 %n, i64 %batch", True)
+    c_row = t.mul(t.slot(Tiles.C_M), str(t.out_bytes))
+    epilogue.begin(t, "%batch", Tiles.EPILOGUE)
+    with t.loop("0", "%rows", carry=[("ptr", "%c")]) as row:
+        m = t.add("%m", row.index)
+        with t.loop("0", "%columns", str(t.lanes)) as column:
+            place = t.at(row.values[0], t.mul(column.index, str(t.scalar_bytes)))
+            t.store(epilogue.emit(t, t.load(place), Place("%batch", m, t.add("%n", column.index), "", Tiles.EPILOGUE, transposed)), place)
+        row.next = [t.at(row.values[0], c_row)]
     t.end()
 
 
@@ -169,7 +185,7 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
             add = t.op(f"zext i1 {from_p} to i64")
             mode = t.add(add, t.add(t.select(last, "i64", str(LAST_BLOCK), "0"),
                                     t.select(from_c, "i64", str(ADD_C), "0")))
-            stores = t.either(own, t.opposite(last)) if epilogue is None else t.opposite(last)
+            stores = t.either(own, t.opposite(last))
             stores = t.both(stores, t.opposite(from_c))
             source = t.at(b_here, t.dot((k0, b_strides[2]), (n0, b_strides[3])))
             with t.where(fresh):
@@ -240,12 +256,16 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                     operands = (f"i64 {a_step}, ptr {b_now}, i64 {b_k}, i64 {kc}",
                                 f"i64 {step}, i64 {t.select(direct, 'i64', add, '0')}, ptr {soon}, i64 {soon_k}, ptr {b_soon}, i64 {b_soon_k}")
                     with Rows(t, shape, valid, narrow, a_first, a_row, into, t.select(direct, "i64", p_row, "0"),
-                              operands) as rows_now, t.where(t.opposite(direct)):
+                              operands) as rows_now:
                         m = t.add(row.index, rows_now.index)
-                        p_place = t.at(p_here, t.add(t.mul(m, p_row), t.mul(n, acc)))
                         c_place = t.at(c_here, t.add(t.mul(m, c_strides[2]), t.mul(n, c_strides[3])))
-                        t.put(f"call void @finish(ptr %args, ptr {tmp}, i64 {rows_now.height}, i64 {width}, "
-                              f"ptr {p_place}, ptr {c_place}, i64 {m}, i64 {n}, i64 {batch}, i64 {mode})")
+                        with t.where(t.opposite(direct)):
+                            p_place = t.at(p_here, t.add(t.mul(m, p_row), t.mul(n, acc)))
+                            t.put(f"call void @finish(ptr %args, ptr {tmp}, i64 {rows_now.height}, i64 {width}, "
+                                  f"ptr {p_place}, ptr {c_place}, i64 {m}, i64 {n}, i64 {batch}, i64 {mode})")
+                        if epilogue is not None:
+                            with t.where(t.both(direct, last)):
+                                t.put(f"call void @apply(ptr %args, ptr {c_place}, i64 {rows_now.height}, i64 {width}, i64 {m}, i64 {n}, i64 {batch})")
     t.end()
 
 
@@ -346,6 +366,8 @@ def write(name: str, dtype_in: str, dtype_out: str, vector_bytes: int, registers
     if tables:
         write_pack_windows(t)
     write_finish(t, shape, epilogue, transposed)
+    if epilogue is not None:
+        write_apply(t, epilogue, transposed)
     write_pack_phase(t, name, shape)
     write_tile_phase(t, name, shape, epilogue, lanes, tables)
     return t.module()

@@ -149,7 +149,7 @@ class Schedule:
                 self._start(node)
             return
         group = self._new("host" if on_host else kind, node)
-        product = group.kind in ("contract", "windows")
+        product = group.kind in ("contract", "windows", "winograd")
         for i, s in enumerate(node.srcs):
             if group.kind == "coarse":
                 base = self.memory(s, whole=True)[0]
