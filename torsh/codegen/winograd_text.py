@@ -188,7 +188,8 @@ def _write_tiles_in(t: Text, tile: int) -> None:
 def _write_tiles_out(t: Text, tile: int, steps: tuple[Step, ...]) -> None:
     """`@tiles_out(m, m_point, m_channel, count, y, offsets, masks, channel, row)`: a vector of tiles of `count` channels of products into y."""
     maps, points = _Maps(t, tile), tile + 2
-    t.begin("tiles_out", "ptr %args, i64 %first, ptr %m, i64 %m_point, i64 %m_channel, i64 %count, ptr %y, ptr %offsets, ptr %masks, i64 %channel, i64 %row", True)
+    t.begin("tiles_out", "ptr %args, i64 %first, ptr %m, i64 %m_point, "
+            "i64 %m_channel, i64 %count, ptr %y, ptr %offsets, ptr %masks, i64 %channel, i64 %row", True)
     offsets, masks = _lane_offsets(t, "%offsets"), _masks(t, "%masks", 2 * tile)
     begins = []  # of each step's operand, where the first channel of y has it
     slot = Images.STEPS
@@ -266,8 +267,8 @@ class _Steps:
         t = self.t
         offsets, masks = self._tables(block, lane, self.out, self.out_masks, 2 * self.tile)
         place = t.at(m, t.add(t.mul(first, self.m_channel), t.mul(lane, "4")))
-        t.put(f"call void @tiles_out(ptr %args, i64 {first}, ptr {place}, i64 {self.m_point}, i64 {self.m_channel}, i64 {count}, ptr {t.at(self.y, t.mul(first, self.y_channel))}, "
-              f"ptr {offsets}, ptr {masks}, i64 {self.y_channel}, i64 {self.y_row})")
+        t.put(f"call void @tiles_out(ptr %args, i64 {first}, ptr {place}, i64 {self.m_point}, i64 {self.m_channel}, i64 {count}, "
+              f"ptr {t.at(self.y, t.mul(first, self.y_channel))}, ptr {offsets}, ptr {masks}, i64 {self.y_channel}, i64 {self.y_row})")
 
     def product(self, valid: str, point: str, v: str, m: str) -> None:
         """One point's product: its rows of u with its panels of v."""
@@ -330,13 +331,13 @@ def write_images(name: str, tile: int, vector_bytes: int, registers: int, steps_
         with t.loop("%begin", "%end") as item:
             rest, part = t.divide(item.index, parts)
             block, vector = t.divide(rest, vectors_of)
-            lane, first = t.mul(vector, str(t.lanes)), t.mul(part, str(CHANNELS))
-            with t.where(t.test("slt", lane, steps.valid(block))):
+            tile_lane, first = t.mul(vector, str(t.lanes)), t.mul(part, str(CHANNELS))
+            with t.where(t.test("slt", tile_lane, steps.valid(block))):
                 count = t.least(t.sub(extent, first), str(CHANNELS))
                 if phase == 2:
-                    steps.tiles_in(block, lane, first, count, t.at(steps.v, t.mul(block, steps.v_block)))
+                    steps.tiles_in(block, tile_lane, first, count, t.at(steps.v, t.mul(block, steps.v_block)))
                 else:
-                    steps.tiles_out(block, lane, first, count, t.at(steps.m, t.mul(block, steps.m_block)))
+                    steps.tiles_out(block, tile_lane, first, count, t.at(steps.m, t.mul(block, steps.m_block)))
         t.end()
 
     t.begin(f"{name}_p3", "ptr %args, i64 %begin, i64 %end", False)

@@ -68,6 +68,9 @@ def _joined(node: Node, side: int, readers: dict[int, int]) -> bool:
         if found is None:
             return False
         geometry, product = found, product.srcs[0]
+    shape, strides, offset = geometry
+    if all(n == 1 or s == t for n, s, t in zip(shape, strides, contiguous_strides(shape), strict=True)):
+        geometry = shape, contiguous_strides(shape), offset  # whatever the strides of sizes of 1 were
     if product.op not in (WINDOWS, WINOGRAD, CONTRACT) or readers.get(id(product)) != 1 or product.dtype is not node.dtype:
         return False
     known = product.arg if type(product.arg) is Fused else Fused(product.arg, (), product.arg[1] if product.op is WINDOWS else 1)

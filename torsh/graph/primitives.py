@@ -134,7 +134,7 @@ def _windows(node: Node, a: Array, memory: Array) -> Array:
 
 WINDOWS = Op("windows", "windows", _windows)
 WINOGRAD_WEIGHTS = Op("winograd_weights", "winograd", lambda node, w: winograd.weights(w, node.arg[0]))
-WINOGRAD = Op("winograd", "winograd", lambda node, u, x: winograd.convolved(u, x, *node.arg, node.shape[2:]))
+WINOGRAD = Op("winograd", "winograd", lambda node, u, x: winograd.convolved(u, x, node.arg[0], node.arg[1], (node.shape[2], node.shape[3])))
 
 
 def _host(node: Node, *arrays: Array) -> Any:

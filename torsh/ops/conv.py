@@ -147,12 +147,12 @@ def _lanes(columns: int) -> int:
     return columns - rest + (0 if not rest else 16 if rest <= 16 else 32)
 
 
-def _convolve_without_record(x: Tensor, w: Tensor, *how: Any) -> Tensor:
+def _convolve_without_record(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shape, groups: int, out: Shape) -> Tensor:
     """Nobody is about to change the weights if no derivative is asked for: what is made from weights in memory is kept with them."""
     node = w._node()
     while node.op is VIEW:
         node = node.srcs[0]
-    return _convolve(x, w, *how, kept=node.op.kind == "leaf")
+    return _convolve(x, w, stride, before, dilation, groups, out, node.op.kind == "leaf")
 
 
 def _convolve_directly(seen: Tensor, w: Tensor, groups: int, out: Shape) -> Tensor:
