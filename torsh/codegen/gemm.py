@@ -219,7 +219,7 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
     group = max(1, min(count, 400_000 // max(1, tile_flops)))
 
     lanes = not (p.a[3] == 1 or p.k <= 1)
-    copy_a = not same or (lanes and p.a[2] != 1 and p.m > 1) or _copy_a(p, scalar_bytes)
+    copy_a = not same or (lanes and p.a[2] != 1 and p.m > 1) or _copy_a(p, lanes, _cdiv(columns, max(1, blocks_n)), scalar_bytes)
     b_bytes = p.n * p.k * scalar_bytes
     b_packed = not tables and not b_in_place and blocks_m > 1 and 0 < b_bytes <= _MOST_PACKED
     one_batch = p.b[:2] == (0, 0)
@@ -291,11 +291,13 @@ def _plan_amx(p: _Problem, dtype_out: str, half: bool, accumulate: bool, epilogu
     return GemmPlan(key, text, items, share, scratch, slots)
 
 
-def _copy_a(p: _Problem, scalar_bytes: int) -> bool:
-    """Whether the rows (or columns) of a panel of A are apart such that they compete for the sets of the first-level cache, and are used
-    often enough to be copied: a way of that cache has 4096 bytes."""
-    distance = (p.a[2] if p.a[3] == 1 or p.k <= 1 else p.a[3]) * scalar_bytes
-    return p.m > 1 and distance != 0 and distance % 4096 == 0 and p.n > 64
+def _copy_a(p: _Problem, lanes: bool, sweeps: int, scalar_bytes: int) -> bool:
+    """Whether panels of A are copied before they are used `sweeps` times: where the rows (or columns) of one compete for the sets of the
+    first-level cache, a way of which has 4096 bytes, and where the rows of one are adjacent elements of lines far apart."""
+    distance = (p.a[3] if lanes else p.a[2]) * scalar_bytes
+    if lanes and p.m * p.k * scalar_bytes > 1 << 19:
+        return sweeps >= 3
+    return p.m > 1 and distance != 0 and distance % 4096 == 0 and sweeps >= (3 if lanes else 8)
 
 
 def _keep_b(p: _Problem, scalar_bytes: int) -> bool:
