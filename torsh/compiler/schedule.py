@@ -149,8 +149,10 @@ class Schedule:
                 self._start(node)
             return
         group = self._new("host" if on_host else kind, node)
-        product = group.kind in ("contract", "windows")
+        product = group.kind in ("contract", "windows", "winograd")
         for i, s in enumerate(node.srcs):
+            if product and i > 1 and s.op.kind == "const":  # a number for what follows the product
+                continue
             if group.kind == "coarse":
                 base = self.memory(s, whole=True)[0]
             elif group.kind in ("host", "bitcast", "order") or (group.kind == "windows" and i == 1):  # these read arrays, not views

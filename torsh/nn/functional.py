@@ -333,10 +333,3 @@ def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None)
     """`interpolate` between neighbours with aligned corners. Deprecated, as in PyTorch."""
     warnings.warn("`nn.functional.upsample_bilinear` is deprecated. Use `nn.functional.interpolate` instead.", stacklevel=2)
     return interpolate(input, size, scale_factor, mode="bilinear", align_corners=True)
-
-
-def __getattr__(name: str) -> Any:
-    if name == "grouped_mm":  # rare, so loaded when asked for
-        from torsh.ops.grouped import grouped_mm
-        return grouped_mm
-    raise AttributeError(f"module 'torsh.nn.functional' has no attribute '{name}'")

@@ -35,10 +35,10 @@ def embedded(x: Tensor, lead: Shape, total: Shape, value: Any = 0, step: Shape |
     return region_assigned(filled(value, shape, x), x, x._shape, strides[:len(head)] + tuple(a * s for a, s in zip(step, inner, strict=True)), offset)
 
 
-def windows(x: Tensor, out: Shape, kernel: Shape, stride: Shape, before: Shape, dilation: Shape, value: Any = 0) -> Tensor:
+def windows(x: Tensor, out: Shape, kernel: Shape, stride: Shape, before: Shape, dilation: Shape, value: Any = 0, channels_last: bool = False) -> Tensor:
     """[..., *out, *kernel]: element (o, k) is x at o * stride - before + k * dilation in each dimension, `value` outside.
 
-    `before` may be negative, to begin inside.
+    `before` may be negative, to begin inside. With `channels_last` x is [n, c, *size], and the copy that is read has its channels last in memory.
     """
     n = len(out)
     size = x._shape[-n:]
@@ -46,8 +46,14 @@ def windows(x: Tensor, out: Shape, kernel: Shape, stride: Shape, before: Shape, 
     start = tuple(max(-b, 0) for b in before)
     reach = tuple((o - 1) * s + (k - 1) * d + 1 + a for o, s, k, d, a in zip(out, stride, kernel, dilation, start, strict=True))
     total = tuple(max(a + m, r) for a, m, r in zip(lead, size, reach, strict=True))
-    memory = embedded(x, lead, total, value)
-    strides = contiguous_strides(memory._shape)
+    if channels_last:
+        turned = x.permute(0, *range(2, 2 + n), 1).clone(memory_format=contiguous_format)  # type: ignore[attr-defined]
+        memory = embedded(turned, (*lead, 0), (*total, x._shape[1]), value)
+        image, *spaces, channel = contiguous_strides(memory._shape)
+        strides: Shape = (image, channel, *spaces)
+    else:
+        memory = embedded(x, lead, total, value)
+        strides = contiguous_strides(memory._shape)
     head, inner = strides[:-n], strides[-n:]
     offset = sum(a * s for a, s in zip(start, inner, strict=True))
     return as_strided(memory, x._shape[:-n] + out + kernel,
