@@ -9,7 +9,6 @@ from typing import Any
 from torsh.compiler.schedule import Geometry, Group, Schedule
 from torsh.core.shapes import contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import GATHER
 from torsh.runtime.cpu.executor import Value
 
 
@@ -129,7 +128,7 @@ def _reads_before_write(schedule: Schedule, group: Group, root: Node, donor: Nod
             if base is not donor:
                 continue
             plain = offset == 0 and strides == contiguous_strides(shape) and numel(shape) == donor.numel
-            if id(node) not in evaluated or not plain or (node.op is GATHER and position == 0):
+            if id(node) not in evaluated or not plain or (node.op.kind == "gather" and position == 0):
                 return False
     return True
 

@@ -29,7 +29,7 @@ from torsh.compiler.layout import FULL, ROW, Domain, along, broadcast_strides, o
 from torsh.compiler.schedule import Group, Schedule
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import CAST, COMPARISONS, GATHER, IOTA
+from torsh.graph.primitives import CAST, COMPARISONS, GATHER, IOTA, PADDED
 
 _HALF = ("float16", "bfloat16")
 _SQUARE = 8  # extents of both axes from which squares are worth their edges
@@ -112,6 +112,11 @@ class Lowered:
         self.kernel, self.args, self.work, self.serial, self.scratch, self.checks = kernel, args, work, serial, scratch, checks
 
 
+def _one(shape: Shape, axis: int) -> Shape:
+    """Strides that give the index along one dimension."""
+    return tuple(int(d == axis) for d in range(len(shape)))
+
+
 class Nest:
     """Lowers one group."""
 
@@ -155,7 +160,7 @@ class Nest:
             base, geometry = self.schedule.copied[id(node)]
             return [(base, along(self.fine, node.shape, geometry[1], FULL), geometry[2], FULL)] if id(base) not in self.inside else []
         for s in sources:
-            if node.op is GATHER and s is node.srcs[0]:
+            if node.op.kind == "gather" and s is node.srcs[0]:
                 continue
             base, geometry = self.schedule.source(s)
             if id(base) in self.inside or base.op.kind == "const":
@@ -175,6 +180,9 @@ class Nest:
         accesses: list[Shape] = []
         for node in self.group.nodes:
             accesses += [r[1] for r in self._reads(node)]
+            if node.op is PADDED:
+                accesses.append(along(self.domain, node.shape, node.arg[0], self.group.levels[id(node)]))
+                accesses += [along(self.domain, node.shape, _one(node.shape, axis), self.group.levels[id(node)]) for axis, *_ in node.arg[2]]
             if node.op is GATHER:
                 accesses.append(along(self.domain, node.arg[0], node.arg[1], self.group.levels[id(node)]))
             if node.op is IOTA or any(self.schedule.source(s)[0].op is IOTA for s in node.srcs):
@@ -265,6 +273,8 @@ class Nest:
             if base.op is IOTA:
                 return self.flat_index(strides, geometry[2])
             return Load(self.args.buffer(base, geometry[2], False), self.address(strides), compute_type(base.dtype.name))
+        if node.op is PADDED:
+            return self._padded(node, level)
         if node.op is GATHER:
             return self._gather(node, level, stage, emit)
         srcs = tuple(self.read(s, node.shape, level, stage, emit) for s in node.srcs)
@@ -288,6 +298,19 @@ class Nest:
         base, _ = self.schedule.memory(node.srcs[0], whole=True)
         return Load(self.args.buffer(base, offset, False), self.address(self.walk(shape, strides, level), tuple(gathers)),
                     compute_type(node.dtype.name))
+
+    def _padded(self, node: Node, level: int) -> Expr:
+        strides, offset, bounds, value = node.arg
+        inside: Expr | None = None
+        for axis, low, high in bounds:
+            at = self.flat_index(self.walk(node.shape, _one(node.shape, axis), level), 0)
+            for relation, limit, most in (("ge", low, 0), ("lt", high, node.shape[axis])):
+                if limit != most:
+                    test = Op(relation, (at, Arg(self.args.given(limit).index, "int64")), "bool")
+                    inside = test if inside is None else Op("and", (inside, test), "bool")
+        base, _ = self.schedule.memory(node.srcs[0], whole=True)
+        dtype = compute_type(base.dtype.name)
+        return Load(self.args.buffer(base, offset, False), self.address(self.walk(node.shape, strides, level)), dtype, inside, Const(value, dtype))
 
     # ---- statements
 
