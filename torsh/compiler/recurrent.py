@@ -88,7 +88,8 @@ class _Lstm(Cell):
 
     def back(self, dh: Expr, dc: Expr | None, kept: list[Expr], old: Expr | None, new: Expr | None) \
             -> tuple[list[Expr], list[Expr], Expr | None, Expr | None]:
-        assert dc is not None and old is not None
+        assert dc is not None
+        assert old is not None
         assert new is not None
         i, f, g, o = kept
         one, t = Const(1.0, dh.dtype), _op("tanh", new)
