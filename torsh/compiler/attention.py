@@ -103,11 +103,11 @@ class _Attention:
     def loop(self, axis: int, extent: int, kind: str, *body: Stmt, tile: tuple[int, int] | None = None, upto: bool = False) -> Loop:
         return Loop(axis, self.args.given(extent), kind, body, None if tile is None else (tile[0], tile[1]), upto)
 
-    def over_keys(self, kind: str, *body: Stmt, axis: int = _KEY) -> Loop:
-        """Over the keys that the present block of rows may see."""
+    def over_keys(self, *body: Stmt) -> Loop:
+        """Over the keys that the present block of rows may see, in order."""
         if self.causal:
-            return self.loop(axis, self.keys, kind, *body, tile=(_ROWS, _BLOCK), upto=True)
-        return self.loop(axis, self.keys, kind, *body)
+            return self.loop(_KEY, self.keys, "serial", *body, tile=(_ROWS, _BLOCK), upto=True)
+        return self.loop(_KEY, self.keys, "serial", *body)
 
     def each_row(self, *body: Stmt) -> Loop:
         """Over the rows of the present block."""
@@ -208,9 +208,21 @@ class _Attention:
                 value = Op("where", (Load(mask.buffer, place, "bool"), value, Const(_MASKED, self.dtype)), self.dtype)
             else:
                 value = Op("add", (value, self.load(mask.buffer, place)), self.dtype)
-        if self.causal:
-            value = Op("where", (Op("le", (Index(_KEY), Index(_ROW)), "bool"), value, Const(_MASKED, self.dtype)), self.dtype)
         return value
+
+    def visible(self, *body: Stmt) -> Loop:
+        """Over the keys that the present row may see."""
+        if self.causal:
+            return self.loop(_KEY, self.keys, "vector", *body, tile=(_ROW, 1), upto=True)
+        return self.loop(_KEY, self.keys, "vector", *body)
+
+    def cleared(self, own: list[tuple[int, int]], *memories: int) -> list[Stmt]:
+        """With a causal mask: zeros for the keys of the present block that the present row may not see."""
+        if not self.causal:
+            return []
+        seen = Op("le", (Index(_KEY), Index(_ROW)), "bool")
+        zeros = [Store(m, self.of_row(own), Op("where", (seen, self.load(m, self.of_row(own)), self.zero), self.dtype)) for m in memories]
+        return [self.loop(_KEY, self.keys, "vector", *zeros, tile=(_ROWS, _BLOCK))]
 
     factor: Expr
     mask_dtype = ""
@@ -228,7 +240,7 @@ class _Attention:
         def left(r: int) -> Expr:
             place = self.address(r * self.padded, *own, (_TILE, _TALL * self.padded), (_ROWS, -_BLOCK * self.padded), (_KEY, 1))
             return self.load(weights, place)
-        tile = self.product(lambda *inner: self.over_keys("serial", *inner), left, lambda v: self.across(array, v, _KEY, size), finish)
+        tile = self.product(lambda *inner: self.over_keys(*inner), left, lambda v: self.across(array, v, _KEY, size), finish)
         return self.columns(size, self.tiles(tile))
 
     def into_rows(self, array: _Array, size: int, change: Callable[[int, Expr], Expr]) -> Callable[[int, int, Expr], Stmt]:
@@ -270,8 +282,8 @@ def _forward(schedule: Schedule, node: Node) -> Lowered:
     sum_: Expr = Read(total, dtype)
     nothing = Op("eq", (sum_, zero), "bool")
     share = Op("where", (nothing, zero, Op("div", (Const(1.0, dtype), sum_), dtype)), dtype)
-    softmax: list[Stmt] = [Declare(most), made.over_keys("vector", Update(most, score)), Declare(total),
-                           made.over_keys("vector", Store(weights, made.of_row(own), weight), Update(total, weight)),
+    softmax: list[Stmt] = [Declare(most), made.visible(Update(most, score)), Declare(total),
+                           made.visible(Store(weights, made.of_row(own), weight), Update(total, weight)), *made.cleared(own, weights),
                            Store(inverse, made.address(0, *own_rows, (_ROW, 1), (_ROWS, -_BLOCK)), share)]
     if sums is not None:
         log = Op("where", (nothing, Const(float("inf"), dtype), Op("add", (top, Op("log", (sum_,), dtype)), dtype)), dtype)
@@ -314,9 +326,10 @@ def _backwards(schedule: Schedule, node: Node) -> Lowered:
     weight = Op("exp", (Op("sub", (made.score(weights, own, mask), log), dtype),), dtype)
     slope = Op("sub", (made.load(slopes, made.of_row(own)), Read(delta, dtype)), dtype)
     slope = Op("mul", (weight, Op("mul", (slope, made.factor), dtype)), dtype)
-    if made.causal or mask is not None:  # not 0 times what is beyond numbers
+    if mask is not None:  # not 0 times what is beyond numbers
         slope = Op("where", (Op("eq", (weight, made.zero), "bool"), made.zero, slope), dtype)
-    rows = made.each_row(Declare(delta), dot, made.over_keys("vector", Store(weights, made.of_row(own), weight), Store(slopes, made.of_row(own), slope)))
+    rows = made.each_row(Declare(delta), dot, made.visible(Store(weights, made.of_row(own), weight), Store(slopes, made.of_row(own), slope)),
+                         *made.cleared(own, weights, slopes))
     body: list[Stmt] = [made.scores(q, made.size, packed_k, weights, own), made.scores(g, made.wide, packed_v, slopes, own), rows]
     if dq is not None:
         body.append(made.weighted(slopes, own, k, made.size, made.into_rows(dq, made.size, lambda r, value: value)))
