@@ -28,10 +28,11 @@ _MASKED = float("-inf")
 
 
 class _Array:
-    """A source or output: its buffer, and its strides along batch, head of the keys, head within those, row and column."""
+    """A source or output: its buffer, and its strides along batch, head of the keys, head within those, row and column. Of `own` memory, which
+    holds a block of rows of each work item, the terms of the item's address."""
 
-    def __init__(self, buffer: int, strides: Shape) -> None:
-        self.buffer, self.strides = buffer, strides
+    def __init__(self, buffer: int, strides: Shape, own: list[tuple[int, int]] | None = None) -> None:
+        self.buffer, self.strides, self.own = buffer, strides, own
 
 
 class _Attention:
@@ -82,7 +83,9 @@ class _Attention:
         return Address(self.args.integer(offset), tuple((axis, self.args.integer(step)) for axis, step in terms if step), gathers)
 
     def head_of(self, array: _Array) -> list[tuple[int, int]]:
-        batch, head, group, _, _ = array.strides
+        batch, head, group, row, _ = array.strides
+        if array.own is not None:
+            return [*array.own, (_ROWS, -_BLOCK * row)]
         return [(_BATCH, batch), (_HEAD, head), *([(_GROUP, group)] if self.grouped else [])]
 
     grouped = True  # whether the axis of the heads that share keys is open
@@ -94,6 +97,13 @@ class _Attention:
             terms.append((axis, count * elements))
             count *= extent
         return self.temporary(count * elements), terms
+
+    def near(self, array: _Array, size: int) -> tuple[_Array, Stmt]:
+        """Own memory for the present block of rows of an array, and what copies them there: rows that lie far apart are read many at a time."""
+        memory, own = self.own(_BLOCK * size)
+        copy = _Array(memory, (0, 0, 0, size, 1), own)
+        places = [self.address(0, *self.head_of(a), (_ROW, a.strides[3]), (_COLUMNS, 1)) for a in (copy, array)]
+        return copy, self.each_row(self.loop(_COLUMNS, size, "vector", Store(memory, places[0], self.load(array.buffer, places[1]))))
 
     def load(self, buffer: int, address: Address, mask: Expr | None = None) -> Expr:
         return Load(buffer, address, self.dtype, mask)
@@ -293,7 +303,8 @@ def _forward(schedule: Schedule, node: Node) -> Lowered:
 
     def scaled(r: int, value: Expr) -> Expr:
         return Op("mul", (value, made.load(inverse, made.address(r, *own_rows, (_TILE, _TALL), (_ROWS, -_BLOCK)))), dtype)
-    body = [made.scores(q, made.size, packed, weights, own), made.each_row(*softmax)]
+    q, copy = made.near(q, made.size)
+    body = [copy, made.scores(q, made.size, packed, weights, own), made.each_row(*softmax)]
     if out is not None:
         body.append(made.weighted(weights, own, v, made.wide, made.into_rows(out, made.wide, scaled)))
     block = Loop(_ROWS, made.args.given(made.row_blocks), "serial", tuple(body), (_CHUNK, made.args.given(part)))
@@ -302,13 +313,13 @@ def _forward(schedule: Schedule, node: Node) -> Lowered:
 
 
 def _backwards(schedule: Schedule, node: Node) -> Lowered:
-    """sources: the gradient of the output [b, h, l, v], query, key, value, output [b, h, l, v], logarithms of the sums and a mask or none. outputs: the
-    gradients of query, key and value as [b, rows, heads, size]."""
+    """sources: the gradient of the output [b, l, h, v], query, key, value, the sum of products of the gradient with the output [b, l, h], the logarithms
+    of the sums and a mask or none. outputs: the gradients of query, key and value as [b, rows, heads, size]."""
     made = _Attention(schedule, node, 1)
     made.items = ((_BATCH, made.batch), (_HEAD, made.heads))
     q, k, v = made.source(1, False), made.source(2, True), made.source(3, True)
-    g, out = made.source(0, False, True), made.source(4, False, True)
-    logs = made.args.buffer(schedule.memory(node.srcs[5], whole=True)[0], 0, False)
+    g = made.source(0, False, True)
+    dots, logs = (made.args.buffer(schedule.memory(node.srcs[i], whole=True)[0], 0, False) for i in (4, 5))
     mask = made.masked(6)
     dq, dk, dv = made.output(0, False), made.output(1, True), made.output(2, True)
     packed_k = made.temporary(made.batch * made.heads * made.padded * made.size)
@@ -317,20 +328,19 @@ def _backwards(schedule: Schedule, node: Node) -> Lowered:
     slopes, _ = made.own(_BLOCK * made.padded)
 
     dtype = made.dtype
-    delta = Acc("sum", dtype)
-    along = made.address(0, *made.head_of(g), (_ROW, g.strides[3]), (_COLUMNS, 1))
-    beside = made.address(0, *made.head_of(out), (_ROW, out.strides[3]), (_COLUMNS, 1))
-    dot = made.loop(_COLUMNS, made.wide, "vector", Update(delta, made.load(g.buffer, along), None, made.load(out.buffer, beside)))
+    heads = made.heads * made.groups
+    delta = made.load(dots, made.address(0, (_BATCH, heads * made.rows), (_HEAD, made.groups), (_GROUP, 1), (_ROW, heads)))
     whole = made.groups * made.rows
     log = made.load(logs, made.address(0, (_BATCH, made.heads * whole), (_HEAD, whole), (_GROUP, made.rows), (_ROW, 1)))
     weight = Op("exp", (Op("sub", (made.score(weights, own, mask), log), dtype),), dtype)
-    slope = Op("sub", (made.load(slopes, made.of_row(own)), Read(delta, dtype)), dtype)
+    slope = Op("sub", (made.load(slopes, made.of_row(own)), delta), dtype)
     slope = Op("mul", (weight, Op("mul", (slope, made.factor), dtype)), dtype)
     if mask is not None:  # not 0 times what is beyond numbers
         slope = Op("where", (Op("eq", (weight, made.zero), "bool"), made.zero, slope), dtype)
-    rows = made.each_row(Declare(delta), dot, made.visible(Store(weights, made.of_row(own), weight), Store(slopes, made.of_row(own), slope)),
+    rows = made.each_row(made.visible(Store(weights, made.of_row(own), weight), Store(slopes, made.of_row(own), slope)),
                          *made.cleared(own, weights, slopes))
-    body: list[Stmt] = [made.scores(q, made.size, packed_k, weights, own), made.scores(g, made.wide, packed_v, slopes, own), rows]
+    (q, copy_q), (g, copy_g) = made.near(q, made.size), made.near(g, made.wide)
+    body: list[Stmt] = [copy_q, copy_g, made.scores(q, made.size, packed_k, weights, own), made.scores(g, made.wide, packed_v, slopes, own), rows]
     if dq is not None:
         body.append(made.weighted(slopes, own, k, made.size, made.into_rows(dq, made.size, lambda r, value: value)))
 

@@ -94,7 +94,8 @@ def _attention_gradient(g: Tensor, query: Tensor, key: Tensor, value: Tensor, ma
     return tuple([f.transpose(1, 2) for f in found])  # type: ignore[attr-defined]
 
 
-def _attention_backward(g: Tensor, query: Tensor, key: Tensor, value: Tensor, out: Tensor, logs: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+def _attention_backward(g: Tensor, query: Tensor, key: Tensor, value: Tensor, dots: Tensor, logs: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    """`dots`, the sums of g * output over each row, and `logs` let the kernel make the weights and their gradients from the scores."""
     *masks, causal, scale, _, _ = rest
     return _attention_gradient(g, query, key, value, masks[0] if masks else None, causal, scale)
 
@@ -111,7 +112,7 @@ def _attention_vjp(ctx: GradNode, g: Tensor | None, _: Tensor | None) -> tuple[T
         found = _attention_gradient(g, query, key, value, masks[0] if masks else None, causal, scale)
     else:
         outputs = tuple([((s[0], s[2], s[1], s[3]), g._dtype) for s in ctx.shapes[:3]])
-        found = apply_several(_BACKWARD, (g, query, key, value, ctx.saved_output(0), ctx.saved_output(1), *masks), ctx.arg, outputs)
+        found = apply_several(_BACKWARD, (g, query, key, value, sum(g * ctx.saved_output(0), (-1,)), ctx.saved_output(1), *masks), ctx.arg, outputs)
     return (*[f.transpose(1, 2) if need else None for f, need in zip(found, ctx.needs, strict=False)], *[None] * len(masks))  # type: ignore[attr-defined]
 
 
