@@ -39,6 +39,17 @@ def sources(schedule: Schedule, node: Node) -> list[Node]:
     return [schedule.memory(s, whole=True)[0] for s in node.srcs]
 
 
+def flops(node: Node) -> int:
+    """Of the products of a node that `fits`, for profiles."""
+    backward = node.op.name.endswith(BACKWARD)
+    first, last = node.outputs[0][0], node.outputs[-1][0]  # type: ignore[index]
+    if node.op.name in _STRIDED:
+        query, key, value = node.srcs[backward:backward + 3]
+        pairs = query.numel // query.shape[3] * key.shape[2] // (2 if node.arg[0] else 1)
+        return 2 * pairs * ((3 if backward else 1) * query.shape[3] + (2 if backward else 1) * value.shape[3])
+    return 2 * first[0] * first[1] * (last[1] if backward else node.srcs[0].shape[1])
+
+
 def lower(schedule: Schedule, node: Node) -> Any:
     """The kernel of a node that `fits`."""
     from importlib import import_module  # kernels are seldom needed

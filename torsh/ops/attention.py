@@ -1,4 +1,4 @@
-"""Scaled dot-product attention, composed of products and a softmax."""
+"""Scaled dot-product attention: one operation with a kernel of its own, or composed of products and a softmax."""
 from __future__ import annotations
 
 import math
