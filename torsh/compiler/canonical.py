@@ -53,7 +53,7 @@ class Canonical:
         if op is ITEM:
             whole = srcs[0]
             return whole[node.arg] if isinstance(whole, tuple) else self._unique(ITEM, (whole,), node.arg, node)
-        if op is CONTRACT and node.dtype.name not in _FLOAT_PRODUCTS and not node.dtype.is_complex:
+        if op is CONTRACT and node.dtype.name not in _FLOAT_PRODUCTS and not node.dtype.on_host:
             return self.convert(_product_as_loop(node, *srcs))
         if op.kind == "coarse" and not fits(node):
             expanded = op.expand(node, *srcs)  # type: ignore[misc]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from torsh.compiler.trace import Record, Trace, others_hold
 from torsh.core import config
+from torsh.core.dtypes import float32
 from torsh.graph.node import Node
 from torsh.graph.primitives import CONST, LEAF
 from torsh.runtime import reference
@@ -24,6 +25,12 @@ _MOST_PLANS: Final = 1024
 _recent: Final[dict[tuple[int, int], list[Record]]] = {}
 _MOST_RECENT: Final = 4
 _lock: Final = threading.RLock()
+_acquire: Final = _lock.acquire
+_release: Final = _lock.release
+_events: Final = recording
+_NOTHING: Final = Node(LEAF, (), None, (), float32)
+
+
 @final
 class _Companions:
     """What is to be computed along with whatever is realized next, by id; how many there may be before those nobody wants are looked for."""
@@ -127,15 +134,11 @@ def _recorded(wanted: list[Node]) -> tuple[Trace, Any]:
     """As realizing finds its plan, with an event for the trace and one for a plan that had to be built."""
     start = time.perf_counter_ns()
     trace = Trace(wanted)
-    recording.add(f"order {len(trace.order)} nodes", "trace", start)
+    _events.add(f"order {len(trace.order)} nodes", "trace", start)
     start, known = time.perf_counter_ns(), len(_plans)
     plan = _find(trace)
-    recording.add("build a plan" if len(_plans) != known else "find the plan", "plan", start)
+    _events.add("build a plan" if len(_plans) != known else "find the plan", "plan", start)
     return trace, plan
-
-
-def _unrealized(nodes: list[Node]) -> list[Node]:
-    return [n for n in nodes if n.buffer is None]
 
 
 def _evaluate(nodes: list[Node]) -> None:
@@ -156,28 +159,36 @@ def realize(nodes: list[Node]) -> None:
 
     Raises IndexError when a data-dependent index was out of range, and whatever a host library raises.
     """
-    wanted = _unrealized(nodes)
-    nodes = []
+    wanted: list[Node] = []
+    constants = False
+    for node in nodes:
+        if node.buffer is None:
+            wanted.append(node)
+            constants = constants or node.op is CONST
+    node, nodes = _NOTHING, []
     if not wanted:
         return
-    if config.RUNTIME == "reference":
+    runtime = config.RUNTIME
+    if runtime == "reference":
         _evaluate(wanted)
         return
-    constants = [n for n in wanted if n.op is CONST]
     if constants:
-        _evaluate(constants)
-        wanted = _unrealized(wanted)
+        _evaluate([n for n in wanted if n.op is CONST])
+        wanted = [n for n in wanted if n.buffer is None]
         if not wanted:
             return
     if _companions.nodes:
         _join_companions(wanted)
-    with _lock:
-        if recording.events is None:
+    _acquire()
+    try:
+        if _events.events is None:
             trace = Trace(wanted)
             plan = _find(trace)
         else:
             trace, plan = _recorded(wanted)
-    if config.RUNTIME == "null":
+    finally:
+        _release()
+    if runtime == "null":
         return
     buffers = plan.program.run(trace.leaves, [_as_number(n) for n in trace.numbers])
     order = trace.order

@@ -85,7 +85,7 @@ class Schedule:
         """Give a view (or generated values) memory: a loop that reads and stores. `copied` says what it reads."""
         if id(node) in self.where:
             return
-        if node.dtype.is_complex:
+        if node.dtype.on_host:
             group = self._new("host", node)
             for s in node.srcs:
                 if s.op.kind != "const":
@@ -144,12 +144,12 @@ class Schedule:
             return
         if kind in ("host", "coarse") and node.outputs is not None:
             self.several.setdefault(id(node), [])
-        complex_ = node.dtype.is_complex or any(s.dtype.is_complex for s in node.srcs)
-        if kind in ("pointwise", "reduce", "gather") and not complex_:
+        on_host = node.dtype.on_host or any(s.dtype.on_host for s in node.srcs)
+        if kind in ("pointwise", "reduce", "gather") and not on_host:
             if not self._join(node):
                 self._start(node)
             return
-        group = self._new("host" if complex_ else kind, node)
+        group = self._new("host" if on_host else kind, node)
         product = group.kind in ("contract", "windows")
         memories = whole.sources(self, node) if group.kind == "coarse" else []
         for i, s in enumerate(node.srcs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from torsh.autograd.autocast import in_lower_type
 from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import bool_, float32, float64
@@ -140,6 +141,7 @@ def _whole(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causa
     return out if len(lead) == 2 else out.reshape(*lead, q._shape[2], v._shape[3])  # type: ignore[attr-defined,no-any-return]
 
 
+@in_lower_type
 def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
                                  is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False) -> Tensor:
     """softmax(query @ key^T * scale + mask) @ value. Vaswani et al., 2017.

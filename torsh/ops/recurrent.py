@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
 
+from torsh.autograd.autocast import in_lower_type, lower_type, lowered, raised
+from torsh.autograd.entered import entered
 from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import GradNode, needs_record
 from torsh.core.dtypes import float32, float64
 from torsh.core.shapes import Shape
 from torsh.ops.activation import relu
-from torsh.ops.dispatch import FUNCTIONS, apply_several, coarse
+from torsh.ops.dispatch import FUNCTIONS, apply_several, cast_tensor, coarse
 from torsh.ops.join import cat
 from torsh.ops.matmul import linear, matmul
 from torsh.ops.pointwise import sigmoid, tanh
@@ -383,6 +385,11 @@ def recurrent_layer(mode: str, x: Tensor, first: tuple[Tensor, ...], weights: Se
     `first` the initial hidden state [n, h] (LSTM: and cells); `weights` (w_ih, w_hh, b_ih, b_hh, w_hr), without the biases unless
     `biased` and the projection where there is none. Checked by the caller.
     """
+    if entered.autocast and lower_type() is not None:  # PyTorch's choice: a GRU keeps the type of its state, as an LSTM's cells do that it projects
+        if mode == "GRU":
+            return tuple([cast_tensor(t, first[0]._dtype) for t in raised(recurrent_layer, mode, x, first, weights, biased, sizes, reverse)])
+        made = lowered(recurrent_layer, mode, x, first, weights, biased, sizes, reverse)
+        return (*made[:2], cast_tensor(made[2], first[1]._dtype)) if len(weights) == 3 + 2 * biased else made
     w_ih, w_hh, *rest = weights
     projected = len(rest) > 2 * biased
     xg = linear(x, w_ih)
@@ -406,19 +413,26 @@ def recurrent_layer(mode: str, x: Tensor, first: tuple[Tensor, ...], weights: Se
 
 def lstm_cell(input: Tensor, hx: Sequence[Tensor], w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """One step of an LSTM: input [n, i], hx (hidden, cell) [n, h] give the next (hidden, cell)."""
+    if entered.autocast and lower_type() is not None:
+        h, c = raised(lstm_cell, input, tuple(hx), w_ih, w_hh, b_ih, b_hh)
+        return cast_tensor(h, hx[0]._dtype), cast_tensor(c, hx[1]._dtype)
     return _lstm_cell(w_hh, b_hh, None)(linear(input, w_ih, b_ih), *hx)
 
 
 def gru_cell(input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None) -> Tensor:
     """One step of a GRU: input [n, i], hx [n, h] give the next hidden state."""
+    if entered.autocast and lower_type() is not None:
+        return cast_tensor(raised(gru_cell, input, hx, w_ih, w_hh, b_ih, b_hh), hx._dtype)
     return _gru_cell(w_hh, b_hh)(linear(input, w_ih, b_ih), hx)[0]
 
 
+@in_lower_type
 def rnn_tanh_cell(input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None) -> Tensor:
     """tanh(input @ w_ih^T + hx @ w_hh^T + biases)."""
     return _simple_cell(tanh, w_hh, b_hh)(linear(input, w_ih, b_ih), hx)[0]
 
 
+@in_lower_type
 def rnn_relu_cell(input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None) -> Tensor:
     """relu(input @ w_ih^T + hx @ w_hh^T + biases)."""
     return _simple_cell(relu, w_hh, b_hh)(linear(input, w_ih, b_ih), hx)[0]
