@@ -10,7 +10,7 @@ from torsh.codegen.cache import digest
 from torsh.codegen.kernel_ir import Kernel
 from torsh.codegen.target import amx, host
 from torsh.codegen.text import text
-from torsh.compiler import steps
+from torsh.compiler import steps, whole
 from torsh.compiler.canonical import INPUT
 from torsh.compiler.describe import describe
 from torsh.compiler.donate import Donations, behind_checks
@@ -149,8 +149,7 @@ class Plan:
                 if node.numel:
                     pending.append(self._job(order(self.schedule, node), depth, [node]))
             elif group.kind == "coarse":
-                from torsh.compiler import recurrent  # seldom needed
-                pending.append(self._job(recurrent.lower(self.schedule, node), depth, [node]))
+                pending.append(self._job(whole.lower(self.schedule, node), depth, [node]))
             elif group.kind == "contract":
                 pending.extend(self._product(node, depth))
             elif group.kind == "windows":

@@ -7,6 +7,7 @@ kinds: products, scans, scatters, region writes, host calls, copies.
 """
 from __future__ import annotations
 
+from torsh.compiler import whole
 from torsh.compiler.canonical import INPUT, SCALAR
 from torsh.compiler.layout import FULL, ROW, Domain, along, broadcast_strides, compose, domain_of, own_strides, refine, sizes
 from torsh.compiler.layout import SCALAR as POINT
@@ -150,11 +151,12 @@ class Schedule:
             return
         group = self._new("host" if on_host else kind, node)
         product = group.kind in ("contract", "windows", "winograd")
+        memories = whole.sources(self, node) if group.kind == "coarse" else []
         for i, s in enumerate(node.srcs):
             if product and i > 1 and s.op.kind == "const":  # a number for what follows the product
                 continue
             if group.kind == "coarse":
-                base = self.memory(s, whole=True)[0]
+                base = memories[i]
             elif group.kind in ("host", "bitcast", "order") or (group.kind == "windows" and i == 1):  # these read arrays, not views
                 base = s
             else:

@@ -92,6 +92,9 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None, out
     return made if out is None else write_out(out, made, "cat")
 
 
+views.joined = cat
+
+
 @public(method=False)
 def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     """Tensors of one shape side by side in a new dimension. Raises RuntimeError for none of them or different shapes."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from torsh.autograd import graph
-from torsh.autograd.graph import GradNode, snapshot
+from torsh.autograd.graph import GradNode, needs_record, record, snapshot
 from torsh.core.layouts import contiguous_format, order_of, preserve_format, strides_for
 from torsh.core.shapes import Shape, contiguous_strides, infer_size, is_contiguous, numel, storage_extent, view_strides, wrap_dim
 from torsh.graph.node import Node, Op
@@ -605,14 +605,48 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The parts at each index of a dimension, as views."""
     d = wrap_dim(dim, len(input._shape), "unbind")
-    return _several("Unbind", [select(input, d, i) for i in range(input._shape[d])])
+    whole = _geometry(input)
+    return _several("Unbind", _UNBIND, d, input, [_select_geometry(*whole, d, i) for i in range(input._shape[d])])
 
 
-def _several(name: str, views: list[Tensor]) -> tuple[Tensor, ...]:
-    """Views that one call makes together: autograd does not follow writes to one of them, and `dispatch.check_writable` refuses them."""
-    for i, view in enumerate(views):
-        if view._requires_grad:
-            view._of_several = f"Output {i} of {name}"
+#: Set by `ops.join`.
+joined: Callable[[list[Tensor], int], Tensor] = None  # type: ignore[assignment]
+
+
+def _parts(ctx: GradNode, grads: tuple[Tensor | None, ...]) -> list[Tensor]:
+    """The gradients of all outputs, zeros for those that are not used."""
+    like = next(g for g in grads if g is not None)
+    return [zeros_like_shape(shape, like) if g is None else g for g, (shape, _) in zip(grads, ctx.out_meta, strict=True)]
+
+
+def _split_vjp(ctx: GradNode, *grads: Tensor | None) -> Tensor:
+    return joined(_parts(ctx, grads), ctx.arg)
+
+
+def _unbind_vjp(ctx: GradNode, *grads: Tensor | None) -> Tensor:
+    return joined([unsqueeze(g, ctx.arg) for g in _parts(ctx, grads)], ctx.arg)
+
+
+_SPLIT = Op("split", "history", None, None, _split_vjp)
+_SPLIT_SIZES = Op("split_with_sizes", "history", None, None, _split_vjp)
+_UNBIND = Op("unbind", "history", None, None, _unbind_vjp)
+
+
+def _several(name: str, op: Op, d: int, t: Tensor, places: list[Geometry]) -> tuple[Tensor, ...]:
+    """Views that one call makes together, with one record: autograd does not follow writes to one of them, and `dispatch.check_writable`
+    refuses them."""
+    views = [alias(t, *place) for place in places]
+    base = t if t._base is None else t._base
+    for view in views:
+        view._base, view._view_version = base, t._storage.version
+    if views and needs_record((t,)):
+        record(op, d, (t,), tuple(views))
+        for i, view in enumerate(views):
+            if view._requires_grad:
+                view._of_several = f"Output {i} of {name}"
+    else:
+        for view in views:
+            recorded(op, d, (t,), view)
     return tuple(views)
 
 
@@ -634,11 +668,12 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
         if sum(sizes) != n or min(sizes, default=0) < 0:
             raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), but got "
                                f"split_sizes={sizes}")
-    out, at = [], 0
+    whole, places, at = _geometry(input), [], 0
     for s in sizes:
-        out.append(slice_dim(tensor, d, at, s))
+        places.append(_slice_geometry(*whole, d, at, s, 1))
         at += s
-    return _several("Split" if isinstance(split_size_or_sections, int) else "SplitWithSizes", out)
+    equal = isinstance(split_size_or_sections, int)
+    return _several("Split" if equal else "SplitWithSizes", _SPLIT if equal else _SPLIT_SIZES, d, input, places)
 
 
 @method("split")
