@@ -28,6 +28,7 @@ from torsh.ops.adaptive_pool import max_unpool2d as max_unpool2d
 from torsh.ops.adaptive_pool import max_unpool3d as max_unpool3d
 from torsh.ops.adaptive_pool import unfold as unfold
 from torsh.ops.attention import scaled_dot_product_attention as scaled_dot_product_attention
+from torsh.ops.composite import rounded_once as _rounded_once
 from torsh.ops.conv import conv1d as conv1d
 from torsh.ops.conv import conv2d as conv2d
 from torsh.ops.conv import conv3d as conv3d
@@ -230,6 +231,7 @@ def rrelu_(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, traini
     return _written(_a.rrelu, input, lower, upper, training)
 
 
+@_rounded_once
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x1 @ weight[o] @ x2 + bias[o]: [..., i] and [..., j] with weight [o, i, j] give [..., o].
 

@@ -151,13 +151,14 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None, 
             member = member & (input != padding).unsqueeze(1)  # type: ignore[attr-defined]
         return _max_of(where(member, rows, float("-inf")), member)
     rows = _rows("embedding_bag", weight, input, padding, scale_grad_by_freq)
+    dt, rows = rows._dtype, wide(rows)  # half precision is rounded once
     share = cast_tensor(bag.unsqueeze(0) == _column(count), rows._dtype)  # type: ignore[attr-defined]
     if padding is not None:
         share = share * cast_tensor(input != padding, rows._dtype)
     if per_sample_weights is not None:
-        share = share * per_sample_weights
+        share = share * wide(per_sample_weights)
     out = share @ rows  # type: ignore[operator]
-    return out / sum(share, (1,), True).clamp_min(1) if mode == "mean" else out  # type: ignore[attr-defined,no-any-return]
+    return cast_tensor(out / sum(share, (1,), True).clamp_min(1) if mode == "mean" else out, dt)  # type: ignore[attr-defined]
 
 
 def _column(n: int) -> Tensor:
@@ -175,16 +176,15 @@ def _fixed_bags(input: Tensor, weight: Tensor, padding: int | None, by_frequency
     if mode == "max":
         member = counted if counted is not None else (input == input).unsqueeze(2)  # type: ignore[attr-defined]
         return _max_of(where(member, rows, float("-inf")), member)
+    dt, rows = rows._dtype, wide(rows)  # half precision is rounded once
     if per_sample is not None:
-        rows = rows * per_sample.unsqueeze(2)  # type: ignore[attr-defined]
+        rows = rows * wide(per_sample).unsqueeze(2)  # type: ignore[attr-defined]
     if counted is not None:
         rows = where(counted, rows, 0.0)
     total = sum(rows, (1,))
-    if mode == "sum":
-        return total
-    if counted is None:
-        return total / max(1, input._shape[1])
-    return total / cast_tensor(sum(counted, (1,)), total._dtype).clamp_min(1)  # type: ignore[attr-defined,no-any-return]
+    if mode == "mean":
+        total = total / (max(1, input._shape[1]) if counted is None else cast_tensor(sum(counted, (1,)), total._dtype).clamp_min(1))  # type: ignore[attr-defined]
+    return cast_tensor(total, dt)
 
 
 

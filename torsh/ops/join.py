@@ -12,7 +12,7 @@ from torsh.core.shapes import Shape, broadcast, contiguous_strides, wrap_dim
 from torsh.graph.node import Node, Op
 from torsh.graph.primitives import ASSIGN, EMPTY, cast
 from torsh.ops import views
-from torsh.ops.dispatch import apply, check_apart, coarse, public, write_out
+from torsh.ops.dispatch import apply, cast_tensor, check_apart, coarse, public, wide, write_out
 from torsh.ops.gather import gather_at, iota, selected
 from torsh.ops.pointwise import where
 from torsh.ops.views import region_assigned, slice_dim, zeros_like_shape
@@ -430,9 +430,10 @@ def padded_by_index(input: Tensor, amounts: Sequence[tuple[int, int]], mode: str
 
     The caller has checked that the amounts fit the mode; negative amounts cut off.
     """
+    x = wide(input)  # the gradient of an element is a sum
     for d, (before, after) in enumerate(amounts):
         if before or after:
-            n = input._shape[d]
+            n = x._shape[d]
             at = iota(n + before + after) - before
             if mode == "replicate":
                 at = at.clamp(0, n - 1)  # type: ignore[attr-defined]
@@ -441,8 +442,8 @@ def padded_by_index(input: Tensor, amounts: Sequence[tuple[int, int]], mode: str
             else:
                 at = at.abs()  # type: ignore[attr-defined]
                 at = where(at >= n, 2 * (n - 1) - at, at)
-            input = selected(input, d, at)
-    return input
+            x = selected(x, d, at)
+    return cast_tensor(x, input._dtype)
 
 
 __all__ = ["broadcast_tensors", "cat", "constant_pad_nd", "flip", "pad_amounts", "padded_by_index", "repeat", "roll", "stack", "tile"]

@@ -13,7 +13,7 @@ from torsh.core import dtypes
 from torsh.core.dtypes import bool_, dtype, get_default_dtype
 from torsh.graph import primitives as p
 from torsh.graph.node import Op
-from torsh.ops.dispatch import cast_tensor, coarse, pointwise, public, result_type_of, same_type, shape_of
+from torsh.ops.dispatch import cast_tensor, coarse, pointwise, public, result_type_of, same_type, shape_of, wide
 from torsh.ops.views import zeros_like_shape
 from torsh.tensor.tensor import Tensor, attribute, node_of, operators
 
@@ -47,9 +47,9 @@ _differentiable(p.NEG, lambda ctx, g: -g)
 
 
 def _div_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    x, y = ctx[0], conj_if(ctx[1])
-    scaled = g / y
-    return scaled, -scaled * conj_if(x / ctx[1]) if ctx.needs[1] else None
+    y = wide(ctx[1])
+    scaled = wide(g) / conj_if(y)
+    return scaled, -scaled * conj_if(wide(ctx[0]) / y) if ctx.needs[1] else None
 
 
 _differentiable(p.DIV, _div_vjp, (0, 1))
@@ -538,7 +538,7 @@ _UNARY: dict[str, tuple[Vjp, tuple[int, ...], bool]] = {
     "atan": (lambda c, g: g / conj_if(1 + square(c[0])), (0,), False),
     "sinh": (lambda c, g: g * conj_if(c[0].cosh()), (0,), False),
     "cosh": (lambda c, g: g * conj_if(c[0].sinh()), (0,), False),
-    "tanh": (lambda c, g: g * conj_if(1 - square(c.out)), (), True),
+    "tanh": (lambda c, g: g * conj_if(1 - square(wide(c.out))), (), True),
     "asinh": (lambda c, g: g * conj_if((square(c[0]) + 1).rsqrt()), (0,), False),
     "acosh": (lambda c, g: g * conj_if((c[0] - 1).rsqrt() * (c[0] + 1).rsqrt()), (0,), False),
     "atanh": (lambda c, g: g / conj_if(1 - square(c[0])), (0,), False),
@@ -580,7 +580,13 @@ def normal_cdf(input: Tensor) -> Tensor:
     return pointwise(P["normal_cdf"], (input,), input._dtype, input._dtype, "normal_cdf")
 
 
-_differentiable(P["atan2"], lambda ctx, g: (g * ctx[1] / (square(ctx[0]) + square(ctx[1])), g * -ctx[0] / (square(ctx[0]) + square(ctx[1]))), (0, 1))
+def _atan2_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor, Tensor]:
+    y, x = wide(ctx[0]), wide(ctx[1])
+    share = wide(g) / (square(y) + square(x))
+    return share * x, -share * y
+
+
+_differentiable(P["atan2"], _atan2_vjp, (0, 1))
 
 
 @public("atan2", "arctan2", inplace=True, out=True)

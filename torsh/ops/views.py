@@ -18,7 +18,7 @@ from torsh.graph.primitives import ASSIGN, SCATTER, const
 from torsh.graph.primitives import expand as expand_node
 from torsh.graph.primitives import reshape as reshape_node
 from torsh.ops import dispatch
-from torsh.ops.dispatch import apply, public, recorded, wrap
+from torsh.ops.dispatch import apply, cast_tensor, public, recorded, wide, wrap
 from torsh.tensor.tensor import Tensor, alias, attribute, node_of
 
 Geometry = tuple[Shape, Shape, int]
@@ -93,7 +93,8 @@ def region_added(shape: Shape, value: Tensor, geometry: Geometry) -> Tensor:
     region, strides, offset = geometry
     if not _overlaps(region, strides):
         return region_assigned(zeros_like_shape(shape, value), value, region, strides, offset)
-    return apply(_REGION_ADD, (value,), (shape, region, strides, offset), shape, value._dtype)
+    added = wide(value)
+    return cast_tensor(apply(_REGION_ADD, (added,), (shape, region, strides, offset), shape, added._dtype), value._dtype)
 
 
 def _region_add_expand(node: Node, value: Node) -> Node:
