@@ -22,10 +22,10 @@ core/dtypes core/shapes
 graph/node graph/primitives
 runtime/buffer runtime/cpu/memory
 compiler/trace compiler/realize compiler/execute
-tensor/storage tensor/tensor
+tensor/outside tensor/storage tensor/tensor
 autograd/entered autograd/graph autograd/engine
 ops/dispatch ops/pointwise ops/views ops/matmul ops/reduce ops/activation ops/softmax ops/cross_entropy
-nn/changes capture/guards capture/graph capture/variant
+nn/changes capture/guards capture/graph capture/variant optim/update
 """.split()
 
 

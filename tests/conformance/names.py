@@ -62,11 +62,16 @@ def _default(value: Any) -> str:
     return repr(value).replace("torsh.", "torch.") if isinstance(value, (bool, int, float, str, tuple, type(None))) else type(value).__name__
 
 
-def disagreement(ours: Any, theirs: Any) -> str | None:
-    """How a call that PyTorch accepts could fail here: a parameter that is missing, elsewhere, or has another default."""
+def disagreement(ours: Any, theirs: Any, bound: bool = False) -> str | None:
+    """How a call that PyTorch accepts could fail here: a parameter that is missing, elsewhere, or has another default.
+
+    `bound`: both are methods, whose first parameter is not given by name.
+    """
     wanted, found = signature(theirs), signature(ours)
     if wanted is None or found is None:
         return None
+    if bound:
+        wanted, found = wanted[1:], found if found[:1] and found[0][1].startswith("VAR") else found[1:]
     have = {name: (i, kind, default) for i, (name, kind, default) in enumerate(found)}
     takes_any = any(kind == "VAR_KEYWORD" for _, kind, _ in found)
     position = 0
@@ -100,7 +105,7 @@ def survey(namespace: str) -> tuple[list[str], list[str], dict[str, str]]:
         there.append(name)
         theirs = getattr(walk(torch, path), name, None)
         if callable(theirs) and callable(ours):
-            why = disagreement(ours, theirs)
+            why = disagreement(ours, theirs, namespace == "torch.Tensor")
             if why is not None:
                 other[name] = why
     return there, missing, other

@@ -66,6 +66,54 @@ def test_collating_matches_pytorch() -> None:
     assert results[0] == results[1]
 
 
+def test_converting_matches_pytorch() -> None:
+    sample = {"n": np.float32([1, 2]), "g": np.float64(3), "t": (np.int64([1]), "x", 2.5), "l": [np.ones(1)], "s": np.array(["a"])}
+    found = [d.default_convert(sample) for _, d in PAIR]
+    for ours, theirs in (found, ([found[0]["t"][0], found[0]["l"][0]], [found[1]["t"][0], found[1]["l"][0]])):
+        assert type(ours) is type(theirs)
+        assert str(ours).replace("torsh", "torch") == str(theirs)
+
+
+@pytest.mark.parametrize("options", [{}, {"shuffle": False}, {"seed": 3, "drop_last": True}, {"shuffle": False, "drop_last": True}])
+def test_distributed_samplers_share_the_indices_as_pytorchs(options: dict[str, Any]) -> None:
+    for n, replicas in ((10, 3), (9, 3), (2, 5), (1, 1)):
+        found = []
+        for _, d in PAIR:
+            samplers = [d.DistributedSampler(range(n), replicas, rank, **options) for rank in range(replicas)]
+            rows = []
+            for epoch in range(2):
+                for s in samplers:
+                    s.set_epoch(epoch)
+                    rows.append((list(s), len(s)))
+            found.append(rows)
+        assert found[0] == found[1]
+    with pytest.raises(ValueError, match="Invalid rank 3"):
+        data.DistributedSampler(range(4), 3, 3)
+    with pytest.raises(RuntimeError):
+        data.DistributedSampler(range(4), 3)
+
+
+def test_stacked_and_chained_data_sets_are_pytorchs() -> None:
+    found = []
+    for _, d in PAIR:
+        class Stream(d.IterableDataset):
+            def __iter__(self) -> Any:
+                return iter("abc")
+
+            def __len__(self) -> int:
+                return 3
+        rows = d.Subset([10, 20, 30], [2, 0, 1])
+        stacked = [d.StackDataset(rows, "xyz"), d.StackDataset(n=rows, c="xyz")]
+        both = Stream() + Stream()
+        found.append([[s[1], s.__getitems__([0, 2]), len(s)] for s in stacked] + [list(both), len(both), type(both).__name__])
+        for wrong in (((), {}), (([1],), {"a": [1]}), (([1], [1, 2]), {})):
+            with pytest.raises(ValueError):
+                d.StackDataset(*wrong[0], **wrong[1])
+        with pytest.raises(AssertionError):
+            list(d.ChainDataset([[1]]))
+    assert found[0] == found[1]
+
+
 def test_an_iterable_data_set_streams() -> None:
     class Count(data.IterableDataset):
         def __iter__(self) -> Any:
@@ -76,7 +124,8 @@ def test_an_iterable_data_set_streams() -> None:
 
 def test_impossible_options_are_refused() -> None:
     rows = data.TensorDataset(torsh.arange(3))
-    for options in ({"shuffle": True, "sampler": [0]}, {"batch_sampler": [[0]], "batch_size": 2}, {"num_workers": 2}, {"batch_size": 0}):
+    for options in ({"shuffle": True, "sampler": [0]}, {"batch_sampler": [[0]], "batch_size": 2}, {"num_workers": -1}, {"timeout": -1},
+                    {"prefetch_factor": 2}, {"persistent_workers": True}, {"multiprocessing_context": "fork"}, {"batch_size": 0}):
         with pytest.raises(ValueError):
             data.DataLoader(rows, **options)
     with pytest.raises(ValueError, match="does not equal the length"):

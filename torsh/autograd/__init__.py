@@ -8,7 +8,7 @@ from typing import Any
 from torsh.autograd.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from torsh.autograd.edges import Variable, standing_for
 from torsh.autograd.function import Function
-from torsh.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+from torsh.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled, set_multithreading_enabled
 from torsh.autograd.gradcheck import gradcheck, gradgradcheck
 
 
@@ -51,7 +51,9 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
         return _batched(_tuple(outputs), ins, _tuple(grad_outputs), create_graph, bool(allow_unused), materialize_grads)
     found = engine.grad(_tuple(outputs), ins, None if grad_outputs is None else _tuple(grad_outputs), retain_graph, create_graph,
                         bool(allow_unused) or materialize_grads, ones_like)
-    return tuple(zeros_like(t) if g is None and materialize_grads else g for g, t in zip(found, ins, strict=True))
+    made = tuple(zeros_like(t) if g is None and materialize_grads else g for g, t in zip(found, ins, strict=True))
+    given = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
+    return tuple(g if t is x or g is None or not hasattr(x, "_graded") else x._with(g) for g, t, x in zip(made, ins, given, strict=True))
 
 
 def _batched(outs: tuple[Any, ...], ins: Sequence[Any], grads: tuple[Any, ...], create: bool, allow_unused: bool, materialize: bool) -> tuple[Any, ...]:
@@ -68,6 +70,11 @@ def _batched(outs: tuple[Any, ...], ins: Sequence[Any], grads: tuple[Any, ...], 
     return tuple([g if t else None for g, t in zip(made, there, strict=True)])
 
 
+def variable(*args: Any, **kwargs: Any) -> Any:
+    """Raises RuntimeError: it was taken out of PyTorch in favour of `tensor`."""
+    raise RuntimeError("torch.autograd.variable(...) is deprecated, use torch.tensor(...) instead")
+
+
 def __getattr__(name: str) -> Any:
     if name in ("forward_ad", "functional"):  # they stand above the operations
         from importlib import import_module
@@ -76,4 +83,4 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = ["Function", "Variable", "backward", "detect_anomaly", "enable_grad", "grad", "gradcheck", "gradgradcheck", "inference_mode", "is_anomaly_enabled",
-           "no_grad", "set_detect_anomaly", "set_grad_enabled"]
+           "no_grad", "set_detect_anomaly", "set_grad_enabled", "set_multithreading_enabled", "variable"]

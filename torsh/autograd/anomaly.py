@@ -79,6 +79,11 @@ class detect_anomaly:
         _apply(*self._previous)
 
 
+def set_anomaly_enabled(enabled: bool, check_nan: bool = True) -> None:
+    """Switch anomaly mode on or off."""
+    _apply(bool(enabled), bool(check_nan))
+
+
 def is_anomaly_enabled() -> bool:
     """Whether anomaly mode is on."""
     return _Anomaly.enabled
@@ -89,4 +94,4 @@ def is_anomaly_check_nan_enabled() -> bool:
     return _Anomaly.check_nan
 
 
-__all__ = ["detect_anomaly", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "set_detect_anomaly"]
+__all__ = ["detect_anomaly", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "set_anomaly_enabled", "set_detect_anomaly"]

@@ -43,9 +43,12 @@ def get_gradient_edge(tensor: Tensor) -> GradientEdge:
 
 
 def standing_for(x: Any) -> Any:
-    """A tensor with the shape, dtype and history of what an edge belongs to (its elements are not there); anything else as it is."""
-    if not isinstance(x, GradientEdge):
+    """A tensor with the shape, dtype and history of what an edge belongs to (its elements are not there); the values of a sparse
+    tensor; anything else as it is."""
+    if type(x) is Tensor:
         return x
+    if not isinstance(x, GradientEdge):
+        return getattr(x, "_graded", x)
     if isinstance(x.node, AccumulateGrad):
         return x.node.variable
     shape, dt = x.node.out_meta[x.output_nr]

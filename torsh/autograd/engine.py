@@ -3,12 +3,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import AccumulateGrad, GradNode, accumulator, edge, requires_grad
-from torsh.compiler.realize import accompany
-from torsh.tensor.tensor import Tensor, node_of, wrap
+from torsh.compiler.realize import accompany, forsake
+from torsh.tensor.tensor import Tensor, node_of, stored, wrap
 
 
 class _Hooks:
@@ -20,9 +20,9 @@ class _Hooks:
     failed: Callable[[Any], None] | None = None
 
 
-arithmetic = _Hooks()
+arithmetic: Final = _Hooks()
 #: Of each backward that is running, innermost last: the nodes it can reach (by id), and those it must visit (None: all).
-running: list[tuple[dict[int, int], set[int] | None]] = []
+running: Final[list[tuple[dict[int, int], set[int] | None]]] = []
 
 
 def _fit(grad: Tensor, shape: tuple[int, ...], dtype: Any) -> Tensor:
@@ -183,12 +183,17 @@ def _accumulate(node: AccumulateGrad, g: Tensor | None, create: bool) -> None:
         return
     t = node.variable
     g = _fit(g, t._shape, t._dtype)
-    if t._grad is None:
-        t._grad = g if create else wrap(node_of(g))  # a storage of its own: two leaves may be given the same gradient
-    elif create:
-        t._grad = arithmetic.add(t._grad, g)
+    arriving, have = stored(g), t._grad  # sparse gradients are stored in other tensors
+    if have is None:
+        t._grad = g if create or arriving is None else wrap(node_of(g))  # a storage of its own: two leaves may be given the same gradient
+    elif create or arriving is None or type(have) is not type(g):
+        t._grad = arithmetic.add(have, g)
     else:
-        t._grad.add_(g)  # type: ignore[attr-defined]
+        forsake(node_of(have))
+        have.add_(g)  # type: ignore[attr-defined]
+    made = stored(t._grad)
+    if made is not None and made.buffer is None:
+        accompany(made)
     if node.hooks:
         for hook in list(node.hooks.values()):
             hook((), (g,))

@@ -12,6 +12,7 @@ from torsh.autograd.entered import entered
 class _State(threading.local):
     enabled: bool = True
     inference: bool = False
+    multithreading: bool = True
 
 
 state: Final = _State()
@@ -44,8 +45,8 @@ class _Mode:
 class no_grad(_Mode):
     """Operations inside are not recorded. Context manager or decorator."""
 
-    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
-        return _new(cls) if function is None else _new(cls)(function)
+    def __new__(cls, orig_func: Callable[..., Any] | None = None) -> Any:
+        return _new(cls) if orig_func is None else _new(cls)(orig_func)
 
     def __enter__(self) -> no_grad:
         self._enabled = state.enabled
@@ -83,6 +84,30 @@ class set_grad_enabled(_Mode):
 
     def clone(self) -> set_grad_enabled:
         return set_grad_enabled(self.mode)
+
+
+class set_multithreading_enabled(_Mode):
+    """Allow backward to use other threads, or not, at once; as a context manager the old state comes back at the end.
+
+    Backward runs on the calling thread in either case, as PyTorch's does for tensors on the CPU; kernels take their threads from one pool.
+    """
+
+    def __init__(self, mode: bool) -> None:
+        self._before = state.multithreading
+        self.mode = state.multithreading = bool(mode)
+
+    def __enter__(self) -> set_multithreading_enabled:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        state.multithreading = self._before
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        state.multithreading = self._before
+        return super().__call__(function)
+
+    def clone(self) -> set_multithreading_enabled:
+        return set_multithreading_enabled(self.mode)
 
 
 class inference_mode(_Mode):

@@ -148,6 +148,23 @@ def _check_forward(function: Callable[..., Any], args: tuple[Any, ...], inputs: 
                 _compare(n[0], found, j, k, rtol, atol, " (computed with forward mode)")
 
 
+def _check_batched_forward(function: Callable[..., Any], args: tuple[Any, ...], inputs: list[Tensor], rtol: float, atol: float) -> None:
+    """The tangents for a batch of directions are those for each."""
+    from torsh.func.transforms import jvp
+    from torsh.func.vmap import vmap
+    random = np.random.default_rng(0)
+    for k, x in enumerate(inputs):
+        directions = [random.uniform(-1, 1, _real_shape(x)) for _ in range(2)]
+
+        def along(u: Tensor, x: Tensor = x) -> tuple[Tensor, ...]:
+            return jvp(lambda v: tuple(_outputs(function(*[v if a is x else a for a in args]))), (x,), (u,))[1]  # type: ignore[no-any-return]
+        together = vmap(along)(_made(np.stack(directions), x, (2,)))
+        for b, u in enumerate(directions):
+            for j, (t, expected) in enumerate(zip(together, _pushed(function, args, x, u), strict=True)):
+                if not np.allclose(_array(t[b]).reshape(-1), expected, rtol=rtol, atol=atol, equal_nan=True):
+                    raise GradcheckError(f"For output {j} and input {k}, the tangents of a batch of directions (vmap) are not those of each direction")
+
+
 def _check_batched(outputs: list[Tensor], inputs: list[Tensor], rtol: float, atol: float) -> None:
     """The gradients for a batch of cotangents are those for each."""
     from torsh.autograd import grad
@@ -164,7 +181,8 @@ def _check_batched(outputs: list[Tensor], inputs: list[Tensor], rtol: float, ato
 
 
 def _check(function: Callable[..., Any], args: tuple[Any, ...], eps: float, atol: float, rtol: float, nondet_tol: float, undefined: bool,
-           dtypes_checked: bool, fast: bool, batched: bool = False, forward: bool = False, backward: bool = True) -> None:
+           dtypes_checked: bool, fast: bool, batched: bool = False, forward: bool = False, backward: bool = True,
+           batched_forward: bool = False) -> None:
     if not (forward or backward):
         raise ValueError("Expected at least one of check_forward_ad or check_backward_ad to be True")
     inputs = [a for a in args if isinstance(a, Tensor) and a.requires_grad]  # type: ignore[attr-defined]
@@ -178,6 +196,10 @@ def _check(function: Callable[..., Any], args: tuple[Any, ...], eps: float, atol
             a.retain_grad()  # type: ignore[attr-defined]
     if forward:
         _check_forward(function, args, inputs, eps, atol, rtol, fast)
+    if batched_forward:
+        if not forward:
+            raise ValueError("Setting check_batched_forward_grad=True requires check_forward_ad to be True")
+        _check_batched_forward(function, args, inputs, rtol, atol)
     if not backward:
         return
     outputs = _outputs(function(*args))
@@ -209,11 +231,13 @@ def _check(function: Callable[..., Any], args: tuple[Any, ...], eps: float, atol
 
 def gradcheck(func: Callable[..., Any], inputs: Sequence[Tensor] | Tensor, *, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3,
               raise_exception: bool = True, nondet_tol: float = 0.0, check_undefined_grad: bool = True, check_grad_dtypes: bool = False,
-              check_batched_grad: bool = False, check_forward_ad: bool = False, check_backward_ad: bool = True, fast_mode: bool = False) -> bool:
+              check_batched_grad: bool = False, check_batched_forward_grad: bool = False, check_forward_ad: bool = False, check_backward_ad: bool = True,
+              fast_mode: bool = False, masked: bool | None = None) -> bool:
     """Whether the gradients of `func`'s floating point outputs agree with central differences, for all inputs that require grad.
 
     Inputs are perturbed in place and put back. `fast_mode` compares along one random direction only. `check_batched_grad` compares
-    vmapped backward with one cotangent at a time, `check_forward_ad` forward mode with differences. Raises GradcheckError (or
+    vmapped backward with one cotangent at a time, `check_forward_ad` forward mode with differences, `check_batched_forward_grad` vmapped forward mode
+    with one tangent at a time. `masked` concerns sparse inputs only. Raises GradcheckError (or
     returns False, unless `raise_exception`), and ValueError when no input requires grad.
 
     >>> import torsh
@@ -222,7 +246,7 @@ def gradcheck(func: Callable[..., Any], inputs: Sequence[Tensor] | Tensor, *, ep
     """
     try:
         _check(func, _tuple(inputs), eps, atol, rtol, nondet_tol, check_undefined_grad, check_grad_dtypes, fast_mode,
-               check_batched_grad, check_forward_ad, check_backward_ad)
+               check_batched_grad, check_forward_ad, check_backward_ad, check_batched_forward_grad)
     except GradcheckError:
         if raise_exception:
             raise
@@ -233,7 +257,8 @@ def gradcheck(func: Callable[..., Any], inputs: Sequence[Tensor] | Tensor, *, ep
 def gradgradcheck(func: Callable[..., Any], inputs: Sequence[Tensor] | Tensor, grad_outputs: Sequence[Tensor] | Tensor | None = None, *,
                   eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3, gen_non_contig_grad_outputs: bool = False,
                   raise_exception: bool = True, nondet_tol: float = 0.0, check_undefined_grad: bool = True, check_grad_dtypes: bool = False,
-                  check_batched_grad: bool = False, check_fwd_over_rev: bool = False, check_rev_over_rev: bool = True, fast_mode: bool = False) -> bool:
+                  check_batched_grad: bool = False, check_fwd_over_rev: bool = False, check_rev_over_rev: bool = True, fast_mode: bool = False,
+                  masked: bool = False) -> bool:
     """Whether the gradients of the gradients agree with central differences, for inputs and `grad_outputs` (random unless given).
 
     `check_fwd_over_rev` differentiates the gradients in forward mode, `check_rev_over_rev` in reverse. Raises as `gradcheck`.

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from torsh.autograd.grad_mode import state
 from torsh.autograd.handles import HookHandle
@@ -14,7 +14,7 @@ from torsh.graph.node import Op
 from torsh.tensor.storage import Storage
 from torsh.tensor.tensor import Tensor, alias, node_of
 
-_sequence = itertools.count()
+_sequence: Final = itertools.count()
 
 
 class _Settings:
@@ -24,7 +24,7 @@ class _Settings:
     hooks_disabled: str | None = None  # why hooks on saved tensors may not be set
 
 
-settings = _Settings()
+settings: Final = _Settings()
 
 
 class Saved:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from torsh.autograd.autocast import lower_type
 from torsh.autograd.grad_mode import state
 from torsh.capture.graph import GraphBreak
 from torsh.capture.variant import Variant, kind_of
@@ -45,7 +46,7 @@ class Compiled:
             return self._function(*args, **kwargs)
         leaves, structure = flatten((args, kwargs))
         storages: dict[int, int] = {}
-        key = (structure, state.enabled, state.inference, tuple([kind_of(x, storages) for x in leaves]))
+        key = (structure, state.enabled, state.inference, lower_type(), tuple([kind_of(x, storages) for x in leaves]))
         for variant in self._variants.get(key, ()):
             if variant.fits():
                 self._last = variant
@@ -98,7 +99,7 @@ class CompiledModule(Module):
             return getattr(super().__getattr__("_orig_mod"), name)
 
 
-def compile(model: Any = None, *, fullgraph: bool = False, dynamic: bool | None = None, backend: Any = "torsh", mode: str | None = None,
+def compile(model: Any = None, *, fullgraph: bool = False, dynamic: bool | None = None, backend: Any = None, mode: str | None = None,
             options: Any = None, disable: bool = False) -> Any:
     """A function or module that runs its Python code once for each kind of call and replays what it recorded.
 

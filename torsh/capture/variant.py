@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, final
 
 from torsh.autograd import engine
+from torsh.autograd.autocast import lower_type
+from torsh.autograd.entered import entered
 from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import record, requires_grad
 from torsh.capture.graph import Captured, GraphBreak, leaves_of, placeholder
@@ -88,6 +90,7 @@ class Variant:
     surroundings: Surroundings
     recording: bool
     inference: bool
+    lower: Any  # autocast's type
     positional: list[Any] | None
     tensors: list[Tensor]
     geometry: list[_Expected]
@@ -107,7 +110,7 @@ class Variant:
         self.surroundings = Surroundings(function)
         if self.surroundings.hooked():
             raise GraphBreak("a module has hooks")
-        self.recording, self.inference = state.enabled, state.inference
+        self.recording, self.inference, self.lower = state.enabled, state.inference, lower_type()
         arguments = [x for x in leaves if isinstance(x, Tensor)]
         self.tensors = self.surroundings.tensors
         storages: dict[int, int] = {}
@@ -223,6 +226,8 @@ class Variant:
         """Whether these positional arguments are surely of this kind; if not, they may be all the same."""
         wanted = self.positional
         if wanted is None or len(args) != len(wanted) or state.enabled != self.recording or state.inference != self.inference:
+            return False
+        if (entered.autocast or self.lower is not None) and lower_type() is not self.lower:
             return False
         for i, expected in enumerate(wanted):
             x = args[i]

@@ -18,6 +18,7 @@ Expressions
 Accumulators
 - Reductions other than any and all are not of bools; any and all are of bools only.
 - An accumulator is declared before it is updated or read, in an enclosing scope, and not again while it is in scope.
+- Products are added to sums of floating dtypes only.
 - argmax and argmin are updated with an int64 index, the others without; `Read(index=True)` is for them only.
 - What is declared outside a vector loop and updated inside has no value until the loop ends: it is not read in it.
 
@@ -177,6 +178,8 @@ class _Checker:
         indexed = s.acc.op in ("argmax", "argmin")
         self.require((s.index is not None) == indexed, f"{s.acc.op} takes {'an' if indexed else 'no'} index")
         self.require(s.index is None or s.index.dtype == "int64", "the index is not int64")
+        self.require(s.times is None or (s.acc.op == "sum" and s.acc.dtype in _FLOATS and s.times.dtype == s.acc.dtype),
+                     "a product is added to a sum of its own floating dtype")
 
     def store(self, s: Store) -> None:
         self.buffer(s.buffer)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torsh.codegen.gemm_layout import ACCUMULATE, FINISH_COLUMNS, STORAGE, Bias, Epilogue, Flags, Shape
+from torsh.codegen.gemm_layout import ACCUMULATE, FINISH_COLUMNS, NEAR_BYTES, PACK_COLUMNS, STORAGE, Bias, Epilogue, Flags, Shape
 
 __all__ = ["Bias", "Epilogue", "GemmPlan", "plan"]
 
@@ -76,7 +76,7 @@ def _normal(batch: int | tuple[int, ...], m: int, n: int, k: int, a: tuple[int, 
 def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n: int, k: int,
          a_strides: tuple[int, ...], b_strides: tuple[int, ...], c_strides: tuple[int, ...], *,
          vector_bytes: int = 64, registers: int | None = None, half: bool | None = None,
-         accumulate: bool = False, epilogue: Epilogue | None = None, tables: bool = False) -> GemmPlan:
+         accumulate: bool = False, epilogue: Epilogue | None = None, tables: bool = False, threads: int = 2) -> GemmPlan:
     """The plan for C[b, m, n] = sum_k A[b, m, k] * B[b, k, n].
 
     `batch` is one extent or two (their strides need not combine); strides are in elements, batch axes first, 0
@@ -111,13 +111,19 @@ def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n:
         problem = _normal(batch, m, n, k, tuple(a_strides), (*b_strides[:-2], 0, 0), tuple(c_strides), turn=False)
         if n != 1 and problem.c[3] != 1:
             raise ValueError(f"gemm: with tables the rows of C must be contiguous, got strides {tuple(c_strides)}")
-        return _plan_tiles(problem, same, registers, *machine, tables=True)
+        return _plan_tiles(problem, same, registers, *machine, threads=threads, tables=True)
     sides = [side for side in (problem, problem.transpose()) if _streams(side)]
     if sides:
         return _plan_stream(max(sides, key=lambda side: side.n), same, *machine)
-    return _plan_tiles(problem, same, registers, *machine)
+    return _plan_tiles(problem, same, registers, *machine, threads=threads)
 
 
+#: Bytes of B that are packed before; beyond, each work item packs what it uses.
+_MOST_PACKED = 256 << 20
+#: Panels of rows and of columns of a work item, at most: `wide` panels of B, of one block of K, take 640 KB.
+_MOST_PANELS = (74, 16)
+#: Work items for each thread, if they do not become small.
+_ITEMS = 4
 #: Rows of A for which packing B takes longer than the stalls that it saves.
 _FEW_ROWS = 28
 
@@ -183,7 +189,7 @@ def _key(kind: str, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool
 
 
 def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool,
-                accumulate: bool, epilogue: Epilogue | None, tables: bool = False) -> GemmPlan:
+                accumulate: bool, epilogue: Epilogue | None, threads: int, tables: bool = False) -> GemmPlan:
     scalar_bytes = ACCUMULATE[dtype_in][1]
     shape = Shape(vector_bytes, registers, scalar_bytes)
     batches = p.batch[0] * p.batch[1]
@@ -192,72 +198,79 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
     blocks_k = max(1, _cdiv(p.k, shape.depth))
     tile_k = _cdiv(max(1, _cdiv(p.k, blocks_k)), shape.lanes) * shape.lanes
     blocks_k = max(1, _cdiv(p.k, tile_k))
-    panels = _cdiv(p.m, shape.rows)
-    a_packed = not same or _pack_a(p, scalar_bytes)
-    b_in_place = same and not tables and _keep_b(p, scalar_bytes)
-
-    tile_m, tile_n = _tile(p, shape, batches)
-    blocks_m, blocks_n = _cdiv(p.m, tile_m), _cdiv(p.n, tile_n)
+    panels, columns = _cdiv(p.m, shape.rows), _cdiv(p.n, shape.columns)
+    blocks_m, blocks_n = _blocks(panels, columns, p.k, shape, batches, threads)
     count = batches * blocks_m * blocks_n
-    tile_flops = 2 * min(tile_m, p.m) * min(tile_n, p.n) * p.k
+    tile_flops = 2 * p.m * p.n * p.k // max(1, blocks_m * blocks_n)
     group = max(1, min(count, 400_000 // max(1, tile_flops)))
-    one_batch = p.a[0] == 0 and p.a[1] == 0
-    packed_items = (1 if one_batch else batches) * blocks_k * panels if a_packed and count and p.k else 0
+
+    lanes = not (p.a[3] == 1 or p.k <= 1)
+    copy_a = not same or (lanes and p.a[2] != 1 and p.m > 1) or _copy_a(p, scalar_bytes)
+    b_in_place = same and not tables and _keep_b(p, scalar_bytes)
+    b_bytes = p.n * p.k * scalar_bytes
+    b_packed = not tables and not b_in_place and blocks_m > 1 and 0 < b_bytes <= _MOST_PACKED
+    one_batch = p.b[:2] == (0, 0)
+    panel_bytes = tile_k * shape.columns * scalar_bytes
+    b_batches = (1 if one_batch else batches) * blocks_k if b_packed and count else 0
+    buffer = 0
+    if not b_packed and count:
+        buffer = panel_bytes * (1 if b_in_place else _cdiv(columns, blocks_n))
+        buffer = 0 if buffer <= NEAR_BYTES else buffer
     partial = 0 if own or blocks_k == 1 else batches * p.m * p.n * scalar_bytes
 
-    flags = (Flags.A_IS_PACKED * a_packed + Flags.B_IN_PLACE * b_in_place + Flags.ACCUMULATE_C * accumulate
-             + Flags.PARTIAL_IS_C * own + Flags.A_ONE_BATCH * one_batch)
-    key = _key(f"{'windows' if tables else 'tiles'}{shape.rows}", dtype_in, dtype_out, vector_bytes, half, epilogue, p.transposed)
-    scratch = {"packed": packed_items * tile_k * shape.packed_rows * scalar_bytes, "partial": partial}
+    flags = (Flags.COPY_A * copy_a + Flags.B_IN_PLACE * b_in_place + Flags.B_IS_PACKED * b_packed + Flags.B_ONE_BATCH * one_batch
+             + Flags.ACCUMULATE_C * accumulate + Flags.PARTIAL_IS_C * own)
+    kind = f"{'windows' if tables else 'tiles'}{shape.rows}{'l' if lanes else 'r'}"
+    key = _key(kind, dtype_in, dtype_out, vector_bytes, half, epilogue, p.transposed)
+    scratch = {"packed": b_batches * columns * panel_bytes + buffer * _cdiv(count, group), "partial": partial}
     scratch = {name: size for name, size in scratch.items() if size}
     a, b = ("B", "A") if p.transposed else ("A", "B")
     slots: list[SlotValue] = [
         a, b, "C", "packed" if "packed" in scratch else 0, "C" if own else "partial" if partial else 0,
-        *p.batch, p.m, p.n, p.k, *p.a, *p.b[:2], p.b[2], p.b[3], *p.c, tile_m, tile_n, tile_k, blocks_m, blocks_n,
-        blocks_k, group, count, flags, p.m * p.n, p.c[2] if own else p.n, panels,
+        *p.batch, p.m, p.n, p.k, *p.a, *p.b, *p.c, tile_k, blocks_m, blocks_n,
+        blocks_k, group, count, flags, p.m * p.n, p.c[2] if own else p.n, panels, columns, buffer,
         "k_offsets" if tables else 0, "n_offsets" if tables else 0]
     if epilogue is not None:
         slots += [f"epilogue{i}" for i in range(epilogue.slots)]
-    items = [packed_items, _cdiv(count, group)]
-    share = [packed_items * tile_k * shape.rows > 65536, 2 * batches * p.m * p.n * p.k > 2_000_000]
+    items = [b_batches * _cdiv(columns, PACK_COLUMNS), _cdiv(count, group)]
+    share = [b_batches * columns * panel_bytes > 262144, 2 * batches * p.m * p.n * p.k > 2_000_000]
 
     def text() -> str:
         from torsh.codegen import gemm_tiles
-        return gemm_tiles.write(key, dtype_in, dtype_out, vector_bytes, registers, half, epilogue, p.transposed, tables)
+        return gemm_tiles.write(key, dtype_in, dtype_out, vector_bytes, registers, half, epilogue, p.transposed, lanes, tables)
 
     return GemmPlan(key, text, items, share, scratch, slots)
 
 
-def _pack_a(p: _Problem, scalar_bytes: int) -> bool:
-    """Reading A in place costs nothing, except where the rows or columns of a panel all fall into one set of the cache.
-
-    (A first-level cache has 4096 bytes per way.) A with one panel of columns to serve is better read once."""
-    conflict = max(abs(p.a[2]) if p.m > 1 else 0, abs(p.a[3]) if p.k > 1 else 0) * scalar_bytes
-    return conflict > 0 and conflict % 4096 == 0 and p.n > 64
+def _copy_a(p: _Problem, scalar_bytes: int) -> bool:
+    """Whether the rows (or columns) of a panel of A are apart such that they compete for the sets of the first-level cache, and are used
+    often enough to be copied: a way of that cache has 4096 bytes."""
+    distance = (p.a[2] if p.a[3] == 1 or p.k <= 1 else p.a[3]) * scalar_bytes
+    return p.m > 1 and distance != 0 and distance % 1024 == 0 and p.n > 64
 
 
 def _keep_b(p: _Problem, scalar_bytes: int) -> bool:
-    """A panel of B in place touches a page per row, which only pays where all of B stays in the second-level cache.
+    """A B whose rows lie apart is only read in place where it stays in the second-level cache and its rows do not compete for the sets
+    of the first, or where it is hardly used twice."""
+    return p.b[3] == 1 and (p.m <= _FEW_ROWS or (p.k * p.n * scalar_bytes <= 1 << 20 and p.b[2] * scalar_bytes % 4096 != 0))
 
-    And where its rows spread over the sets of the first-level cache: a quarter of them in 64 sets is as many lines as it has ways."""
-    return p.b[3] == 1 and p.k * p.n * scalar_bytes <= 1 << 20 and (p.b[2] * scalar_bytes % 256 != 0 or p.m <= _FEW_ROWS)
 
-
-def _tile(p: _Problem, shape: Shape, batches: int) -> tuple[int, int]:
-    """Rows and columns of a work item's tile: large enough to reuse panels, small enough to balance."""
-    def even(extent: int, limit: int, unit: int) -> int:
-        limit = max(unit, limit // unit * unit)
-        return _cdiv(_cdiv(extent, max(1, _cdiv(extent, limit))), unit) * unit or unit
-
-    rows, columns = 32 * shape.rows, 16 * shape.columns
+def _blocks(panels: int, columns: int, k: int, shape: Shape, batches: int, threads: int) -> tuple[int, int]:
+    """Into how many parts the panels of rows and columns are cut: blocks of B that stay in the second-level cache, and a few work
+    items for each thread unless they become small."""
+    if not panels or not columns:
+        return 0, 0
+    rows, wide = _MOST_PANELS
     while True:
-        tile_m, tile_n = even(p.m, rows, shape.rows), even(p.n, columns, shape.columns)
-        count = batches * _cdiv(p.m, tile_m) * _cdiv(p.n, tile_n)
-        if count >= 16 or 2 * tile_m * tile_n * p.k < 2_000_000:
-            return tile_m, tile_n
-        if tile_n > shape.columns:
-            columns = tile_n // 2
-        elif tile_m > 4 * shape.rows:
-            rows = tile_m // 2
+        blocks_m, blocks_n = _cdiv(panels, rows), _cdiv(columns, wide)
+        height, width = _cdiv(panels, blocks_m) * shape.rows, _cdiv(columns, blocks_n) * shape.columns
+        if batches * blocks_m * blocks_n >= _ITEMS * threads or 2 * height * width * k < 4_000_000:
+            return blocks_m, blocks_n
+        if width >= height and width > 2 * shape.columns:
+            wide = _cdiv(_cdiv(columns, blocks_n), 2)
+        elif height > 4 * shape.rows:
+            rows = _cdiv(_cdiv(panels, blocks_m), 2)
+        elif width > 2 * shape.columns:
+            wide = _cdiv(_cdiv(columns, blocks_n), 2)
         else:
-            return tile_m, tile_n
+            return blocks_m, blocks_n

@@ -16,19 +16,25 @@ ACCUMULATE = {"float16": ("float", 4), "bfloat16": ("float", 4), "float32": ("fl
 #: Columns of C that a work item of the last phase of `gemm_stream` finishes.
 FINISH_COLUMNS = 1024
 
+#: Blocks of B of up to so many bytes are packed on the stack.
+NEAR_BYTES = 65536
+#: Panels of B that a work item of the first phase of `gemm_tiles` packs.
+PACK_COLUMNS = 4
+
 
 class Tiles:
     """The argument slots of `gemm_tiles`. Strides are in elements, the two tables of offsets (for a B that has them) in bytes."""
-    (A, B, C, PACKED, PARTIAL, BATCH0, BATCH1, M, N, K, A_BATCH0, A_BATCH1, A_M, A_K, B_BATCH0, B_BATCH1, B_K, B_N,
-     C_BATCH0, C_BATCH1, C_M, C_N, TILE_M, TILE_N, TILE_K, BLOCKS_M, BLOCKS_N, BLOCKS_K, GROUP, TILES, FLAGS,
-     PARTIAL_BATCH, PARTIAL_M, PANELS, K_OFFSETS, N_OFFSETS) = range(36)
+    (A, B, C, B_PACKED, PARTIAL, BATCH0, BATCH1, M, N, K, A_BATCH0, A_BATCH1, A_M, A_K, B_BATCH0, B_BATCH1, B_K, B_N,
+     C_BATCH0, C_BATCH1, C_M, C_N, TILE_K, BLOCKS_M, BLOCKS_N, BLOCKS_K, GROUP, TILES, FLAGS,
+     PARTIAL_BATCH, PARTIAL_M, PANELS_M, PANELS_N, BUFFER, K_OFFSETS, N_OFFSETS) = range(36)
     #: The first slot of the epilogue.
     EPILOGUE = 36
 
 
 class Flags:
-    """Bits of slot FLAGS of `gemm_tiles`."""
-    A_IS_PACKED, B_IN_PLACE, ACCUMULATE_C, PARTIAL_IS_C, A_ONE_BATCH = 1, 2, 4, 8, 16
+    """Bits of slot FLAGS of `gemm_tiles`: A's panels are copied before they are used; B is read in place, or was packed by the first
+    phase, for all batches if it has one; `accumulate`; the partial sums are kept in C."""
+    COPY_A, B_IN_PLACE, B_IS_PACKED, B_ONE_BATCH, ACCUMULATE_C, PARTIAL_IS_C = 1, 2, 4, 8, 16, 32
 
 
 class Stream:
@@ -43,7 +49,8 @@ class Shape:
     """The register tile: `rows` x (`vectors` * lanes), chosen by the vector registers of the machine.
 
     The accumulators fill most of them. `heights` are the micro-kernels made, from which the rows at the lower edge are
-    composed; `packed_rows` is the distance between two k of a packed panel of A; `depth` bounds a block of K."""
+    composed; `packed_rows` is the distance between two k of a panel of A copied with its rows adjacent, `copied_row` that between two
+    rows of one copied with k adjacent; `depth` bounds a block of K. All distances in elements."""
 
     def __init__(self, vector_bytes: int, registers: int, scalar_bytes: int) -> None:
         self.lanes = vector_bytes // scalar_bytes
@@ -58,7 +65,10 @@ class Shape:
             self.rows, self.heights = 14, (14, 8, 4, 2, 1)
         self.columns = self.vectors * self.lanes
         self.packed_rows = -(-self.rows // self.lanes) * self.lanes
-        self.depth = 256
+        self.depth = 320
+        # An odd number of lines, so that the rows of a panel lie in different sets of the first-level cache.
+        self.copied_row = self.depth + 64 // scalar_bytes
+
 
 
 class Place:

@@ -69,11 +69,11 @@ def write_pack_windows(t: Text) -> None:
     t.end()
 
 
-def write_windows_packed(t: Text, shape: Shape, b: str, k_offsets: str, n_offsets: str, wide: str, kc: str, panel: str) -> None:
-    """Pack `wide` columns of a block of B, addressed by tables, into consecutive panels."""
-    panel_bytes = shape.depth * shape.columns * t.scalar_bytes
+def write_windows_packed(t: Text, shape: Shape, b: str, k_offsets: str, n_offsets: str, wide: str, kc: str, panel: str,
+                         panel_bytes: str) -> None:
+    """Pack `wide` columns of a block of B, addressed by tables, into panels `panel_bytes` apart."""
     with t.loop("0", wide, str(shape.lanes)) as lane:
         number, inside = t.divide(lane.index, str(shape.columns))
-        dst = t.at(panel, t.add(t.mul(number, str(panel_bytes)), t.mul(inside, str(t.scalar_bytes))))
+        dst = t.at(panel, t.add(t.mul(number, panel_bytes), t.mul(inside, str(t.scalar_bytes))))
         t.put(f"call void @pack_windows(ptr {b}, ptr {k_offsets}, ptr {t.at(n_offsets, t.mul(lane.index, '8'))}, "
               f"i64 {t.sub(wide, lane.index)}, i64 {kc}, ptr {dst}, i64 {shape.columns * t.scalar_bytes})")

@@ -84,7 +84,11 @@ class _Interpreter:
                 start = np.full(shape, identity(s.acc), dtype=s.acc.dtype)
                 self.accs[s.acc] = (start[()], np.full(shape, np.iinfo(np.int64).max)[()])
             elif isinstance(s, Update):
-                self.update(s.acc, values[id(s.value)], None if s.index is None else values[id(s.index)])
+                if s.times is not None:
+                    total = np.broadcast_arrays(values[id(s.value)], values[id(s.times)], self.accs[s.acc][0])
+                    self.accs[s.acc] = (_fused(*total).astype(s.acc.dtype)[()], self.accs[s.acc][1])
+                else:
+                    self.update(s.acc, values[id(s.value)], None if s.index is None else values[id(s.index)])
             elif isinstance(s, Store):
                 self.store(s, values[id(s.value)], None if s.mask is None else values[id(s.mask)])
             elif isinstance(s, Check):

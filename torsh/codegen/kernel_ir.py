@@ -150,9 +150,11 @@ class Declare(Stmt):
 
 @record
 class Update(Stmt):
+    """Fold a value into an accumulator. `times` (floating sums only): its product with the value is added, rounded once with the sum."""
     acc: Acc
     value: Expr
     index: Expr | None = None  # argmax/argmin only
+    times: Expr | None = None
 
 
 @record

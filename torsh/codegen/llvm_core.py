@@ -68,11 +68,16 @@ class Emitter(Values):
         if s.index is not None:
             index = self.value(s.index)
             texts.append(self.spread(index) if lanes > 1 else index.text)
+        times: str | None = None
+        if s.times is not None:
+            factor = self.value(s.times)
+            times = self.spread(factor) if lanes > 1 else factor.text
         self.code.out = self.scopes[-1].run
-        self.fold(variable, tuple(texts), None if self.mask is None else self.mask.text)
+        # What belongs to the lanes alone may hold anything in those not in use: nobody reads them.
+        self.fold(variable, tuple(texts), None if self.mask is None or (variable.varying and s.acc not in self.lifted) else self.mask.text, times)
 
-    def fold(self, variable: Variable, values: tuple[str, ...], mask: str | None) -> None:
-        """Combine values into a variable, in the lanes of the mask."""
+    def fold(self, variable: Variable, values: tuple[str, ...], mask: str | None, times: str | None = None) -> None:
+        """Combine values into a variable, in the lanes of the mask; with `times` the product of both."""
         c, acc, lanes = self.code, variable.acc, variable.lanes
         t = lanes_of(TYPE[acc.dtype], lanes)
         old = c(f"load {t}, ptr {variable.value}")
@@ -83,6 +88,8 @@ class Emitter(Values):
             if mask is not None:
                 new_index = c(f"select {lanes_of('i1', lanes)} {mask}, {i} {new_index}, {i} {old_index}")
             c.do(f"store {i} {new_index}, ptr {variable.index}")
+        elif times is not None:
+            new = c(f"call {t} @llvm.fma({t} {values[0]}, {t} {times}, {t} {old})")
         else:
             new = combine(c, acc.op, acc.dtype, lanes, old, values[0])
         if mask is not None:

@@ -95,7 +95,8 @@ class _Writer:
             return f"declare {self.accs[s.acc]} = {s.acc.op} {s.acc.dtype}"
         if isinstance(s, Update):
             index = "" if s.index is None else " at " + self.names[id(s.index)]
-            return f"update {self.acc(s.acc)} {self.names[id(s.value)]}{index}"
+            times = "" if s.times is None else " times " + self.names[id(s.times)]
+            return f"update {self.acc(s.acc)} {self.names[id(s.value)]}{times}{index}"
         if isinstance(s, Store):
             mode = "" if s.mode == "set" else s.mode + " "
             mask = "" if s.mask is None else " if " + self.names[id(s.mask)]

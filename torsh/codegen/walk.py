@@ -24,7 +24,7 @@ def roots(s: Stmt) -> tuple[Expr, ...]:
         found = tuple([index for index, _ in s.address.gathers]) + (s.value,)
         return found if s.mask is None else found + (s.mask,)
     if isinstance(s, Update):
-        return (s.value,) if s.index is None else (s.value, s.index)
+        return tuple([e for e in (s.value, s.index, s.times) if e is not None])
     if isinstance(s, Check):
         return (s.ok,)
     return ()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from torsh.compiler.whole import fits
 from torsh.core.dtypes import bool_
 from torsh.core.shapes import contiguous_strides
 from torsh.graph import primitives as p
@@ -52,9 +53,9 @@ class Canonical:
         if op is ITEM:
             whole = srcs[0]
             return whole[node.arg] if isinstance(whole, tuple) else self._unique(ITEM, (whole,), node.arg, node)
-        if op is CONTRACT and node.dtype.name not in _FLOAT_PRODUCTS and not node.dtype.is_complex:
+        if op is CONTRACT and node.dtype.name not in _FLOAT_PRODUCTS and not node.dtype.on_host:
             return self.convert(_product_as_loop(node, *srcs))
-        if op.kind == "coarse":
+        if op.kind == "coarse" and not fits(node):
             expanded = op.expand(node, *srcs)  # type: ignore[misc]
             for s in srcs:
                 self._done.setdefault(id(s), s)

@@ -15,6 +15,9 @@ from torsh.runtime.recorder import recording
 
 #: The arena begins with the status cell.
 HEADER: Final = 64
+_references: Final = sys.getrefcount
+_events: Final = recording
+_MOST: Final = 2 ** 63 - 1  # a native argument
 
 
 class Stats:
@@ -46,7 +49,7 @@ stats: Final = Stats()
 
 def _counts(memories: list[Buffer], i: int) -> tuple[int, int]:
     """References to a buffer (counting the list's) and to the block it owns."""
-    return sys.getrefcount(memories[i]), sys.getrefcount(memories[i].owner)
+    return _references(memories[i]), _references(memories[i].owner)
 
 
 def _alone() -> tuple[int, int]:
@@ -129,13 +132,13 @@ class Executable:
 
     root_bytes: sizes of the root memories. donors: for each, the input whose memory it takes over where nobody else needs that, or -1.
     filled: whether it must begin with that input's contents. arena_bytes: memory of the run alone. parts: native programs and host steps.
-    complex_numbers: whether numbers may be complex, which host steps read and native programs do not.
+    host_numbers: whether numbers may be complex or above 2**63, which host steps read and native programs do not.
     checks: after how many parts the status cell is read, before which no input's memory is written. sizes: what indices are checked
     against, for the message. same: for each root that is an input or another root, the value it is copied from, or -1. details: what the
     launches of each native program are.
     """
     __slots__ = ("details", "single", "count", "root_bytes", "donors", "filled", "arena_bytes", "parts", "checks", "sizes", "same", "constants", "launches",
-                 "complex_numbers")
+                 "host_numbers")
 
     single: Any  # the native program of a plan that is nothing else, which runs from a list of values; or None
     count: int  # how many values it takes
@@ -149,13 +152,13 @@ class Executable:
     same: list[int]
     constants: list[Any]
     launches: int
-    complex_numbers: bool
+    host_numbers: bool
     details: list[list[Detail]]
 
     def __init__(self, root_bytes: list[int], donors: list[int], filled: list[bool], arena_bytes: int, parts: list[Any], checks: int,
-                 sizes: list[int], same: list[int], constants: list[Any], launches: int, complex_numbers: bool, details: list[list[Detail]]) -> None:
+                 sizes: list[int], same: list[int], constants: list[Any], launches: int, host_numbers: bool, details: list[list[Detail]]) -> None:
         self.details = details
-        alone = len(parts) == 1 and not isinstance(parts[0], HostStep) and not complex_numbers
+        alone = len(parts) == 1 and not isinstance(parts[0], HostStep) and not host_numbers
         self.single = parts[0].run_list if alone else None
         self.count = parts[0].value_count if alone else 0
         self.root_bytes = root_bytes
@@ -168,7 +171,7 @@ class Executable:
         self.same = same
         self.constants = constants
         self.launches = launches
-        self.complex_numbers = complex_numbers
+        self.host_numbers = host_numbers
 
     def run(self, leaves: list[Node], numbers: list[Any]) -> list[Buffer]:
         """Compute the roots. Raises IndexError when a data-dependent index was out of range, and then no leaf has changed."""
@@ -178,6 +181,7 @@ class Executable:
             buffer: Buffer = leaf.buffer
             memories.append(buffer)
             values.append(buffer.address)
+        buffer = _NO_ARENA  # who refers to a memory is counted below
         inputs = len(leaves)
         self._allocate(memories, values)
         status: Any = None
@@ -197,7 +201,7 @@ class Executable:
         values.extend(self.constants)
         stats.runs += 1
         stats.launches += self.launches
-        if self.single is not None and recording.events is None:
+        if self.single is not None and _events.events is None:
             self.single(values[:self.count] if len(values) > self.count else values)
             if self.checks:
                 self._check(status)
@@ -209,9 +213,9 @@ class Executable:
         return memories[inputs:inputs + len(self.root_bytes)]
 
     def _run_parts(self, values: list[Any], memories: list[Buffer], status: Any) -> None:
-        native = [0 if type(v) is complex else v for v in values] if self.complex_numbers else values
+        native = [0 if type(v) is complex or (type(v) is int and v > _MOST) else v for v in values] if self.host_numbers else values
         for i, part in enumerate(self.parts):
-            if recording.events is not None:
+            if _events.events is not None:
                 self._record(i, part, values, native, memories)
             elif isinstance(part, HostStep):
                 part.run(values, memories)
@@ -231,13 +235,13 @@ class Executable:
             start = time.perf_counter_ns()
             part.run(values, memories)
             name = part.node.op.name if part.node.op.name != "host" else str(part.node.arg[2])
-            recording.add(name, "host", start, (name,))
+            _events.add(name, "host", start, (name,))
             return
         for detail in self.details[i]:
             program = detail.alone()
             start = time.perf_counter_ns()
             program.run_list(native[:program.value_count])
-            recording.add(detail.name, "kernel", start, detail.ops, detail.nbytes, detail.flops)
+            _events.add(detail.name, "kernel", start, detail.ops, detail.nbytes, detail.flops)
 
     def _allocate(self, memories: list[Buffer], values: list[Any]) -> None:
         """Append the memory of each root."""

@@ -22,7 +22,7 @@ from torsh.compiler.schedule import Group, Schedule
 from torsh.core.shapes import contiguous_strides, numel
 from torsh.graph.node import Node
 from torsh.graph.primitives import EMPTY, VIEW
-from torsh.runtime.cpu.executor import Launch, Program, Value
+from torsh.runtime.cpu.executor import Launch, Program, Value, get_num_threads
 
 _ALIGN = 64
 
@@ -146,6 +146,9 @@ class Plan:
                 self._place(node)
                 if node.numel:
                     pending.append(self._job(order(self.schedule, node), depth, [node]))
+            elif group.kind == "coarse":
+                from torsh.compiler import recurrent  # seldom needed
+                pending.append(self._job(recurrent.lower(self.schedule, node), depth, [node]))
             elif group.kind == "contract":
                 pending.extend(self._product(node, depth))
             elif group.kind == "windows":
@@ -207,7 +210,7 @@ class Plan:
             same.append(-1 if place == len(self.input_nodes) + i else place)
         return Executable([r.numel * r.dtype.itemsize for r in self.roots], donated.donor, donated.filled, arena_bytes, parts, checks,
                           self.checked, same, self.constants, sum(isinstance(u, list) for u in units),
-                          any(n.dtype.is_complex for n in self.numbers), details)
+                          any(n.dtype.on_host for n in self.numbers), details)
 
     def _host_step(self, node: Node) -> HostStep:
         sources = []
@@ -298,7 +301,7 @@ class Plan:
         sa = (0 if node.srcs[0].shape[0] == 1 else ga[1][0], *ga[1][1:])
         sb = (0 if node.srcs[1].shape[0] == 1 else gb[1][0], *gb[1][1:])
         name = node.dtype.name
-        found = gemm.plan(name, name, batch, m, n, k, sa, sb, (m * n, n, 1), vector_bytes=host().vector_bytes)
+        found = gemm.plan(name, name, batch, m, n, k, sa, sb, (m * n, n, 1), vector_bytes=host().vector_bytes, threads=get_num_threads())
         return [self._gemm_job(found, node, (a, ga[2]), (b, gb[2]), {}, depth)]
 
     def _windows(self, node: Node, depth: int) -> _Job:
@@ -313,7 +316,7 @@ class Plan:
         m, n, k = node.shape[1], node.shape[2], node.srcs[0].shape[2]
         name = node.dtype.name
         found = gemm.plan(name, name, (images, groups), m, n, k, (0, steps[0] if groups > 1 else 0, *steps[1:]), (image, group, 0, 0),
-                          (groups * m * n, m * n, n, 1), vector_bytes=host().vector_bytes, tables=True)
+                          (groups * m * n, m * n, n, 1), vector_bytes=host().vector_bytes, tables=True, threads=get_num_threads())
         known = dict(zip(("k_offsets", "n_offsets"), [t.ctypes.data for t in tables], strict=True))
         job = self._gemm_job(found, node, (a, at), (node.srcs[1], offset), known, depth)
         job.tables = tables

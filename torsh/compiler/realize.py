@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from torsh.compiler.trace import Record, Trace, others_hold
 from torsh.core import config
+from torsh.core.dtypes import float32
 from torsh.graph.node import Node
 from torsh.graph.primitives import CONST, LEAF
 from torsh.runtime import reference
@@ -24,15 +25,47 @@ _MOST_PLANS: Final = 1024
 _recent: Final[dict[tuple[int, int], list[Record]]] = {}
 _MOST_RECENT: Final = 4
 _lock: Final = threading.RLock()
-_companions: Final[list[Node]] = []
+_acquire: Final = _lock.acquire
+_release: Final = _lock.release
+_events: Final = recording
+_NOTHING: Final = Node(LEAF, (), None, (), float32)
+
+
+@final
+class _Companions:
+    """What is to be computed along with whatever is realized next, by id; how many there may be before those nobody wants are looked for."""
+    nodes: dict[int, Node]
+    most: int
+
+    def __init__(self) -> None:
+        self.nodes = {}
+        self.most = 64
+
+    def taken(self) -> list[Node]:
+        """Those that are left and that somebody else refers to; none are left here."""
+        nodes = list(self.nodes.values())
+        self.nodes.clear()
+        held = [others_hold(nodes, i, 0) for i in range(len(nodes))]
+        return [node for node, wanted in zip(nodes, held) if wanted and node.buffer is None]
+
+
+_companions: Final = _Companions()
 
 
 def accompany(node: Node) -> None:
     """Compute this node along with whatever is realized next, if somebody still refers to it then: a loss is wanted when its gradients
-    are, though they do not need it."""
-    if len(_companions) > 64:
-        _companions[:] = [n for i, n in enumerate(_companions) if n.buffer is None and others_hold(_companions, i, 1)]  # `n` is one
-    _companions.append(node)
+    are, though they do not need it, and so is each gradient when another is."""
+    nodes = _companions.nodes
+    if len(nodes) >= _companions.most:
+        for kept in _companions.taken():
+            nodes[id(kept)] = kept
+        _companions.most = max(64, 2 * len(nodes))
+    nodes[id(node)] = node
+
+
+def forsake(node: Node) -> None:
+    """Not to be computed for its own sake after all."""
+    _companions.nodes.pop(id(node), None)
 
 
 def _as_number(node: Node) -> float | int | complex:
@@ -101,15 +134,11 @@ def _recorded(wanted: list[Node]) -> tuple[Trace, Any]:
     """As realizing finds its plan, with an event for the trace and one for a plan that had to be built."""
     start = time.perf_counter_ns()
     trace = Trace(wanted)
-    recording.add(f"order {len(trace.order)} nodes", "trace", start)
+    _events.add(f"order {len(trace.order)} nodes", "trace", start)
     start, known = time.perf_counter_ns(), len(_plans)
     plan = _find(trace)
-    recording.add("build a plan" if len(_plans) != known else "find the plan", "plan", start)
+    _events.add("build a plan" if len(_plans) != known else "find the plan", "plan", start)
     return trace, plan
-
-
-def _unrealized(nodes: list[Node]) -> list[Node]:
-    return [n for n in nodes if n.buffer is None]
 
 
 def _evaluate(nodes: list[Node]) -> None:
@@ -119,12 +148,10 @@ def _evaluate(nodes: list[Node]) -> None:
 
 def _join_companions(wanted: list[Node]) -> None:
     """Companions that somebody outside refers to are wanted too."""
-    for i in range(len(_companions)):
-        if others_hold(_companions, i, 0):
-            node = _companions[i]
-            if node.buffer is None and node.op is not CONST and node not in wanted:
-                wanted.append(node)
-    _companions.clear()
+    known = {id(n) for n in wanted}
+    for node in _companions.taken():
+        if node.op is not CONST and id(node) not in known:
+            wanted.append(node)
 
 
 def realize(nodes: list[Node]) -> None:
@@ -132,28 +159,36 @@ def realize(nodes: list[Node]) -> None:
 
     Raises IndexError when a data-dependent index was out of range, and whatever a host library raises.
     """
-    wanted = _unrealized(nodes)
-    nodes = []
+    wanted: list[Node] = []
+    constants = False
+    for node in nodes:
+        if node.buffer is None:
+            wanted.append(node)
+            constants = constants or node.op is CONST
+    node, nodes = _NOTHING, []
     if not wanted:
         return
-    if config.RUNTIME == "reference":
+    runtime = config.RUNTIME
+    if runtime == "reference":
         _evaluate(wanted)
         return
-    constants = [n for n in wanted if n.op is CONST]
     if constants:
-        _evaluate(constants)
-        wanted = _unrealized(wanted)
+        _evaluate([n for n in wanted if n.op is CONST])
+        wanted = [n for n in wanted if n.buffer is None]
         if not wanted:
             return
-    if _companions:
+    if _companions.nodes:
         _join_companions(wanted)
-    with _lock:
-        if recording.events is None:
+    _acquire()
+    try:
+        if _events.events is None:
             trace = Trace(wanted)
             plan = _find(trace)
         else:
             trace, plan = _recorded(wanted)
-    if config.RUNTIME == "null":
+    finally:
+        _release()
+    if runtime == "null":
         return
     buffers = plan.program.run(trace.leaves, [_as_number(n) for n in trace.numbers])
     order = trace.order

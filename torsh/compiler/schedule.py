@@ -84,7 +84,7 @@ class Schedule:
         """Give a view (or generated values) memory: a loop that reads and stores. `copied` says what it reads."""
         if id(node) in self.where:
             return
-        if node.dtype.is_complex:
+        if node.dtype.on_host:
             group = self._new("host", node)
             for s in node.srcs:
                 if s.op.kind != "const":
@@ -141,17 +141,19 @@ class Schedule:
         if node.op is EMPTY:
             self._new("empty", node)
             return
-        if kind == "host" and node.outputs is not None:
+        if kind in ("host", "coarse") and node.outputs is not None:
             self.several.setdefault(id(node), [])
-        complex_ = node.dtype.is_complex or any(s.dtype.is_complex for s in node.srcs)
-        if kind in ("pointwise", "reduce", "gather") and not complex_:
+        on_host = node.dtype.on_host or any(s.dtype.on_host for s in node.srcs)
+        if kind in ("pointwise", "reduce", "gather") and not on_host:
             if not self._join(node):
                 self._start(node)
             return
-        group = self._new("host" if complex_ else kind, node)
+        group = self._new("host" if on_host else kind, node)
         product = group.kind in ("contract", "windows")
         for i, s in enumerate(node.srcs):
-            if group.kind in ("host", "bitcast", "order") or (group.kind == "windows" and i == 1):  # these read arrays, not views
+            if group.kind == "coarse":
+                base = self.memory(s, whole=True)[0]
+            elif group.kind in ("host", "bitcast", "order") or (group.kind == "windows" and i == 1):  # these read arrays, not views
                 base = s
             else:
                 base = (self.memory if product else self.source)(s)[0]

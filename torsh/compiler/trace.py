@@ -15,6 +15,7 @@ from torsh.graph.primitives import CONST, EMPTY, IOTA, VIEW
 
 _LEAVES: Final[i64] = 1 << 32  # leaves are numbered from here on, nodes from 0
 _UNSTORED: Final = (CONST, EMPTY, IOTA)
+_references: Final = sys.getrefcount
 
 
 @final
@@ -31,7 +32,7 @@ _clock: Final = _Clock()
 
 def _count(nodes: list[Node], i: int) -> int:
     """References to an element, counting the list's."""
-    return sys.getrefcount(nodes[i])
+    return _references(nodes[i])
 
 
 def _alone() -> int:
@@ -145,6 +146,24 @@ def _types(arg: Any) -> Any:
     return tuple([_types(a) for a in arg]) if type(arg) is tuple else type(arg)
 
 
+def _same(a: Any, b: Any) -> bool:
+    """Whether two arguments are equal and of equal types throughout."""
+    if a is b:
+        return True
+    if type(a) is not type(b):
+        return False
+    if type(a) is tuple:
+        x: tuple[Any, ...] = a
+        y: tuple[Any, ...] = b
+        if len(x) != len(y):
+            return False
+        for i in range(len(x)):
+            if not _same(x[i], y[i]):
+                return False
+        return True
+    return bool(a == b)
+
+
 def _storable(node: Node) -> bool:
     """Whether a value is worth keeping because somebody might read it later; generated values are made again instead."""
     return node.op not in _UNSTORED and not (node.op is VIEW and node.srcs[0].op in _UNSTORED)
@@ -200,8 +219,7 @@ class Record:
                 return False
             if node.shape is not step.shape and node.shape != step.shape:
                 return False
-            arg = node.arg
-            if arg is not step.arg and (arg != step.arg or _types(arg) != _types(step.arg)):
+            if node.arg is not step.arg and not _same(node.arg, step.arg):
                 return False
             if node.outputs is not step.outputs and node.outputs != step.outputs:
                 return False

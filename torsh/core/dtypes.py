@@ -1,4 +1,7 @@
-"""Data types: the ones of PyTorch that ToRSh computes with, and how two of them combine."""
+"""Data types: the ones of PyTorch that ToRSh computes with, and how two of them combine.
+
+Complex types, unsigned ones of more than 8 bits and floating ones of 8 are computed by NumPy (`on_host`), all others by compiled kernels.
+"""
 from __future__ import annotations
 
 from typing import Final
@@ -12,9 +15,9 @@ class dtype:
 
     Attributes: `name`, `itemsize` (bytes), `is_floating_point`, `is_complex`, `is_signed`, `np` (NumPy dtype).
     """
-    __slots__ = ("name", "np", "itemsize", "is_floating_point", "is_complex", "is_signed", "category", "rank", "title")
+    __slots__ = ("name", "np", "itemsize", "is_floating_point", "is_complex", "is_signed", "on_host", "category", "rank", "title")
 
-    def __init__(self, name: str, np_dtype: object, category: int, rank: int, title: str) -> None:
+    def __init__(self, name: str, np_dtype: object, category: int, rank: int, title: str, on_host: bool = False) -> None:
         self.name = name
         self.np = np.dtype(np_dtype)  # type: ignore[call-overload]
         self.itemsize = self.np.itemsize
@@ -22,7 +25,8 @@ class dtype:
         self.rank = rank
         self.is_floating_point = category == 2
         self.is_complex = category == 3
-        self.is_signed = name not in ("bool", "uint8")
+        self.is_signed = name not in ("bool", "float8_e8m0fnu") and not name.startswith("uint")
+        self.on_host = on_host
         self.title = title  # "Float" in torch.FloatTensor
 
     def __repr__(self) -> str:
@@ -50,10 +54,21 @@ float16: Final = dtype("float16", np.float16, 2, 6, "Half")
 bfloat16: Final = dtype("bfloat16", ml_dtypes.bfloat16, 2, 7, "BFloat16")
 float32: Final = dtype("float32", np.float32, 2, 8, "Float")
 float64: Final = dtype("float64", np.float64, 2, 9, "Double")
-complex64: Final = dtype("complex64", np.complex64, 3, 10, "ComplexFloat")
-complex128: Final = dtype("complex128", np.complex128, 3, 11, "ComplexDouble")
+complex64: Final = dtype("complex64", np.complex64, 3, 10, "ComplexFloat", True)
+complex128: Final = dtype("complex128", np.complex128, 3, 11, "ComplexDouble", True)
+uint16: Final = dtype("uint16", np.uint16, 1, 12, "UInt16", True)
+uint32: Final = dtype("uint32", np.uint32, 1, 13, "UInt32", True)
+uint64: Final = dtype("uint64", np.uint64, 1, 14, "UInt64", True)
+float8_e4m3fn: Final = dtype("float8_e4m3fn", ml_dtypes.float8_e4m3fn, 2, 15, "Float8_e4m3fn", True)
+float8_e4m3fnuz: Final = dtype("float8_e4m3fnuz", ml_dtypes.float8_e4m3fnuz, 2, 16, "Float8_e4m3fnuz", True)
+float8_e5m2: Final = dtype("float8_e5m2", ml_dtypes.float8_e5m2, 2, 17, "Float8_e5m2", True)
+float8_e5m2fnuz: Final = dtype("float8_e5m2fnuz", ml_dtypes.float8_e5m2fnuz, 2, 18, "Float8_e5m2fnuz", True)
+float8_e8m0fnu: Final = dtype("float8_e8m0fnu", ml_dtypes.float8_e8m0fnu, 2, 19, "Float8_e8m0fnu", True)
 
-ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64, complex128)
+WIDE_UNSIGNED = (uint16, uint32, uint64)
+FLOAT8 = (float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz, float8_e8m0fnu)
+_COMBINING = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64, complex128)
+ALL = _COMBINING + WIDE_UNSIGNED + FLOAT8
 _BY_NAME = {d.name: d for d in ALL}
 _BY_NP = {d.np: d for d in ALL}
 
@@ -65,7 +80,7 @@ def by_name(name: str) -> dtype:
 def from_numpy(np_dtype: object) -> dtype:
     """The ToRSh dtype of a NumPy dtype.
 
-    Raises TypeError for types without a counterpart (strings, objects, unsigned integers wider than 8 bits).
+    Raises TypeError for types without a counterpart (strings, objects, dates).
     """
     found = _BY_NP.get(np.dtype(np_dtype))  # type: ignore[call-overload]
     if found is None:
@@ -92,11 +107,23 @@ def _promote(a: dtype, b: dtype) -> dtype:
     return a if a.rank > b.rank else b
 
 
-PROMOTE: Final[dict[tuple[dtype, dtype], dtype]] = {(a, b): _promote(a, b) for a in ALL for b in ALL}
+class _Promotions(dict[tuple[dtype, dtype], dtype]):
+    """How each two types combine; a pair that does not is an error."""
+
+    def __missing__(self, pair: tuple[dtype, dtype]) -> dtype:
+        kind = "Float8 Types is" if pair[0] in FLOAT8 or pair[1] in FLOAT8 else "uint16, uint32, uint64 types is"
+        raise RuntimeError(f"Promotion for {kind} not supported, attempted to promote {pair[0].title} and {pair[1].title}")
+
+
+PROMOTE: Final[dict[tuple[dtype, dtype], dtype]] = _Promotions({(a, b): _promote(a, b) for a in _COMBINING for b in _COMBINING})
+for _t in WIDE_UNSIGNED:
+    PROMOTE.update({pair: a for a in (float16, bfloat16, float32, float64) for pair in ((a, _t), (_t, a))})
+for _t in WIDE_UNSIGNED + FLOAT8:
+    PROMOTE[_t, _t] = _t
 
 
 def promote_types(type1: dtype, type2: dtype) -> dtype:
-    """The smallest type to which both can be converted, by PyTorch's rules.
+    """The smallest type to which both can be converted, by PyTorch's rules. Raises RuntimeError for two that it has no rule for.
 
     >>> promote_types(int32, float16)
     torsh.float16

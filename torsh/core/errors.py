@@ -10,3 +10,11 @@ def shapes_text(*shapes: tuple[int, ...]) -> str:
 
 class LinAlgError(RuntimeError):
     """What linear algebra raises when a matrix is singular, not positive-definite, or an iteration does not converge."""
+
+
+class OutOfMemoryError(RuntimeError, MemoryError):
+    """A device, the CPU too, has too little memory for what was asked of it."""
+
+
+class AcceleratorError(RuntimeError):
+    """Raised when an accelerator's runtime reports an error."""

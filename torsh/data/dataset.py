@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import Any, Generic, TypeVar
 
 from torsh.ops.dispatch import FUNCTIONS
+from torsh.ops.random import Generator, default_generator
 from torsh.tensor.tensor import Tensor
 
 T = TypeVar("T")
@@ -28,6 +29,9 @@ class IterableDataset(Dataset[T]):
 
     def __iter__(self) -> Iterator[T]:
         raise NotImplementedError("Subclasses of IterableDataset should implement __iter__.")
+
+    def __add__(self, other: Dataset[T]) -> ChainDataset[T]:  # type: ignore[override]
+        return ChainDataset([self, other])
 
 
 class TensorDataset(Dataset[tuple[Tensor, ...]]):
@@ -73,6 +77,69 @@ class ConcatDataset(Dataset[T]):
         return self.datasets[which][index - (self.cumulative_sizes[which - 1] if which else 0)]
 
 
+class ChainDataset(IterableDataset[T]):
+    """Iterable data sets one after another. Raises AssertionError, when it gets to it, for one that is not iterable."""
+
+    def __init__(self, datasets: Iterable[Dataset[T]]) -> None:
+        self.datasets = datasets
+
+    def _streams(self) -> Iterator[IterableDataset[T]]:
+        for d in self.datasets:
+            if not isinstance(d, IterableDataset):
+                raise AssertionError("ChainDataset only supports IterableDataset")
+            yield d
+
+    def __iter__(self) -> Iterator[T]:
+        for d in self._streams():
+            yield from d
+
+    def __len__(self) -> int:
+        return sum(len(d) for d in self._streams())  # type: ignore[arg-type,misc]
+
+
+class StackDataset(Dataset[Any]):
+    """Samples of several data sets side by side: tuples, or dictionaries for data sets given by name.
+
+    Raises ValueError for none, for both kinds and for different lengths.
+
+    >>> StackDataset(image=["a", "b"], label=[0, 1])[1]
+    {'image': 'b', 'label': 1}
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if args and kwargs:
+            raise ValueError("StackDataset: data sets are given by position (samples are tuples) or by name (dictionaries), not both")
+        parts = list(args or kwargs.values())
+        if not parts:
+            raise ValueError("At least one dataset should be passed")
+        self._length = len(parts[0])
+        if any(len(d) != self._length for d in parts):
+            raise ValueError("Size mismatch between datasets")
+        self.datasets: tuple[Any, ...] | dict[str, Any] = args or kwargs
+
+    def _of_parts(self, parts: Sequence[Any]) -> Any:
+        return dict(zip(self.datasets, parts, strict=True)) if isinstance(self.datasets, dict) else tuple(parts)
+
+    def _parts(self) -> list[Any]:
+        return list(self.datasets.values() if isinstance(self.datasets, dict) else self.datasets)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._of_parts([d[index] for d in self._parts()])
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        """The samples at several indices. Raises ValueError when a data set gives another number of them."""
+        columns = []
+        for d in self._parts():
+            fetch = getattr(d, "__getitems__", None)
+            columns.append(fetch(indices) if callable(fetch) else [d[i] for i in indices])
+            if len(columns[-1]) != len(indices):
+                raise ValueError(f"Nested dataset's output size mismatch. Expected {len(indices)}, got {len(columns[-1])}")
+        return [self._of_parts(row) for row in zip(*columns, strict=True)]
+
+    def __len__(self) -> int:
+        return self._length
+
+
 class Subset(Dataset[T]):
     """The samples of a data set at given indices."""
 
@@ -93,7 +160,11 @@ class Subset(Dataset[T]):
         return len(self.indices)
 
 
-def random_split(dataset: Dataset[T], lengths: Sequence[float], generator: Any = None) -> list[Subset[T]]:
+#: Draws from the default generator; made once, here, since PyTorch's signature shows it.
+_DEFAULT = default_generator()
+
+
+def random_split(dataset: Dataset[T], lengths: Sequence[float], generator: Generator | None = _DEFAULT) -> list[Subset[T]]:
     """Random parts of given lengths, or of given fractions that sum to 1 (what is left over goes round from the first part on).
 
     Raises ValueError for lengths that do not add up and fractions outside [0, 1].

@@ -13,6 +13,8 @@ from torsh.distributions import constraints
 from torsh.distributions.utils import holds, lazy_property
 from torsh.tensor.tensor import Size, Tensor
 
+_SCALAR = Size(())
+
 
 class Distribution:
     """A family of probability distributions with a batch of parameters.
@@ -31,7 +33,7 @@ class Distribution:
             raise ValueError
         Distribution._validate_args = value
 
-    def __init__(self, batch_shape: Sequence[int] = (), event_shape: Sequence[int] = (), validate_args: bool | None = None) -> None:
+    def __init__(self, batch_shape: Sequence[int] = _SCALAR, event_shape: Sequence[int] = _SCALAR, validate_args: bool | None = None) -> None:
         self._batch_shape = Size(batch_shape)
         self._event_shape = Size(event_shape)
         if validate_args is not None:

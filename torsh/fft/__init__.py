@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from torsh.fft import helpers, short_time, transforms
 from torsh.fft.transforms import FFT
+from torsh.tensor.tensor import Tensor as Tensor
 
 if TYPE_CHECKING:
     def __getattr__(name: str) -> Any: ...

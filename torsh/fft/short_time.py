@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 import warnings
 
+from torsh.autograd.autocast import in_full_precision
 from torsh.fft.transforms import complex_to_complex, complex_to_real, real_to_complex
 from torsh.ops.complex_numbers import as_complex, view_as_real
 from torsh.ops.dispatch import cast_tensor, public
@@ -36,6 +37,7 @@ def _lengths(what: str, n_fft: int, hop_length: int | None, win_length: int | No
 
 
 @public()
+@in_full_precision
 def stft(input: Tensor, n_fft: int, hop_length: int | None = None, win_length: int | None = None, window: Tensor | None = None, center: bool = True,
          pad_mode: str = "reflect", normalized: bool = False, onesided: bool | None = None, return_complex: bool | None = None,
          align_to_window: bool | None = None) -> Tensor:

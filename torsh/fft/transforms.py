@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from torsh.autograd.autocast import in_full_precision
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import get_default_dtype
 from torsh.core.shapes import wrap_dim
@@ -188,6 +189,7 @@ def _one(input: Tensor, n: int | None, dim: int, norm: str | None, forward: bool
 
 
 @fourier
+@in_full_precision
 def fft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The Fourier transform along a dimension, of `n` elements (cut or filled up with zeros): sum over k of x_k exp(-2 pi i j k / n).
 
@@ -201,12 +203,14 @@ def fft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = N
 
 
 @fourier
+@in_full_precision
 def ifft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of `fft`; "backward" scales by 1 / n, "forward" not at all."""
     return _one(input, n, dim, norm, False)
 
 
 @fourier
+@in_full_precision
 def rfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The first n // 2 + 1 frequencies of `fft` of a real tensor. Raises RuntimeError for a complex one."""
     x = _real_input("rfft", input)
@@ -223,18 +227,21 @@ def _to_real(input: Tensor, n: int | None, dim: int, norm: str | None, forward: 
 
 
 @fourier
+@in_full_precision
 def irfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of `rfft`: `n` real numbers (2 (m - 1) of m frequencies by default)."""
     return _to_real(input, n, dim, norm, False)
 
 
 @fourier
+@in_full_precision
 def hfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """`fft` of a signal given by its first half, the other half being its conjugate mirror image: `n` real numbers."""
     return _to_real(input, n, dim, norm, True)
 
 
 @fourier
+@in_full_precision
 def ihfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of `hfft`. Raises RuntimeError for a complex tensor."""
     x = _real_input("ihfft", input)
@@ -290,7 +297,7 @@ def _forms(name: str, make: Callable[..., Tensor], forward: bool) -> None:
     for function, suffix, which in ((nd, "n", "all dimensions, or those that `s` (sizes) and `dim` name"), (two, "2", "two dimensions")):
         function.__name__ = name + suffix
         function.__doc__ = f"{_DOCS[name]} over {which}. Raises RuntimeError for sizes below 1, repeated dimensions and an unknown `norm`."
-        fourier(function)
+        fourier(function if "h" in name else in_full_precision(function))
 
 
 _forms("fft", _several, True)

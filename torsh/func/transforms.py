@@ -368,4 +368,26 @@ def hessian(func: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Cal
     return jacfwd(jacrev(func, argnums), argnums)
 
 
-__all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "vjp"]
+def functionalize(func: Callable[..., Any], *, remove: str = "mutations") -> Callable[..., Any]:
+    """`func` as a function that computes the same, writes to its arguments included, without in-place operations inside.
+
+    What ToRSh records of any function is that already: values that never change, of which a storage names the present one. So this is `func`
+    by its name, and `remove` ("mutations" or "mutations_and_views") says nothing more. Raises RuntimeError for another `remove`.
+
+    >>> import torsh
+    >>> functionalize(lambda x: x.clone().add_(1))(torsh.zeros(2))
+    tensor([1., 1.])
+    """
+    if remove not in ("mutations", "mutations_and_views"):
+        raise RuntimeError("functionalize(f, remove='mutations'): received invalid argument for remove=. Valid options are:\n     remove='mutations': all "
+                           "inplace and out= operators will be removed from the program, and replaced with their out-of-place equivalents.\n     "
+                           "remove='mutations_and_views': In addition to the above, all aliasing operators {view} will be replaced with their non-aliasing "
+                           "counterparts, {view}_copy.\n")
+
+    @functools.wraps(func)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return func(*args, **kwargs)
+    return call
+
+
+__all__ = ["functionalize", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize", "vjp"]

@@ -30,6 +30,7 @@ from torsh.ops import random
 from torsh.ops.join import cat
 from torsh.ops.views import movedim
 from torsh.tensor import storage
+from torsh.tensor.creation import from_array
 from torsh.tensor.tensor import Tensor, wrap
 
 Edge = tuple[Any, int]
@@ -206,7 +207,6 @@ def _draw(shape: Shape, draw: Callable[..., Any], parameters: tuple[Tensor, ...]
 def _draw_at(depth: int, shape: Shape, draw: Callable[..., Any], parameters: tuple[Node, ...]) -> Tensor:
     """Random numbers for the levels up to `depth`: each with "different" has a dimension of its own in front."""
     if depth < 0:
-        from torsh.tensor.creation import from_array
         return from_array(draw(shape, *[np.ascontiguousarray(wrap(n)._window()) for n in parameters]))
     level = _levels[depth]
     if level.randomness == "error":
@@ -388,4 +388,23 @@ def _out_dims(name: str, out_dims: Any, shape: Structure) -> list[Any]:
     return found
 
 
-__all__ = ["EXAMPLE_INPUT", "vmap"]
+def debug_unwrap(tensor: Tensor, *, recurse: bool = True) -> Tensor:
+    """What stands behind a tensor inside of transforms, to look at: all examples of a vmap, in front, without history. Computes it now.
+
+    A tensor outside of transforms is given back as it is. `recurse` changes nothing: there is one wrapping at a time here. Raises RuntimeError
+    for something else than a tensor.
+
+    >>> import torsh
+    >>> _ = vmap(lambda x: print(debug_unwrap(x * 2)) or x)(torsh.tensor([1, 2]))
+    tensor([2, 4])
+    """
+    if not isinstance(tensor, Tensor):
+        raise RuntimeError(f"debug_unwrap: expected a Tensor, got {type(tensor).__name__}")
+    if storage.watch.values is not None:
+        every = storage.watch.values(tensor)
+        if every.shape != tensor._shape:
+            return from_array(every)
+    return tensor.detach() if getattr(tensor._grad_fn, "name", None) == "TransformInputBackward" else tensor  # type: ignore[attr-defined,no-any-return]
+
+
+__all__ = ["EXAMPLE_INPUT", "debug_unwrap", "vmap"]

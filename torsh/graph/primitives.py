@@ -36,6 +36,8 @@ def _strided(memory: Array, shape: Shape, strides: Shape, offset: int) -> Array:
     flat = memory.reshape(-1)
     if 0 in shape:
         return np.empty(shape, flat.dtype)
+    if flat.dtype.kind == "f" and flat.itemsize == 1:  # which as_strided does not know
+        return _strided(flat.view(np.uint8), shape, strides, offset).view(flat.dtype)
     return np.lib.stride_tricks.as_strided(flat[offset:], shape, tuple(s * flat.itemsize for s in strides))
 
 
@@ -92,9 +94,12 @@ GATHER: Final = Op("gather", "gather", _gather)
 SCATTER: Final = Op("scatter", "scatter", _scatter)
 
 
+_NARROW: Final = (dtypes.float16.np, dtypes.bfloat16.np, *[d.np for d in dtypes.FLOAT8])
+
+
 def _wide(x: Array) -> Array:
-    """Half types compute in float32, as compiled kernels do."""
-    return x.astype(np.float32) if x.dtype == np.float16 or x.dtype == dtypes.bfloat16.np else x
+    """Half types and smaller ones compute in float32, as compiled kernels do."""
+    return x.astype(np.float32) if x.dtype in _NARROW else x
 
 
 def _contract(node: Node, a: Array, b: Array) -> Array:
@@ -200,8 +205,11 @@ def _cast(node: Node, x: Array) -> Array:
     with np.errstate(all="ignore"):
         if node.dtype.category < 3 and x.dtype.kind == "c":
             x = x.real
-        if node.dtype.category == 1 and x.dtype.kind not in "iub":  # through int64, as kernels do: no undefined narrowing
+        if node.dtype.category == 1 and x.dtype.kind not in "iub" and node.dtype is not dtypes.uint64:  # through int64, as kernels do: no undefined narrowing
             x = np.trunc(x.astype(np.float64)).astype(np.int64)
+        if node.dtype in dtypes.FLOAT8:  # PyTorch's way: by float32, and in this one what is too great becomes the greatest
+            x = x.astype(np.float32)
+            x = np.clip(x, -448, 448) if node.dtype is dtypes.float8_e4m3fn else x
         return x.astype(node.dtype.np)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from torsh.autograd.autocast import as_written, in_full_precision
 from torsh.core.dtypes import dtype, get_default_dtype, int32
 from torsh.core.errors import LinAlgError
 from torsh.core.shapes import Shape, broadcast, numel
@@ -25,11 +26,18 @@ from torsh.tensor.tensor import Tensor
 LINALG: dict[str, Callable[..., Any]] = {}
 
 
+#: Of these, products choose their type under autocast themselves, others compute in float32, and all others in the type they are given.
+_PRODUCTS = frozenset(("matmul", "matrix_power", "multi_dot", "vecdot"))
+_DELICATE = frozenset("cholesky cholesky_ex cond eig eigh eigvals eigvalsh householder_product inv inv_ex lstsq matrix_rank qr solve svd svdvals tensorinv "
+                      "tensorsolve".split())
+
+
 def linalg(*names: str, out: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator: the function is `torsh.linalg.<name>`, with an `out=` argument unless told otherwise."""
     def register(f: Callable[..., Any]) -> Callable[..., Any]:
         for name in names or (f.__name__,):
-            LINALG[name] = with_out(f, name) if out else f
+            shown = f if name in _PRODUCTS else in_full_precision(f) if name in _DELICATE else as_written(f)
+            LINALG[name] = with_out(shown, name) if out else shown
         return f
     return register
 

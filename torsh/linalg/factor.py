@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from torsh.autograd.autocast import in_full_precision
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int32, int64
 from torsh.core.errors import LinAlgError
@@ -81,6 +82,7 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
 
 
 @public("cholesky", out=True)
+@in_full_precision
 def cholesky_top(input: Tensor, upper: bool = False) -> Tensor:
     """`linalg.cholesky`; with `upper`, from and to the upper triangle. Raises LinAlgError and RuntimeError as that does."""
     factor, info = _factor("cholesky", mH(input) if upper and len(input._shape) > 1 else input)
@@ -278,6 +280,7 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
 
 
 @public("qr", out=True)
+@in_full_precision
 def qr_top(input: Tensor, some: bool = True) -> Any:
     """`linalg.qr`, reduced with `some`, complete without."""
     return _QR_TOP(*_qr("qr", input, "reduced" if some else "complete"))
@@ -294,6 +297,7 @@ _GEQRF_RESULT = result_type("geqrf", "a", "tau")
 
 
 @public(out=True)
+@in_full_precision
 def geqrf(input: Tensor) -> Any:
     """(a, tau): a QR factorization as LAPACK keeps it: R on and above the diagonal, below it the Householder vectors, whose factors are tau."""
     matrices("torch.geqrf", input, "input")

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from torsh.autograd.autocast import as_written, in_full_precision, in_lower_type
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import dtype, int64
 from torsh.core.shapes import broadcast, numel, wrap_dim
@@ -45,6 +46,7 @@ def _expm(A: Tensor) -> Tensor:
 
 @linalg(out=False)
 @public("matrix_exp")
+@as_written
 def matrix_exp(A: Tensor) -> Tensor:
     """The exponentials of square matrices: sum A^k / k!. Raises RuntimeError for one that is not square or of integers.
 
@@ -161,6 +163,7 @@ def _check_reflections(what: str, A: Tensor, tau: Tensor) -> None:
 
 @linalg("householder_product")
 @public("orgqr", out=True)
+@in_full_precision
 def householder_product(input: Tensor, tau: Tensor) -> Tensor:
     """The first n columns [*, m, n] of H_1 H_2 ... H_k with H_i = I - tau_i v_i v_i^H; v_i is column i below the diagonal, 1 on it.
 
@@ -173,6 +176,7 @@ def householder_product(input: Tensor, tau: Tensor) -> Tensor:
 
 
 @public(out=True)
+@in_full_precision
 def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
     """Q C, Q^H C (`transpose`), C Q or C Q^H for the square Q of `geqrf`'s reflections. Raises RuntimeError for shapes that do not fit."""
     what = "torch.ormqr"
@@ -224,6 +228,7 @@ def vander_top(x: Tensor, N: int | None = None, increasing: bool = False) -> Ten
 
 
 @linalg()
+@in_lower_type
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """sum(conj(x) * y) along a dimension, broadcast. Raises RuntimeError for integers."""
     floating("linalg.vecdot", x, half=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from torsh.autograd.autocast import in_full_precision
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int32
 from torsh.core.results import result_type
@@ -257,6 +258,7 @@ def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
 
 
 @public("svd", out=True)
+@in_full_precision
 def svd_top(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
     """(U, S, V) with input = U diag(S) V^H, reduced with `some`; U and V are zeros unless `compute_uv`."""
     if not compute_uv:

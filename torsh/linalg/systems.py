@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from torsh.autograd.autocast import as_written, in_full_precision
 from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int32, int64
@@ -127,6 +128,7 @@ def _check_inverse(info: Tensor, what: str) -> None:
 
 @linalg()
 @public("inverse", out=True)
+@in_full_precision
 def inv(A: Tensor) -> Tensor:
     """The inverses of square matrices [*, n, n]. Raises LinAlgError for a singular one, RuntimeError for one that is not square."""
     square("linalg.inv", A)
@@ -169,6 +171,7 @@ _DET = host_op("det", _det, _det_vjp, (0,), True, "LinalgDetBackward0")
 
 @linalg()
 @public("det")
+@as_written
 def det(A: Tensor) -> Tensor:
     """The determinants of square matrices: [*]. Raises RuntimeError for a matrix that is not square."""
     square("linalg.det", A)
@@ -208,12 +211,14 @@ def slogdet(A: Tensor) -> Any:
 
 
 @public("slogdet", out=True)
+@as_written
 def slogdet_top(input: Tensor) -> Any:
     """`linalg.slogdet`."""
     return _SLOGDET_TOP(*_sign_and_log("slogdet", input))
 
 
 @public()
+@as_written
 def logdet(A: Tensor) -> Tensor:
     """The logarithms of determinants: NaN for a negative one, -inf for 0."""
     sign, size = _sign_and_log("logdet", A)
@@ -278,6 +283,7 @@ def tolerances(A: Tensor, atol: Any, rtol: Any) -> tuple[Tensor, Tensor]:
 
 @linalg()
 @public("pinverse", out=True)
+@in_full_precision
 def pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Tensor:
     """The pseudo-inverses [*, n, m] of [*, m, n]: singular values (for `hermitian`, sizes of eigenvalues) of at most max(atol, rtol * the
     largest) count as 0; rtol is eps * max(m, n) unless atol is given."""

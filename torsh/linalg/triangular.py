@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from torsh.autograd.autocast import in_full_precision
 from torsh.autograd.graph import GradNode
 from torsh.core.results import result_type
 from torsh.linalg import lapack
@@ -74,6 +75,7 @@ _TRIANGULAR = result_type("triangular_solve", "solution", "cloned_coefficient")
 
 
 @public("triangular_solve", out=True)
+@in_full_precision
 def triangular_solve(b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False) -> Any:
     """(X, A) with A X = b, or A^T X = b. Raises RuntimeError for shapes that do not fit."""
     square("triangular_solve", A)
@@ -85,6 +87,7 @@ def triangular_solve(b: Tensor, A: Tensor, upper: bool = True, transpose: bool =
 
 
 @public(out=True)
+@in_full_precision
 def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """X with A X = B for A = L L^H (or U^H U, for `upper`). Raises RuntimeError for shapes that do not fit."""
     what = "cholesky_solve"
@@ -101,6 +104,7 @@ def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
 
 
 @public(out=True)
+@in_full_precision
 def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     """The inverse of A = L L^H (or U^H U, for `upper`). Raises RuntimeError unless the factor is square."""
     square("cholesky_inverse", L)
@@ -137,6 +141,7 @@ def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoin
 
 
 @public("lu_solve", out=True)
+@in_full_precision
 def lu_solve_top(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
     """`linalg.lu_solve` with the right-hand side first."""
     return lu_solve(LU_data, LU_pivots, b)

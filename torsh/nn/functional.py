@@ -28,7 +28,6 @@ from torsh.ops.adaptive_pool import max_unpool2d as max_unpool2d
 from torsh.ops.adaptive_pool import max_unpool3d as max_unpool3d
 from torsh.ops.adaptive_pool import unfold as unfold
 from torsh.ops.attention import scaled_dot_product_attention as scaled_dot_product_attention
-from torsh.ops.composite import rounded_once as _rounded_once
 from torsh.ops.conv import conv1d as conv1d
 from torsh.ops.conv import conv2d as conv2d
 from torsh.ops.conv import conv3d as conv3d
@@ -78,6 +77,7 @@ from torsh.ops.loss import triplet_margin_loss as triplet_margin_loss
 from torsh.ops.loss import triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
 from torsh.ops.matmul import linear as linear
 from torsh.ops.multihead import multi_head_attention_forward as multi_head_attention_forward
+from torsh.ops.native_layers import bilinear as bilinear
 from torsh.ops.norm import batch_norm as batch_norm
 from torsh.ops.norm import group_norm as group_norm
 from torsh.ops.norm import instance_norm as instance_norm
@@ -231,22 +231,6 @@ def rrelu_(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, traini
     return _written(_a.rrelu, input, lower, upper, training)
 
 
-@_rounded_once
-def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x1 @ weight[o] @ x2 + bias[o]: [..., i] and [..., j] with weight [o, i, j] give [..., o].
-
-    Raises RuntimeError for shapes that do not fit.
-    """
-    a, b, w = input1._shape, input2._shape, weight._shape
-    if a[:-1] != b[:-1] or len(w) != 3 or a[-1] != w[1] or b[-1] != w[2]:
-        raise RuntimeError(f"bilinear(): inputs {list(a)} and {list(b)} do not fit weight {list(w)}: expected [..., {w[1] if len(w) == 3 else '?'}] and "
-                           f"[..., {w[2] if len(w) == 3 else '?'}] with equal leading dimensions")
-    x, y = input1.reshape(-1, a[-1]), input2.reshape(-1, b[-1])  # type: ignore[attr-defined]
-    left = linear(x, weight.permute(0, 2, 1).reshape(w[0] * w[2], w[1])).reshape(-1, w[0], w[2])  # type: ignore[attr-defined]
-    out = (left * y.unsqueeze(1)).sum(2).reshape(*a[:-1], w[0])
-    return out if bias is None else out + bias  # type: ignore[no-any-return]
-
-
 def _or_into(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """With an `out=` argument, which takes the result."""
     @functools.wraps(function)
@@ -288,6 +272,29 @@ adaptive_max_pool1d_with_indices, adaptive_max_pool2d_with_indices, adaptive_max
 
 
 native_channel_shuffle = channel_shuffle
+
+
+def assert_int_or_pair(arg: Any, arg_name: str, message: str) -> None:
+    """Raises AssertionError, with `message` formatted by the argument's name, unless it is an int or has two elements."""
+    if not (isinstance(arg, int) or len(arg) == 2):
+        raise AssertionError(message.format(arg_name))
+
+
+def boolean_dispatch(arg_name: str, arg_index: int, default: bool, if_true: Callable[..., Any], if_false: Callable[..., Any], module_name: str | None,
+                     func_name: str | None) -> Callable[..., Any]:
+    """A function that calls `if_true` or `if_false` by a boolean argument of its own, known by name and position.
+
+    Of the two, one may have a docstring, which both get. Raises RuntimeError if both have.
+    """
+    def call(*args: Any, **kwargs: Any) -> Any:
+        chosen = kwargs[arg_name] if arg_name in kwargs else args[arg_index] if arg_index < len(args) else default
+        return (if_true if chosen else if_false)(*args, **kwargs)
+    texts = [f.__doc__ for f in (if_true, if_false) if f.__doc__ is not None]
+    if len(texts) > 1:
+        raise RuntimeError("only one function can have a docstring")
+    call.__doc__ = if_true.__doc__ = if_false.__doc__ = texts[0] if texts else None
+    call.__module__, call.__name__ = module_name or call.__module__, func_name or call.__name__
+    return call
 
 
 def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Final
 
+from torsh.autograd.autocast import lower_type, lowered
+from torsh.autograd.entered import entered
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import bool_
 from torsh.core.shapes import wrap_dim
@@ -46,7 +49,8 @@ def _call(op: Op, what: str, x: Tensor, *parameters: float) -> Tensor:
 # ---- piecewise linear
 
 
-_RELU = coarse("relu", lambda x: maximum(x, 0), lambda ctx, g: where(ctx.out > 0, g, zeros_like_shape((), g)), (), True)
+_relu_slope = rule("relu_backward", lambda g, y: where(y > 0, g, zeros_like_shape((), g)))
+_RELU: Final = coarse("relu", lambda x: maximum(x, 0), lambda ctx, g: _relu_slope((g, ctx.out), (), g._shape, g._dtype), (), True)
 
 
 @public(inplace=True)
@@ -276,6 +280,8 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 
     Raises RuntimeError for other weights and another dtype.
     """
+    if entered.autocast and lower_type() is not None:
+        return lowered(prelu, input, weight)  # type: ignore[no-any-return]
     if weight._dtype is not input._dtype:
         raise RuntimeError(f"prelu: Type promoting not supported. Got {input._dtype.name} and {weight._dtype.name}")
     n = weight.numel()

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from torsh.autograd.autocast import as_written, in_full_precision
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int64
 from torsh.core.shapes import Shape, contiguous_strides, numel
@@ -133,7 +134,8 @@ def _make(n: int) -> tuple[Any, Any, Any]:
                           (max_unpool, "max_unpool", f"Zeros with the maxima of `max_pool{n}d` put back where its indices say.")):
         f.__name__ = f"{name}{n}d"
         f.__doc__ = text + " Raises RuntimeError for shapes that do not fit."
-    return adaptive_avg_pool, adaptive_max_pool, max_unpool
+    delicate = in_full_precision if n == 3 else as_written
+    return delicate(adaptive_avg_pool), delicate(adaptive_max_pool), in_full_precision(max_unpool) if n > 1 else max_unpool
 
 
 def _max_unpool(n: int, what: str, x: Tensor, indices: Tensor, kernel_size: Any, stride: Any, padding: Any, output_size: Any) -> Tensor:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 
+from torsh.autograd.autocast import in_lower_type
 from torsh.autograd.grad_mode import state
 from torsh.core.dtypes import bool_
 from torsh.core.shapes import broadcast
@@ -61,6 +62,7 @@ def _causal_in_parts(query: Tensor, key: Tensor, value: Tensor, scale: float) ->
     return cat(parts, -2)
 
 
+@in_lower_type
 def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
                                  is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False) -> Tensor:
     """softmax(query @ key^T * scale + mask) @ value. Vaswani et al., 2017.

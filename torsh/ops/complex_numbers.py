@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from torsh.autograd.autocast import in_full_precision
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import bool_, float32, float64
 from torsh.core.layouts import contiguous_format
@@ -132,6 +133,7 @@ def view_as_real(input: Tensor) -> Tensor:
 
 
 @public()
+@in_full_precision
 def view_as_complex(input: Tensor) -> Tensor:
     """A view of reals [*, 2] as complex numbers [*].
 
@@ -228,6 +230,7 @@ def _floats(what: str, a: Tensor, b: Tensor) -> None:
 
 
 @public(method=False, out="exact")
+@in_full_precision
 def polar(abs: Tensor, angle: Tensor) -> Tensor:
     """`abs * (cos(angle) + i sin(angle))`, broadcast. Raises RuntimeError unless both are float32 or both float64."""
     _floats("polar", abs, angle)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from torsh.autograd.autocast import lower_type, lowered
+from torsh.autograd.entered import entered
 from torsh.autograd.graph import GradNode
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
@@ -154,6 +156,8 @@ def _with_bias(y: Tensor, bias: Tensor | None, k: int, batched: bool) -> Tensor:
 
 
 def _conv(k: int, what: str, x: Tensor, w: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int) -> Tensor:
+    if entered.autocast and lower_type() is not None:
+        return lowered(_conv, k, what, x, w, bias, stride, padding, dilation, groups)  # type: ignore[no-any-return]
     _check(what, x, w, bias, k, groups, False)
     step, spacing = numbers(stride, k, what, "stride"), numbers(dilation, k, what, "dilation")
     _positive(what, stride=step, dilation=spacing)
@@ -183,6 +187,8 @@ def _conv(k: int, what: str, x: Tensor, w: Tensor, bias: Tensor | None, stride: 
 
 def _conv_transpose(k: int, what: str, x: Tensor, w: Tensor, bias: Tensor | None, stride: Any, padding: Any, output_padding: Any, groups: int,
                     dilation: Any) -> Tensor:
+    if entered.autocast and lower_type() is not None:
+        return lowered(_conv_transpose, k, what, x, w, bias, stride, padding, output_padding, groups, dilation)  # type: ignore[no-any-return]
     _check(what, x, w, bias, k, groups, True)
     step, spacing = numbers(stride, k, what, "stride"), numbers(dilation, k, what, "dilation")
     before, extra = numbers(padding, k, what, "padding"), numbers(output_padding, k, what, "output_padding")

@@ -1,6 +1,7 @@
 """Conversions of type and device, and whole-tensor writes."""
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from torsh.core import devices, dtypes
@@ -77,13 +78,35 @@ def cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_fo
     return self
 
 
+def _elsewhere(kind: str) -> None:
+    def move(self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
+        raise RuntimeError(f"device '{kind}' is not available: this build of ToRSh has the backends: cpu")
+    move.__name__ = kind
+    move.__doc__ = f"The tensor on a device of kind {kind}. Raises RuntimeError: this build has no such backend."
+    method(kind)(move)
+
+
+for _name in ("ipu", "mtia", "xpu"):
+    _elsewhere(_name)
+
+
+@method()
+def pin_memory(self: Tensor, device: Any = None) -> Tensor:
+    """A copy in memory locked for an accelerator. Raises RuntimeError: there is none."""
+    raise RuntimeError("Cannot access accelerator device when none is available.")
+
+
 @method("type")
 def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
-    """The name of the tensor type ("torch.FloatTensor"), or the tensor as another type."""
+    """The name of the tensor type ("torch.FloatTensor"), or the tensor as another type: a dtype, a class of tensors or its name.
+
+    Raises ValueError for another name, TypeError for another object.
+    """
     if dtype is None:
         return f"torch.{self._dtype.title}Tensor"
-    if isinstance(dtype, str):
-        dtype = next(d for d in dtypes.ALL if f"torch.{d.title}Tensor" == dtype)
+    if not isinstance(dtype, dtypes.dtype):
+        from torsh.tensor.kinds import type_named
+        dtype = type_named("type", dtype)
     return cast_tensor(self, dtype)
 
 
@@ -162,9 +185,24 @@ attribute("data", property(lambda self: alias(self, self._shape, self._strides, 
 
 
 @method()
-def set_(self: Tensor, source: Tensor) -> Tensor:
-    """Share the storage and geometry of another tensor."""
-    _set_data(self, source)
+def set_(self: Tensor, source: Any = None, storage_offset: int = 0, size: Any = None, stride: Any = None) -> Tensor:
+    """Share the storage of another tensor, or stand on a storage: with the other's geometry, or one given; without a source, on none.
+
+    Raises RuntimeError for a tensor of another dtype and for a geometry that reaches outside the storage.
+    """
+    from torsh.storage import UntypedStorage, is_storage, on_storage
+    if source is None:
+        source = UntypedStorage(0)
+    if isinstance(source, Tensor):
+        if source._dtype is not self._dtype:
+            raise RuntimeError(f"set_: could not set tensor of type {self._dtype.name} to a tensor of type {source._dtype.name}")
+        _set_data(self, source if size is None else on_storage(source.untyped_storage(), self._dtype, storage_offset, size, stride))  # type: ignore[attr-defined]
+        return self
+    if not is_storage(source):
+        raise TypeError(f"set_(): argument 'source' must be Tensor or a storage, not {type(source).__name__}")
+    if getattr(source, "dtype", self._dtype) is not self._dtype:
+        raise RuntimeError(f"set_: expected a storage of {self._dtype.name}, got one of {source.dtype.name}")
+    _set_data(self, on_storage(source, self._dtype, storage_offset, size, stride))
     return self
 
 
@@ -181,6 +219,69 @@ def _new(name: str) -> None:
 
 for _name in ("tensor", "zeros", "ones", "empty", "empty_strided", "full"):
     _new(_name)
+
+
+@method()
+def resize(self: Tensor, *sizes: Any) -> Tensor:
+    """`view` with as many elements. Deprecated, as in PyTorch. Raises RuntimeError for another number of them."""
+    warnings.warn("non-inplace resize is deprecated", stacklevel=2)
+    shape = tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int) else tuple(sizes)
+    if numel(shape) != self.numel():
+        raise RuntimeError(f"requested resize to {'x'.join(map(str, shape))} ({numel(shape)} elements in total), but the given tensor has a size of "
+                           f"{'x'.join(map(str, self._shape))} ({self.numel()} elements). autograd's resize can only change the shape of a given tensor, while "
+                           "preserving the number of elements. ")
+    return self.reshape(shape)  # type: ignore[attr-defined,no-any-return]
+
+
+@method()
+def resize_as(self: Tensor, tensor: Tensor) -> Tensor:
+    """`resize` to the shape of another tensor. Deprecated, as in PyTorch."""
+    return resize(self, tensor._shape)
+
+
+@method()
+def as_subclass(self: Tensor, cls: type) -> Any:
+    """The tensor, its memory and its history, as an instance of a subclass of Tensor. Raises TypeError for another class."""
+    if not (isinstance(cls, type) and issubclass(cls, Tensor)):
+        raise TypeError(f"cls must be a type (got {type(cls).__name__})" if not isinstance(cls, type) else
+                        f"Creating a Tensor subclass from a class that does not inherit from Tensor is not possible. Make sure your class "
+                        f"inherits from Tensor. (got {cls.__name__})")
+    seen = self.view(self._shape) if self._requires_grad else self  # type: ignore[attr-defined]
+    out = Tensor.__new__(cls)
+    out._storage, out._shape, out._dtype = seen._storage, seen._shape, seen._dtype
+    for name in ("_strides", "_offset", "_requires_grad", "_grad_fn", "_output_nr", "_base", "_view_version"):
+        value = getattr(seen, name)
+        if value is not getattr(Tensor, name, None):
+            setattr(out, name, value)
+    return out
+
+
+@method()
+def module_load(self: Tensor, other: Tensor, assign: bool = False) -> Tensor:
+    """What a module's tensor becomes when `other` is loaded into it: itself overwritten or, with `assign`, the other."""
+    return other.detach() if assign else copy_(self.detach(), other)  # type: ignore[attr-defined,no-any-return]
+
+
+@method()
+def const_data_ptr(self: Tensor) -> int:
+    """`data_ptr`, to be read only."""
+    return self.data_ptr()
+
+
+@method()
+def record_stream(self: Tensor, stream: Any) -> None:
+    """Tell an accelerator's memory that a stream uses the tensor. Raises NotImplementedError: the CPU has none."""
+    raise NotImplementedError("record_stream: the CPU's memory knows no streams")
+
+
+@public(method=False)
+def is_distributed(input: Tensor) -> bool:
+    """Whether the tensor lies in several processes: no."""
+    return False
+
+
+method("is_distributed")(is_distributed)
+attribute("name", property(lambda self: None))
 
 
 @public("resize_as_")

@@ -11,6 +11,7 @@ from torsh.core.dtypes import PROMOTE
 from torsh.core.shapes import contiguous_strides, wrap_dim
 from torsh.graph.node import Op
 from torsh.ops import views
+from torsh.ops.complex_numbers import view_as_complex, view_as_real
 from torsh.ops.dispatch import cast_tensor, public, recorded, write_out
 from torsh.ops.views import as_strided, clone, region_assigned
 from torsh.tensor.tensor import Tensor, alias
@@ -93,6 +94,8 @@ for _name, _function in (("alias", _alias), ("as_strided", as_strided), ("detach
                          ("unbind", views.unbind), ("unfold", views.unfold), ("unsqueeze", views.unsqueeze), ("view", _view)):
     _copy(_name + "_copy", _function)
 _copy("narrow_copy", _narrow, method=True)
+_copy("view_as_real_copy", view_as_real)
+_copy("view_as_complex_copy", view_as_complex)
 public("split_with_sizes")(split_with_sizes)
 
 
@@ -184,6 +187,15 @@ def as_strided_scatter(input: Tensor, src: Tensor, size: Sequence[int], stride: 
     whole = as_strided(input, (input._storage.node.numel,), (1,), 0)
     written = region_assigned(whole, src, region._shape, region.stride(), region._offset)
     return as_strided(written, input._shape, input.stride(), input._offset)
+
+
+@public()
+def slice_inverse(input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Tensor:
+    """What `input`, a slice of a tensor with the geometry of `src`, is a slice of: a view with that geometry on the same memory.
+
+    Raises RuntimeError when it would reach outside the memory.
+    """
+    return as_strided(input, src._shape, src.stride(), src._offset)
 
 
 @public(out=True)

@@ -5,8 +5,10 @@ probabilities of the logits' shape. The gradient compares class numbers with tar
 """
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
+from torsh.autograd.autocast import lower_type, raised
+from torsh.autograd.entered import entered
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int64
 from torsh.core.shapes import Shape, numel
@@ -119,7 +121,7 @@ def _cross_entropy_gradient(g: Tensor, x: Tensor, target: Tensor, *rest: Any) ->
 
 
 _cross_entropy_rule = rule("cross_entropy_backward", _cross_entropy_gradient)
-_CROSS_ENTROPY = coarse("cross_entropy", _cross_entropy,
+_CROSS_ENTROPY: Final = coarse("cross_entropy", _cross_entropy,
                         lambda ctx, g: _cross_entropy_rule((g, ctx[0], ctx[1], *_weights(ctx)), ctx.arg, ctx.shapes[0], ctx.dtypes[0]), (0, 1, 2),
                         grad_name="NllLossBackward0")
 
@@ -174,6 +176,8 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_a
     `weight` [c] weighs classes; "mean" divides by the weights that counted. Raises ValueError and RuntimeError for shapes
     that do not fit, IndexError for a class out of range.
     """
+    if entered.autocast and lower_type() is not None:
+        return raised(nll_loss, input, target, weight, size_average, ignore_index, reduce, reduction)  # type: ignore[no-any-return]
     reduction = reduction_of(reduction, size_average, reduce)
     geometry = _check("nll_loss", input, target, weight, ignore_index)
     return _call(_NLL, input, target, weight, geometry, (reduction, ignore_index))
@@ -190,6 +194,8 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
     >>> cross_entropy(torsh.zeros(1, 4), torsh.tensor([2]))
     tensor(1.3863)
     """
+    if entered.autocast and lower_type() is not None:
+        return raised(cross_entropy, input, target, weight, size_average, ignore_index, reduce, reduction, label_smoothing)  # type: ignore[no-any-return]
     reduction = reduction_of(reduction, size_average, reduce)
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")

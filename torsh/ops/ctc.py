@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from torsh.autograd.autocast import in_full_precision
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int64
 from torsh.graph.primitives import host
@@ -142,6 +143,7 @@ def _lengths(given: Any, name: str, n: int) -> Lengths:
 
 
 @public(method=False)
+@in_full_precision
 def ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Tensor | Sequence[int], target_lengths: Tensor | Sequence[int], blank: int = 0,
              reduction: Any = "mean", zero_infinity: bool = False) -> Tensor:
     """Minus the log probability of label sequences: log_probs [t, n, c] (or [t, c]), targets [n, s], or [sum of lengths] one after another.

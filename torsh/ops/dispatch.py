@@ -9,6 +9,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeVar
 
+from torsh.autograd.autocast import outside
 from torsh.autograd.entered import entered
 from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import grad_fn, needs_record, record, snapshot
@@ -297,7 +298,7 @@ def with_out(f: Callable[..., Any], name: str, exact: bool = False) -> Callable[
             return f(*args, **kwargs)
         if exact:
             check_apart(out, args, name)
-        value = f(*args, **kwargs)
+        value = outside(f, *args, **kwargs) if entered.autocast else f(*args, **kwargs)
         if isinstance(value, tuple):
             written = [write_out(o, v, name, exact) for o, v in zip(out, value, strict=True)]
             return type(value)(*written) if hasattr(value, "_fields") else tuple(written)
@@ -311,7 +312,7 @@ def _in_place(f: Callable[..., Any], name: str) -> Callable[..., Any]:
         check_writable(self)
         recording = state.enabled and needs_record((self, *[a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]))
         source = snapshot(self) if recording else self
-        return copy_into(self, f(source, *args, **kwargs), name)
+        return copy_into(self, outside(f, source, *args, **kwargs) if entered.autocast else f(source, *args, **kwargs), name)
     call.__name__ = name
     call.__doc__ = f"In-place form of `{name[:-1]}`."
     return call
@@ -324,7 +325,8 @@ def coarse(name: str, function: Callable[..., Any], vjp: Callable[..., Any] | No
         enabled, inference = state.enabled, state.inference
         state.enabled, state.inference = False, False
         try:
-            found = function(*[wrap(s) for s in srcs], *node.arg)
+            tensors = [wrap(s) for s in srcs]
+            found = outside(function, *tensors, *node.arg) if entered.autocast else function(*tensors, *node.arg)
         finally:
             state.enabled, state.inference = enabled, inference
         return tuple(node_of(t) for t in found) if isinstance(found, (tuple, list)) else node_of(found)

@@ -7,7 +7,7 @@ from torsh.autograd.grad_mode import no_grad
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int64
 from torsh.ops.composite import positions, wide
-from torsh.ops.dispatch import apply, cast_tensor, coarse
+from torsh.ops.dispatch import apply, cast_tensor, coarse, late
 from torsh.ops.gather import checked_index, gather_at, integer_index, scatter_at
 from torsh.ops.pointwise import where
 from torsh.ops.reduce import amax, sum, vector_norm
@@ -53,15 +53,27 @@ def _gradient_vjp(ctx: GradNode, g: Tensor) -> Tensor:
     return where(at.unsqueeze(1) != padding, out, 0.0) if padding >= 0 else out  # type: ignore[attr-defined,no-any-return]
 
 
+def _sparse_vjp(ctx: GradNode, g: Tensor) -> Tensor:
+    """The gradient as a sparse tensor of the rows that were looked up; those of the padding are left out."""
+    at, (padding, _) = ctx[1], ctx.arg
+    if padding >= 0:
+        kept = (at != padding).nonzero().squeeze(1)  # type: ignore[attr-defined]
+        at, g = at[kept], g[kept]  # type: ignore[index]
+    return late("sparse_coo_tensor")(at.unsqueeze(0), g, ctx.shapes[0])  # type: ignore[no-any-return]
+
+
 _EMBEDDING = coarse("embedding", _lookup, _lookup_vjp, (1,))
+_EMBEDDING_SPARSE = coarse("embedding", _lookup, _sparse_vjp, (1,), grad_name="EmbeddingBackward0")
 _GRADIENT = coarse("embedding_backward", _lookup_gradient, _gradient_vjp, (1,), grad_name="EmbeddingDenseBackwardBackward0")
 
 
-def _rows(what: str, weight: Tensor, index: Tensor, padding_idx: int | None, by_frequency: bool) -> Tensor:
-    """[n, columns] for indices [n]."""
+def _rows(what: str, weight: Tensor, index: Tensor, padding_idx: int | None, by_frequency: bool, sparse: bool) -> Tensor:
+    """[n, columns] for indices [n]. Raises RuntimeError for a sparse gradient scaled by frequency."""
+    if sparse and by_frequency:
+        raise RuntimeError(f"{what}: scale_grad_by_freq does not go with sparse gradients")
     padding = -1 if padding_idx is None else padding_idx
     at = checked_index(index, weight._shape[0], what + "(): index out of range in self (index {index}, table of {size} rows)")
-    return apply(_EMBEDDING, (weight, at), (padding, by_frequency), (at._shape[0], weight._shape[1]), weight._dtype)
+    return apply(_EMBEDDING_SPARSE if sparse else _EMBEDDING, (weight, at), (padding, by_frequency), (at._shape[0], weight._shape[1]), weight._dtype)
 
 
 def _padding(what: str, weight: Tensor, padding_idx: int | None) -> int | None:
@@ -73,12 +85,10 @@ def _padding(what: str, weight: Tensor, padding_idx: int | None) -> int | None:
     return padding_idx + rows if padding_idx < 0 else padding_idx
 
 
-def _check(what: str, input: Any, weight: Tensor, sparse: bool) -> None:
+def _check(what: str, input: Any, weight: Tensor) -> None:
     integer_index(input, what)
     if len(weight._shape) != 2:
         raise RuntimeError(f"{what}: 'weight' must be 2-D, got shape {list(weight._shape)}")
-    if sparse:
-        raise RuntimeError(f"{what}: sparse gradients are not supported; use sparse=False")
 
 
 def _limit_norms(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:
@@ -96,15 +106,16 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max
               scale_grad_by_freq: bool = False, sparse: bool = False) -> Tensor:
     """Rows of `weight` [rows, columns] at indices [*]: [*, columns]. The row `padding_idx` gets no gradient.
 
-    `max_norm` scales the rows that are used in place first. Raises IndexError for an index out of range, RuntimeError for
+    `max_norm` scales the rows that are used in place first.
+    With `sparse` the weight's gradient is a sparse tensor. Raises IndexError for an index out of range, RuntimeError for
     other dtypes of the indices.
     """
-    _check("embedding", input, weight, sparse)
+    _check("embedding", input, weight)
     padding = _padding("embedding", weight, padding_idx)
     if max_norm is not None:
         _limit_norms(weight, input, max_norm, norm_type)
     flat = input if len(input._shape) == 1 else input.reshape(-1)  # type: ignore[attr-defined]
-    out = _rows("embedding", weight, flat, padding, scale_grad_by_freq)
+    out = _rows("embedding", weight, flat, padding, scale_grad_by_freq, sparse)
     return out if len(input._shape) == 1 else out.reshape(*input._shape, weight._shape[1])  # type: ignore[attr-defined,no-any-return]
 
 
@@ -123,9 +134,11 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None, 
     Rows at `padding_idx` do not count; an empty bag gives 0. Raises ValueError for other shapes and RuntimeError for what
     does not go together.
     """
-    _check("embedding_bag", input, weight, sparse)
+    _check("embedding_bag", input, weight)
     if mode not in ("sum", "mean", "max"):
         raise ValueError("mode has to be one of sum, mean or max")
+    if mode == "max" and sparse:
+        raise ValueError("max mode does not support sparse weights")
     if per_sample_weights is not None and (mode != "sum" or per_sample_weights._shape != input._shape):
         raise NotImplementedError(f"embedding_bag: per_sample_weights needs mode='sum' and the shape of the input, got mode={mode!r}, shapes "
                                   f"{list(per_sample_weights._shape)} and {list(input._shape)}")
@@ -135,7 +148,7 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None, 
     if len(input._shape) == 2:
         if offsets is not None:
             raise ValueError("if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length sequences.")
-        return _fixed_bags(input, weight, padding, scale_grad_by_freq, mode, per_sample_weights)
+        return _fixed_bags(input, weight, padding, scale_grad_by_freq, mode, per_sample_weights, sparse)
     if len(input._shape) != 1:
         raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {len(input._shape)}")
     if offsets is None:
@@ -146,11 +159,11 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None, 
     if mode == "max":
         # [bags, n, columns]: one more axis instead of a scatter, so that ties and gradients are amax's
         member = (bag.unsqueeze(0) == _column(count)).unsqueeze(2)  # type: ignore[attr-defined]
-        rows = _rows("embedding_bag", weight, input, padding, scale_grad_by_freq).unsqueeze(0)  # type: ignore[attr-defined]
+        rows = _rows("embedding_bag", weight, input, padding, scale_grad_by_freq, sparse).unsqueeze(0)  # type: ignore[attr-defined]
         if padding is not None:
             member = member & (input != padding).unsqueeze(1)  # type: ignore[attr-defined]
         return _max_of(where(member, rows, float("-inf")), member)
-    rows = _rows("embedding_bag", weight, input, padding, scale_grad_by_freq)
+    rows = _rows("embedding_bag", weight, input, padding, scale_grad_by_freq, sparse)
     dt, rows = rows._dtype, wide(rows)  # half precision is rounded once
     share = cast_tensor(bag.unsqueeze(0) == _column(count), rows._dtype)  # type: ignore[attr-defined]
     if padding is not None:
@@ -170,8 +183,10 @@ def _max_of(rows: Tensor, member: Tensor) -> Tensor:
     return where(member.any(1), amax(rows, (1,)), 0.0) if rows._shape[1] else zeros_like_shape((rows._shape[0], rows._shape[2]), rows)  # type: ignore[attr-defined,no-any-return]
 
 
-def _fixed_bags(input: Tensor, weight: Tensor, padding: int | None, by_frequency: bool, mode: str, per_sample: Tensor | None) -> Tensor:
-    rows = _rows("embedding_bag", weight, input.reshape(-1), padding, by_frequency).reshape(*input._shape, weight._shape[1])  # type: ignore[attr-defined]
+def _fixed_bags(input: Tensor, weight: Tensor, padding: int | None, by_frequency: bool, mode: str, per_sample: Tensor | None,
+                sparse: bool) -> Tensor:
+    rows = _rows("embedding_bag", weight, input.reshape(-1), padding, by_frequency, sparse)  # type: ignore[attr-defined]
+    rows = rows.reshape(*input._shape, weight._shape[1])  # type: ignore[attr-defined]
     counted = None if padding is None else (input != padding).unsqueeze(2)  # type: ignore[attr-defined]
     if mode == "max":
         member = counted if counted is not None else (input == input).unsqueeze(2)  # type: ignore[attr-defined]

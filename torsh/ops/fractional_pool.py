@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from torsh.autograd.autocast import in_full_precision
 from torsh.core.dtypes import int64
 from torsh.core.shapes import Shape, numel
 from torsh.ops.dispatch import cast_tensor
@@ -87,7 +88,7 @@ def _make(n: int) -> tuple[Any, Any]:
                                    "`output_ratio` times the input's size).\n\n    The places come from `_random_samples` in [0, 1), [n, c, "
                                    f"{n}], drawn if not given. Raises ValueError without a size, RuntimeError for sizes that do not fit.\n    ")
     with_indices.__doc__ = f"`fractional_max_pool{n}d` with the places of the maxima."
-    return fractional_max_pool, with_indices
+    return in_full_precision(fractional_max_pool), in_full_precision(with_indices)
 
 
 fractional_max_pool2d, fractional_max_pool2d_with_indices = _make(2)

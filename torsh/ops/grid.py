@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from torsh.autograd.autocast import in_full_precision
 from torsh.core.shapes import Shape, numel
 from torsh.ops.composite import wide
 from torsh.ops.dispatch import cast_tensor
@@ -96,6 +97,7 @@ def _check_grid(x: Tensor, grid: Tensor, mode: str) -> None:
         raise RuntimeError("grid_sampler(): bicubic interpolation only supports 4D input")
 
 
+@in_full_precision
 def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mode: str = "zeros", align_corners: bool | None = None) -> Tensor:
     """[n, c, *out]: the input [n, c, *size] read at the positions grid [n, *out, k], whose last dimension is (x, y) or (x, y, z) in [-1, 1].
 

@@ -340,14 +340,16 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
 
 
 @public(method=False)
-def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
-    """Coordinates of a grid from its axes: one tensor for each vector, all of the grid's shape. "xy" exchanges the first two dimensions.
+def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
+    """Coordinates of a grid from its axes: one tensor for each vector, all of the grid's shape. "xy" exchanges the first two dimensions
+    ("ij", as in matrices, is the default).
 
     Raises RuntimeError for tensors of more than one dimension or another indexing.
     """
     given = _given(tensors)
     if not given:
         raise RuntimeError("meshgrid expects a non-empty TensorList")
+    indexing = "ij" if indexing is None else indexing
     if indexing not in ("ij", "xy"):
         raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
     for t in given:

@@ -34,6 +34,26 @@ _NAMES: dict[str, tuple[str, str, str]] = {
         "kl_div binary_cross_entropy_with_logits cosine_embedding_loss hinge_embedding_loss margin_ranking_loss poisson_nll_loss triplet_margin_loss "
         "celu_ selu_ rrelu_ threshold_ dropout_ alpha_dropout_ feature_alpha_dropout_",
         ""),
+    "torsh.ops.native_layers": (
+        "",
+        "adaptive_max_pool1d bilinear convolution embedding_bag embedding_renorm_ feature_dropout feature_dropout_ max_pool1d_with_indices native_dropout "
+        "native_norm norm_except_dim",
+        ""),
+    "torsh.ops.recurrent": ("", "gru_cell lstm_cell rnn_relu_cell rnn_tanh_cell", ""),
+    "torsh.ops.recurrent_networks": ("", "gru lstm rnn_relu rnn_tanh", ""),
+    "torsh.ops.batch_statistics": (
+        "",
+        "batch_norm_backward_elemt batch_norm_backward_reduce batch_norm_elemt batch_norm_gather_stats batch_norm_gather_stats_with_counts batch_norm_stats "
+        "batch_norm_update_stats",
+        ""),
+    "torsh.ops.hashes": ("hash_tensor", "", ""),
+    "torsh.storage": ("", "", "is_shared share_memory_ storage storage_type untyped_storage"),
+    "torsh.sparse": (
+        "resize_as_sparse_ smm sspaddmm",
+        "sparse_coo_tensor sparse_compressed_tensor sparse_csr_tensor sparse_csc_tensor sparse_bsr_tensor sparse_bsc_tensor spmm dsmm hspmm hsmm saddmm "
+        "crow_indices_copy col_indices_copy ccol_indices_copy row_indices_copy indices_copy values_copy",
+        "to_dense to_sparse to_sparse_coo to_sparse_csr to_sparse_csc to_sparse_bsr to_sparse_bsc sparse_dim dense_dim coalesce is_coalesced indices values "
+        "crow_indices col_indices ccol_indices row_indices sparse_mask sparse_resize_ sparse_resize_and_clear_"),
     "torsh.fft.short_time": ("istft stft", "", ""),
     "torsh.special.bessel": ("i0 i0_", "", ""),
     "torsh.special.gamma": ("digamma digamma_ igamma igamma_ igammac igammac_ lgamma lgamma_ mvlgamma mvlgamma_", "polygamma", "polygamma polygamma_"),

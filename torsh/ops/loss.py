@@ -5,6 +5,7 @@ import math
 import warnings
 from typing import Any
 
+from torsh.autograd.autocast import in_full_precision
 from torsh.autograd.graph import GradNode
 from torsh.core import dtypes
 from torsh.core.shapes import broadcast, numel
@@ -87,6 +88,7 @@ _HUBER = _declare("huber_loss", _huber_value, _huber_slope)
 _SMOOTH_L1 = _declare("smooth_l1_loss", lambda x, y, b: where(abs(x - y) < b, square(x - y) * (0.5 / b), abs(x - y) - 0.5 * b), _smooth_slope)
 
 
+@in_full_precision
 def mse_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
              weight: Tensor | None = None) -> Tensor:
     """(input - target)^2, broadcast. Raises RuntimeError for shapes that do not broadcast, ValueError for an unknown reduction.
@@ -101,6 +103,7 @@ def mse_loss(input: Tensor, target: Tensor, size_average: bool | None = None, re
         _call(_MSE, "mse_loss", input, target, reduction)
 
 
+@in_full_precision
 def l1_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
             weight: Tensor | None = None) -> Tensor:
     """|input - target|, broadcast. Raises as `mse_loss` does."""
@@ -113,6 +116,7 @@ def l1_loss(input: Tensor, target: Tensor, size_average: bool | None = None, red
         _call(_L1, "l1_loss", input, target, reduction)
 
 
+@in_full_precision
 def smooth_l1_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
                    beta: float = 1.0) -> Tensor:
     """Squared below `beta`, linear above: 0.5 z^2 / beta, or |z| - 0.5 beta. Raises RuntimeError for a negative beta."""
@@ -125,6 +129,7 @@ def smooth_l1_loss(input: Tensor, target: Tensor, size_average: bool | None = No
     return _call(_SMOOTH_L1, "smooth_l1_loss", input, target, reduction, beta)
 
 
+@in_full_precision
 def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None) -> Tensor:
     """0.5 z^2 up to `delta`, delta * (|z| - 0.5 delta) above. Huber, 1964. Raises RuntimeError unless delta is positive."""
     check_reduction(reduction)
@@ -149,6 +154,7 @@ _BCE_LOGITS = _declare("binary_cross_entropy_with_logits", lambda x, y: maximum(
                        lambda x, y: (sigmoid(x) - y, -x))
 
 
+@in_full_precision
 def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
                          reduce: bool | None = None, reduction: str = "mean") -> Tensor:
     """-(y log p + (1 - y) log(1 - p)) for probabilities p, the logarithms at least -100. `weight` broadcasts.
@@ -170,6 +176,7 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
     return _reduced(_call(_BCE, "binary_cross_entropy", input, target, "none") * weight, reduction)
 
 
+@in_full_precision
 def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
                                      reduce: bool | None = None, reduction: str = "mean", pos_weight: Tensor | None = None) -> Tensor:
     """`binary_cross_entropy` of sigmoid(input), without overflow; `pos_weight` weighs the positive class.
@@ -198,6 +205,7 @@ _KL = _declare("kl_div", lambda x, y: where(y == 0, 0.0, y * log(where(y == 0, 1
 _KL_LOG = _declare("kl_div_log", lambda x, y: exp(y) * (y - x), lambda x, y: (-exp(y), exp(y) * (y - x + 1)))
 
 
+@in_full_precision
 def kl_div(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
            log_target: bool = False) -> Tensor:
     """target * (log target - input) for log probabilities `input`; "batchmean" divides the sum by the first size.
@@ -214,6 +222,7 @@ def kl_div(input: Tensor, target: Tensor, size_average: bool | None = None, redu
     return _call(_KL_LOG if log_target else _KL, "kl_div", input, target, reduction)
 
 
+@in_full_precision
 @rounded_once
 def poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool = True, full: bool = False, size_average: bool | None = None, eps: float = 1e-8,
                      reduce: bool | None = None, reduction: str = "mean") -> Tensor:
@@ -260,6 +269,7 @@ def _gaussian(input: Tensor, target: Tensor, var: Tensor, full: bool, eps: float
 # ---- margins
 
 
+@in_full_precision
 @rounded_once
 def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, size_average: bool | None = None, reduce: bool | None = None,
                          reduction: str = "mean") -> Tensor:
@@ -268,6 +278,7 @@ def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, siz
     return _reduced(where(target != 1, maximum(margin - input, 0), 0.0) + where(target != -1, input, 0.0), reduction)
 
 
+@in_full_precision
 @rounded_once
 def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0, size_average: bool | None = None,
                         reduce: bool | None = None, reduction: str = "mean") -> Tensor:
@@ -279,6 +290,7 @@ def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: 
     return _reduced(maximum(-target * (input1 - input2) + margin, 0), reduction)
 
 
+@in_full_precision
 @rounded_once
 def cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0, size_average: bool | None = None,
                           reduce: bool | None = None, reduction: str = "mean") -> Tensor:
@@ -296,6 +308,7 @@ def cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Tensor, margin
     return _reduced(where(target == 1, 1 - cosine, 0.0) + where(target == -1, maximum(cosine - margin, 0), 0.0), reduction)  # type: ignore[arg-type]
 
 
+@in_full_precision
 def triplet_margin_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0, p: float = 2, eps: float = 1e-6, swap: bool = False,
                         size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> Tensor:
     """max(0, |a - p| - |a - n| + margin) with `pairwise_distance`. Raises ValueError for a margin that is not positive."""
@@ -322,6 +335,7 @@ def triplet_margin_with_distance_loss(anchor: Tensor, positive: Tensor, negative
     return _reduced(maximum(near - far + margin, 0), reduction)
 
 
+@in_full_precision
 @rounded_once
 def soft_margin_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> Tensor:
     """log(1 + exp(-target * input)) for targets of 1 and -1."""
@@ -357,6 +371,7 @@ def _at(x: Tensor, index: Tensor) -> Tensor:
     return gather_at(x, (index,), (index._shape, (c, 0), 0, (1,), (c,)))
 
 
+@in_full_precision
 @rounded_once
 def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float = 1.0, weight: Tensor | None = None, size_average: bool | None = None,
                       reduce: bool | None = None, reduction: str = "mean") -> Tensor:
@@ -385,6 +400,7 @@ def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float =
     return _reduced(losses if batched else losses.squeeze(0), reduction)  # type: ignore[attr-defined]
 
 
+@in_full_precision
 @rounded_once
 def multilabel_margin_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
                            reduction: str = "mean") -> Tensor:

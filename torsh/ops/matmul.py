@@ -2,15 +2,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
+from torsh.autograd.autocast import lower_type, lowered, outside
+from torsh.autograd.entered import entered
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import dtype, float32
 from torsh.core.shapes import broadcast, numel
 from torsh.graph.primitives import CONTRACT
+from torsh.ops.composite import rule
 from torsh.ops.dispatch import apply, cast_tensor, coarse, public, wide, write_out
 from torsh.ops.pointwise import conj_if
-from torsh.ops.reduce import sum_to
+from torsh.ops.reduce import sum, sum_to
 from torsh.tensor.tensor import Tensor, attribute
 
 
@@ -47,14 +50,32 @@ def _check_2d(what: str, a: Tensor, b: Tensor) -> None:
 @public(out=True)
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """[m, k] times [k, n]. Raises RuntimeError for other shapes and for different dtypes."""
+    if entered.autocast and lower_type() is not None:
+        return lowered(mm, input, mat2)  # type: ignore[no-any-return]
     _check_2d("mm", input, mat2)
     _same_type("mm", input, mat2)
-    return contract(input.unsqueeze(0), mat2.unsqueeze(0)).squeeze(0)  # type: ignore[attr-defined,no-any-return]
+    return apply(_MM, (input, mat2), (), (input._shape[0], mat2._shape[1]), input._dtype)
+
+
+def _mm(a: Tensor, b: Tensor) -> Tensor:
+    return contract(a.unsqueeze(0), b.unsqueeze(0)).squeeze(0)  # type: ignore[attr-defined,no-any-return]
+
+
+def _mm_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    dt = ctx.dtypes[0]
+    return (_mm_left((g, ctx[1]), (), ctx.shapes[0], dt) if ctx.needs[0] else None), (_mm_right((g, ctx[0]), (), ctx.shapes[1], dt) if ctx.needs[1] else None)
+
+
+_mm_left = rule("mm_backward_left", lambda g, b: mm(g, conj_if(b).t()))  # type: ignore[attr-defined]
+_mm_right = rule("mm_backward_right", lambda g, a: mm(conj_if(a).t(), g))  # type: ignore[attr-defined]
+_MM: Final = coarse("mm", _mm, _mm_vjp, (0, 1))
 
 
 @public(out=True)
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """[b, m, k] times [b, k, n]. Raises RuntimeError for other shapes and for different dtypes."""
+    if entered.autocast and lower_type() is not None:
+        return lowered(bmm, input, mat2)  # type: ignore[no-any-return]
     a, b = input._shape, mat2._shape
     if len(a) != 3 or len(b) != 3:
         raise RuntimeError(f"bmm: batch1 and batch2 must be 3D tensors, got shapes {list(a)} and {list(b)}")
@@ -69,7 +90,8 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
     """[m, k] times [k]. Raises RuntimeError for other shapes."""
     if len(input._shape) != 2 or len(vec._shape) != 1 or input._shape[1] != vec._shape[0]:
         raise RuntimeError(f"mv: size mismatch, got input {list(input._shape)}, vec {list(vec._shape)}")
-    return mm(input, vec.unsqueeze(1)).squeeze(1)  # type: ignore[attr-defined,no-any-return]
+    _same_type("mv", input, vec)
+    return contract(input.unsqueeze(0), vec.reshape(1, -1, 1)).reshape(-1)  # type: ignore[attr-defined,no-any-return]
 
 
 @public(out=True)
@@ -105,6 +127,8 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     a, b = input, other
     if not a._shape or not b._shape:
         return a * b  # type: ignore[no-any-return]
+    if entered.autocast and lower_type() is not None:
+        return lowered(inner, a, b)  # type: ignore[no-any-return]
     _same_type("inner", a, b)
     if a._shape[-1] != b._shape[-1]:
         raise RuntimeError(f"inner() the last dimension must match on both input tensors but got shapes {list(a._shape)} and {list(b._shape)}")
@@ -114,7 +138,7 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 
 def _rows(t: Tensor) -> Tensor:
     """All dimensions but the last made one."""
-    return t.reshape(numel(t._shape[:-1]), t._shape[-1])  # type: ignore[attr-defined,no-any-return]
+    return t if len(t._shape) == 2 else t.reshape(numel(t._shape[:-1]), t._shape[-1])  # type: ignore[attr-defined,no-any-return]
 
 
 @public(out=True)
@@ -123,6 +147,8 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
 
     Raises RuntimeError for 0-dimensional operands, sizes that do not meet, and different dtypes.
     """
+    if entered.autocast and lower_type() is not None:
+        return lowered(matmul, input, other)  # type: ignore[no-any-return]
     a, b = input._shape, other._shape
     if not a or not b:
         raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D")
@@ -150,9 +176,11 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     return contract(x, y).reshape(*batch, a[-2], b[-1])  # type: ignore[attr-defined,no-any-return]
 
 
-def _fused(name: str, product: Callable[..., Tensor], meaning: str) -> None:
+def _fused(name: str, product: Callable[..., Tensor], meaning: str, lowers: bool = True) -> None:
     """`name(input, a, b, *, beta, alpha)`: beta * input + alpha * product(a, b), in half types rounded once, in integers by integer factors."""
     def function(input: Tensor, a: Tensor, b: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+        if lowers and entered.autocast and lower_type() is not None:
+            return lowered(function, input, a, b, beta=beta, alpha=alpha)  # type: ignore[no-any-return]
         dt = input._dtype
         if dt.category == 0:
             beta, alpha = bool(beta), bool(alpha)
@@ -183,8 +211,8 @@ def _outer(a: Tensor, b: Tensor) -> Tensor:
 
 
 _fused("addmm", mm, "(mat1 @ mat2)")
-_fused("addmv", mv, "(mat @ vec)")
-_fused("addr", _outer, "outer(vec1, vec2)")
+_fused("addmv", mv, "(mat @ vec)", False)
+_fused("addr", _outer, "outer(vec1, vec2)", False)
 _fused("baddbmm", bmm, "bmm(batch1, batch2)")
 _fused("addbmm", lambda a, b: bmm(a, b).sum(0, dtype=a._dtype), "bmm(batch1, batch2).sum(0)")
 
@@ -197,18 +225,17 @@ def _linear(x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
 
 
 def _linear_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, ...]:
-    """The weight's gradient is made in the weight's own layout, [out, in], so that nothing is transposed."""
-    weight = ctx[1]
-    gx = matmul(g, conj_if(weight)) if ctx.needs[0] else None
-    rows = g.reshape(-1, g._shape[-1]) if len(g._shape) != 2 else g
-    gw = None
-    if ctx.needs[1]:
-        x = conj_if(ctx[0])
-        gw = mm(rows.t(), x if len(x._shape) == 2 else x.reshape(-1, x._shape[-1]))
-    return gx, gw, rows.sum(0) if len(ctx.needs) > 2 and ctx.needs[2] else None
+    shapes, dt = ctx.shapes, ctx.dtypes[0]
+    gx = _linear_input((g, ctx[1]), (), shapes[0], dt) if ctx.needs[0] else None
+    gw = _linear_weight((g, ctx[0]), (), shapes[1], dt) if ctx.needs[1] else None
+    return gx, gw, _linear_bias((g,), (), (g._shape[-1],), dt) if len(shapes) > 2 and ctx.needs[2] else None
 
 
-_LINEAR = coarse("linear", _linear, _linear_vjp, (0, 1), grad_name="AddmmBackward0")
+_linear_input = rule("linear_backward_input", lambda g, weight: matmul(g, conj_if(weight)))
+#: The weight's gradient is made in the weight's own layout, [out, in], so that nothing is transposed.
+_linear_weight = rule("linear_backward_weight", lambda g, x: mm(_rows(g).t(), _rows(conj_if(x))))  # type: ignore[attr-defined]
+_linear_bias = rule("linear_backward_bias", lambda g: sum(_rows(g), 0))
+_LINEAR: Final = coarse("linear", _linear, _linear_vjp, (0, 1), grad_name="AddmmBackward0")
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: Tensor | None = None) -> Tensor:
@@ -217,7 +244,9 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: Te
     Raises RuntimeError when the last dimension of the input is not the weight's, and for different dtypes.
     """
     if out is not None:
-        return write_out(out, linear(input, weight, bias), "linear")
+        return write_out(out, outside(linear, input, weight, bias) if entered.autocast else linear(input, weight, bias), "linear")
+    if entered.autocast and lower_type() is not None:
+        return lowered(linear, input, weight, bias)  # type: ignore[no-any-return]
     x, w = input._shape, weight._shape
     if not x or x[-1] != w[-1]:
         raise RuntimeError(f"linear: expected last dimension {w[-1]}, got {x[-1] if x else 'a 0-dimensional tensor'} (input {list(x)}, weight {list(w)}): "

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from torsh.autograd.autocast import in_full_precision, in_lower_type
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import PROMOTE, bool_, dtype, int64
 from torsh.core.shapes import Shape, broadcast, contiguous_strides, numel, wrap_dim
@@ -129,6 +130,7 @@ def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0,
 
 
 @public(out=True)
+@in_full_precision
 def trace(input: Tensor) -> Tensor:
     """The sum of the diagonal of a matrix. Raises RuntimeError for other tensors."""
     if len(input._shape) != 2:
@@ -139,6 +141,7 @@ def trace(input: Tensor) -> Tensor:
 # ---- products
 
 
+@in_lower_type
 def _contracted(a: Tensor, b: Tensor, batch: list[int], only_a: list[int], both: list[int], only_b: list[int],
                 sizes: dict[int, int], labels_a: list[int], labels_b: list[int]) -> Tensor:
     """sum over `both` of a * b, as [*batch, *only_a, *only_b]: one batched matrix product."""
@@ -380,6 +383,7 @@ _CDIST = coarse("cdist", _distances, _distance_vjp, (0, 1), True)
 
 
 @public(method=False)
+@in_full_precision
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
     """[*, n, m]: p-norm distances between all rows of [*, n, k] and [*, m, k]. From the differences in every mode, so that near points are exact.
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torsh.autograd.autocast import in_full_precision
 from torsh.ops.join import constant_pad_nd, pad_amounts, padded_by_index
 from torsh.tensor.tensor import Tensor
 
@@ -39,6 +40,12 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     if mode == "circular" and any(m < 0 for m in margins):  # what is cut is not wrapped around
         input = constant_pad_nd(input, tuple(min(m, 0) for m in margins), 0)
         margins = tuple(max(m, 0) for m in margins)
+    if mode != "circular" and len(margins) <= (4 if mode == "reflect" else 6):
+        return in_full_precision(_repeated)(input, margins, mode)
+    return _repeated(input, margins, mode)
+
+
+def _repeated(input: Tensor, margins: tuple[int, ...], mode: str) -> Tensor:
     amounts = pad_amounts(len(input._shape), margins)
     _check_repeat(input, amounts, len(margins) // 2, mode)
     return padded_by_index(input, amounts, mode)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from torsh.autograd.autocast import in_full_precision
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int64
 from torsh.core.shapes import Shape, numel
@@ -239,7 +240,7 @@ def _make_max(n: int) -> Any:
     return max_pool
 
 
-max_pool1d, max_pool2d, max_pool3d = _make_max(1), _make_max(2), _make_max(3)
+max_pool1d, max_pool2d, max_pool3d = _make_max(1), _make_max(2), in_full_precision(_make_max(3))
 
 
 def avg_pool1d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, count_include_pad: bool = True) -> Tensor:
@@ -256,6 +257,7 @@ def avg_pool2d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any
     return _avg_pool_call(2, "avg_pool2d", input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
+@in_full_precision
 def avg_pool3d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, count_include_pad: bool = True,
                divisor_override: int | None = None) -> Tensor:
     """Means of windows of the last three dimensions. See `avg_pool2d`."""

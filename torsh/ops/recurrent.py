@@ -11,11 +11,14 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
 
+from torsh.autograd.autocast import in_lower_type, lower_type, lowered, raised
+from torsh.autograd.entered import entered
 from torsh.autograd.grad_mode import state
-from torsh.autograd.graph import GradNode
+from torsh.autograd.graph import GradNode, needs_record
+from torsh.core.dtypes import float32, float64
 from torsh.core.shapes import Shape
 from torsh.ops.activation import relu
-from torsh.ops.dispatch import FUNCTIONS, apply_several, coarse
+from torsh.ops.dispatch import FUNCTIONS, apply_several, cast_tensor, coarse
 from torsh.ops.join import cat
 from torsh.ops.matmul import linear, matmul
 from torsh.ops.pointwise import sigmoid, tanh
@@ -122,77 +125,97 @@ def _simple_cell(act: Callable[[Tensor], Tensor], w: Tensor, b: Tensor | None) -
     return lambda xg, h: (act(xg + linear(h, w, b)),)
 
 
+def _lstm_gates(x: Tensor, h: Tensor, w: Tensor, b: Tensor | None) -> tuple[Tensor, ...]:
+    i, f, g, o = _chunks(x + linear(h, w, b), 4)
+    return sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+
+
 def _lstm_cell(w: Tensor, b: Tensor | None, projection: Tensor | None) -> Callable[..., tuple[Tensor, Tensor]]:
     def cell(xg: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        i, f, g, o = _chunks(xg + linear(h, w, b), 4)
-        c = sigmoid(f) * c + sigmoid(i) * tanh(g)
-        h = sigmoid(o) * tanh(c)
+        i, f, g, o = _lstm_gates(xg, h, w, b)
+        c = f * c + i * g
+        h = o * tanh(c)
         return (h if projection is None else linear(h, projection)), c
     return cell
 
 
+def _gru_gates(x: Tensor, h: Tensor, w: Tensor, b: Tensor | None) -> tuple[Tensor, ...]:
+    """Reset and update gate, new state, and the state's part of the new one."""
+    xr, xz, xn = _chunks(x, 3)
+    hr, hz, hn = _chunks(linear(h, w, b), 3)
+    r = sigmoid(xr + hr)
+    return r, sigmoid(xz + hz), tanh(xn + r * hn), hn
+
+
 def _gru_cell(w: Tensor, b: Tensor | None) -> Callable[..., tuple[Tensor]]:
     def cell(xg: Tensor, h: Tensor) -> tuple[Tensor]:
-        xr, xz, xn = _chunks(xg, 3)
-        hr, hz, hn = _chunks(linear(h, w, b), 3)
-        n = tanh(xn + sigmoid(xr + hr) * hn)
-        return (n + sigmoid(xz + hz) * (h - n),)
+        _, z, n, _ = _gru_gates(xg, h, w, b)
+        return (n + z * (h - n),)
     return cell
 
 
-def _options(rest: Sequence[Any]) -> tuple[Tensor | None, Tensor | None, list[Any]]:
-    """(bias, projection, the remaining arguments) of the tensors and arguments after the weight."""
-    *tensors, biased, projected, sizes, reverse = rest
-    bias = tensors[0] if biased else None
-    return bias, tensors[int(biased)] if projected else None, [*tensors[biased + projected:], sizes, reverse]
+# ---- layers: (x gates without bias, initial states, weight, biases of x and of the state, projection) and static arguments
+
+
+class _Call:
+    """The arguments of a layer by name. `native`: the compiler has a kernel for it; `keep`: that leaves behind what backward reads."""
+
+    def __init__(self, states: int, args: Sequence[Any]) -> None:
+        *tensors, biased, projected, self.sizes, self.reverse, self.keep, self.native = args
+        xg, *rest = tensors
+        self.first = tuple(rest[:states])
+        self.w, *rest = rest[states:]
+        self.biased = biased
+        self.bias: Tensor | None = rest[1] if biased else None
+        self.x: Tensor = xg + rest[0] if biased else xg
+        self.projection: Tensor | None = rest[2 * biased] if projected else None
+        self.steps = _Steps(self.sizes, self.reverse)
 
 
 def _simple(act: Callable[[Tensor], Tensor]) -> Callable[..., tuple[Tensor, ...]]:
-    def layer(xg: Tensor, h0: Tensor, w: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-        bias, _, (sizes, reverse) = _options(rest)
-        return _forward(_simple_cell(act, w, bias), xg, (h0,), _Steps(sizes, reverse))
+    def layer(*args: Any) -> tuple[Tensor, ...]:
+        call = _Call(1, args)
+        return _forward(_simple_cell(act, call.w, call.bias), call.x, call.first, call.steps)
     return layer
 
 
-def _lstm(xg: Tensor, h0: Tensor, c0: Tensor, w: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-    bias, projection, (sizes, reverse) = _options(rest)
-    return _forward(_lstm_cell(w, bias, projection), xg, (h0, c0), _Steps(sizes, reverse))
+def _lstm(*args: Any) -> tuple[Tensor, ...]:
+    call = _Call(2, args)
+    made = _forward(_lstm_cell(call.w, call.bias, call.projection), call.x, call.first, call.steps)
+    return (*made, cat(_lstm_gates(call.x, call.steps.previous(call.first[0], made[0]), call.w, call.bias), 1)) if call.keep else made
 
 
-def _gru(xg: Tensor, h0: Tensor, w: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-    bias, _, (sizes, reverse) = _options(rest)
-    return _forward(_gru_cell(w, bias), xg, (h0,), _Steps(sizes, reverse))
+def _gru(*args: Any) -> tuple[Tensor, ...]:
+    call = _Call(1, args)
+    made = _forward(_gru_cell(call.w, call.bias), call.x, call.first, call.steps)
+    return (*made, cat(_gru_gates(call.x, call.steps.previous(call.first[0], made[0]), call.w, call.bias), 1)) if call.keep else made
 
 
-# ---- their derivatives: (x gates, initial states, weight, bias, projection)
+# ---- backwards through the steps: from the gradients of states, last states, last cells (and cells), those of the gates and the initial states
 
 
-def _transposed_product(g: Tensor, x: Tensor) -> Tensor:
-    """The gradient of a weight [o, i] from that of its outputs [rows, o] and its inputs [rows, i]."""
-    return matmul(g.t(), x)  # type: ignore[attr-defined]
+Grads = tuple[Tensor, ...]
 
 
-def _simple_backward(slope: Callable[[Tensor], Tensor]) -> Callable[..., tuple[Tensor, ...]]:
-    def backward(g_all: Tensor, g_last: Tensor, xg: Tensor, h0: Tensor, w: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-        bias, _, (out, sizes, reverse) = _options(rest)
-        steps = _Steps(sizes, reverse)
-        slopes, carry, made = slope(out), _Carry(steps, g_all, g_last), {}
-        for t in reversed(steps.order):
-            made[t] = carry.arrive(t) * steps.of(slopes, t)
-            carry.now = matmul(made[t], w)
-        dg = _joined([made[t] for t in range(len(sizes))])
-        return dg, carry.first(), _transposed_product(dg, steps.previous(h0, out)), *([] if bias is None else [sum(dg, (0,))])
-    return backward
+def _joined_steps(made: dict[int, Tensor]) -> Tensor:
+    return _joined([made[t] for t in range(len(made))])
 
 
-def _lstm_backward(g_all: Tensor, g_last: Tensor, gc_last: Tensor, gc_all: Tensor, xg: Tensor, h0: Tensor, c0: Tensor, w: Tensor,
-                   *rest: Any) -> tuple[Tensor, ...]:
-    bias, projection, (out, cells, sizes, reverse) = _options(rest)
-    steps = _Steps(sizes, reverse)
-    before = steps.previous(h0, out)
-    i, f, g, o = _chunks(xg + linear(before, w, bias), 4)
-    i, f, g, o, c = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o), tanh(cells)
-    slopes = [g * i * (1 - i), steps.previous(c0, cells) * f * (1 - f), i * (1 - g * g)]  # by the cell
+def _simple_walk(steps: _Steps, g_all: Tensor, g_last: Tensor, w: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+    carry, made = _Carry(steps, g_all, g_last), {}
+    for t in reversed(steps.order):
+        made[t] = carry.arrive(t) * steps.of(slopes, t)
+        carry.now = matmul(made[t], w)
+    return _joined_steps(made), carry.first()
+
+
+def _lstm_walk(steps: _Steps, grads: Grads, w: Tensor, projection: Tensor | None, gates: Sequence[Tensor], before: Tensor, cells: Tensor) \
+        -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """The gradients of gates, initial state and cells; with a projection also those of the states after it."""
+    g_all, g_last, gc_last, gc_all = grads
+    i, f, g, o = gates
+    c = tanh(cells)
+    slopes = [g * i * (1 - i), before * f * (1 - f), i * (1 - g * g)]  # by the cell
     to_output, to_cell = c * o * (1 - o), o * (1 - c * c)  # of the hidden state
     hidden, cell = _Carry(steps, g_all, g_last), _Carry(steps, gc_all, gc_last)
     made: dict[int, Tensor] = {}
@@ -203,23 +226,12 @@ def _lstm_backward(g_all: Tensor, g_last: Tensor, gc_last: Tensor, gc_all: Tenso
         dc = cell.arrive(t) + dh * steps.of(to_cell, t)
         made[t] = cat([*[dc * steps.of(s, t) for s in slopes], dh * steps.of(to_output, t)], 1)
         hidden.now, cell.now = matmul(made[t], w), dc * steps.of(f, t)
-    dg = _joined([made[t] for t in range(len(sizes))])
-    results = [dg, hidden.first(), cell.first(), _transposed_product(dg, before)]
-    if bias is not None:
-        results.append(sum(dg, (0,)))
-    if projection is not None:
-        results.append(_transposed_product(_joined([arrived[t] for t in range(len(sizes))]), o * c))
-    return tuple(results)
+    return _joined_steps(made), hidden.first(), cell.first(), None if projection is None else _joined_steps(arrived)
 
 
-def _gru_backward(g_all: Tensor, g_last: Tensor, xg: Tensor, h0: Tensor, w: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-    bias, _, (out, sizes, reverse) = _options(rest)
-    steps = _Steps(sizes, reverse)
-    before = steps.previous(h0, out)
-    xr, xz, xn = _chunks(xg, 3)
-    hr, hz, hn = _chunks(linear(before, w, bias), 3)
-    r, z = sigmoid(xr + hr), sigmoid(xz + hz)
-    n = tanh(xn + r * hn)
+def _gru_walk(steps: _Steps, g_all: Tensor, g_last: Tensor, w: Tensor, gates: Sequence[Tensor], before: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of the inputs' gates, of the states' and of the initial state."""
+    r, z, n, hn = gates
     to_new = (1 - z) * (1 - n * n)
     to_reset, to_update, to_hidden = to_new * hn * r * (1 - r), (before - n) * z * (1 - z), to_new * r
     carry = _Carry(steps, g_all, g_last)
@@ -228,28 +240,116 @@ def _gru_backward(g_all: Tensor, g_last: Tensor, xg: Tensor, h0: Tensor, w: Tens
         dh = arrived[t] = carry.arrive(t)
         dg = cat([dh * steps.of(s, t) for s in (to_reset, to_update, to_hidden)], 1)
         carry.now = dh * steps.of(z, t) + matmul(dg, w)
-    dh = _joined([arrived[t] for t in range(len(sizes))])
+    dh = _joined_steps(arrived)
     reset, update = dh * to_reset, dh * to_update
-    dg = cat([reset, update, dh * to_hidden], 1)
-    return (cat([reset, update, dh * to_new], 1), carry.first(), _transposed_product(dg, before), *([] if bias is None else [sum(dg, (0,))]))
+    return cat([reset, update, dh * to_new], 1), cat([reset, update, dh * to_hidden], 1), carry.first()
 
 
-# ---- one layer and direction
+# ---- the same from what a layer kept: what the compiler has a kernel for. Arguments: the given gradients of states, last states and last cells;
+# the weight, then what the cell needs of: initial state or cells, all of them, what was kept; static: which gradients are given, sizes, direction
 
 
-def _differentiated(backward: Callable[..., tuple[Tensor, ...]], name: str, states: int) -> Callable[..., Any]:
-    """The rule of a layer: `backward` as one node, or as the operations it is made of if it will be differentiated again."""
-    op = coarse(name, backward, None)
+def _all_given(tensors: list[Any], given: tuple[bool, ...], steps: _Steps, width: int) -> Grads:
+    """The gradients, zeros for those that are not given; they are taken from the front of `tensors`."""
+    like, rows, n = tensors[0], steps.offsets[-1], steps.sizes[0]
+    return tuple([tensors.pop(0) if there else zeros_like_shape((rows if k == 0 else n, width), like) for k, there in enumerate(given)])
+
+
+def _simple_back(slope: Callable[[Tensor], Tensor]) -> Callable[..., tuple[Tensor, ...]]:
+    def back(*args: Any) -> tuple[Tensor, ...]:
+        *tensors, given, sizes, reverse, _ = args
+        steps = _Steps(sizes, reverse)
+        g_all, g_last = _all_given(tensors, given, steps, tensors[-1]._shape[1])
+        w, out = tensors
+        return _simple_walk(steps, g_all, g_last, w, slope(out))
+    return back
+
+
+def _lstm_back(*args: Any) -> tuple[Tensor, ...]:
+    *tensors, given, sizes, reverse, _ = args
+    steps = _Steps(sizes, reverse)
+    grads = _all_given(tensors, given, steps, tensors[-2]._shape[1])
+    w, c0, cells, kept = tensors
+    none = zeros_like_shape(cells._shape, cells)
+    return _lstm_walk(steps, (*grads, none), w, None, _chunks(kept, 4), steps.previous(c0, cells), cells)[:3]
+
+
+def _gru_back(*args: Any) -> tuple[Tensor, ...]:
+    *tensors, given, sizes, reverse, _ = args
+    steps = _Steps(sizes, reverse)
+    g_all, g_last = _all_given(tensors, given, steps, tensors[-2]._shape[1])
+    w, h0, out, kept = tensors
+    return _gru_walk(steps, g_all, g_last, w, _chunks(kept, 4), steps.previous(h0, out))
+
+
+# ---- the derivatives of layers: gradients of all their tensors
+
+
+def _weight_gradients(call: _Call, to_x: Tensor, to_h: Tensor, out: Tensor) -> list[Tensor]:
+    """Those of the recurrent weight [o, i] and the biases, from those of the gates."""
+    found = [matmul(to_h.t(), call.steps.previous(call.first[0], out))]  # type: ignore[attr-defined]
+    return [*found, sum(to_x, (0,)), sum(to_h, (0,))] if call.biased else found
+
+
+def _simple_gradient(slope: Callable[[Tensor], Tensor]) -> Callable[..., tuple[Tensor, ...]]:
+    def gradient(g_all: Tensor, g_last: Tensor, out: Tensor, *args: Any) -> tuple[Tensor, ...]:
+        call = _Call(1, args)
+        dg, dh = _simple_walk(call.steps, g_all, g_last, call.w, slope(out))
+        return dg, dh, *_weight_gradients(call, dg, dg, out)
+    return gradient
+
+
+def _lstm_gradient(g_all: Tensor, g_last: Tensor, gc_last: Tensor, gc_all: Tensor, out: Tensor, cells: Tensor, *args: Any) -> tuple[Tensor, ...]:
+    call = _Call(2, args)
+    gates = _lstm_gates(call.x, call.steps.previous(call.first[0], out), call.w, call.bias)
+    dg, dh, dc, arrived = _lstm_walk(call.steps, (g_all, g_last, gc_last, gc_all), call.w, call.projection, gates,
+                                     call.steps.previous(call.first[1], cells), cells)
+    found = (dg, dh, dc, *_weight_gradients(call, dg, dg, out))
+    return found if arrived is None else (*found, matmul(arrived.t(), gates[3] * tanh(cells)))  # type: ignore[attr-defined]
+
+
+def _gru_gradient(g_all: Tensor, g_last: Tensor, out: Tensor, *args: Any) -> tuple[Tensor, ...]:
+    call = _Call(1, args)
+    before = call.steps.previous(call.first[0], out)
+    to_x, to_h, dh = _gru_walk(call.steps, g_all, g_last, call.w, _gru_gates(call.x, before, call.w, call.bias), before)
+    return to_x, dh, *_weight_gradients(call, to_x, to_h, out)
+
+
+def _differentiated(name: str, gradient: Callable[..., tuple[Tensor, ...]], back: Callable[..., tuple[Tensor, ...]], states: int,
+                    gates: int) -> Callable[..., Any]:
+    """The rule of a layer: by its kernel backwards, else `gradient` as one node, or as the operations it is made of if it will be
+    differentiated again."""
+    whole, walk = coarse(name + "_gradient", gradient, None), coarse(name + "_backward", back, None)
+    left = (0,) if states == 1 else (0, 3)  # the outputs with all states, and all cells
+
+    def native(ctx: GradNode, grads: Sequence[Tensor | None], inputs: list[Tensor]) -> tuple[Tensor, ...]:
+        call = _Call(states, (*inputs, *ctx.arg))
+        dt, hidden, rows = inputs[0]._dtype, call.w._shape[1], inputs[0]._shape[0]
+        given = tuple([g is not None for g in grads[:1 + states]])
+        out = ctx.saved_output(0)
+        needed = [call.w]
+        if gates > 1:
+            needed += [call.first[-1], ctx.saved_output(left[-1]), ctx.saved_output(4 if states == 2 else 2)]
+        else:
+            needed.append(out)
+        parts = (((rows, gates * hidden), dt),) * (2 if gates == 3 else 1)
+        made = apply_several(walk, (*[g for g in grads[:1 + states] if g is not None], *needed), (given, call.sizes, call.reverse, True),
+                             (*parts, *[(s._shape, dt) for s in call.first]))
+        return made[0], *made[len(parts):], *_weight_gradients(call, made[0], made[len(parts) - 1], out)
 
     def vjp(ctx: GradNode, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         inputs = [ctx[i] for i in range(len(ctx.shapes))]
-        given = [g if g is not None else zeros_like_shape(shape, inputs[0]) for g, (shape, _) in zip(grads, ctx.out_meta, strict=True)]
-        # what the steps left behind: the hidden states, and the cells
-        tensors = (*given, *inputs, *[ctx.saved_output(i) for i in ((0,) if states == 1 else (0, 3))])
-        if state.enabled:
-            found = backward(*tensors, *ctx.arg)
+        found: tuple[Tensor, ...]
+        if ctx.arg[-1] and ctx.arg[-2] and not state.enabled and all(g is None for g in grads[1 + states:]):
+            found = native(ctx, grads, inputs)
         else:
-            found = apply_several(op, tensors, ctx.arg, tuple([(t._shape, t._dtype) for t in inputs]))
+            meta = ctx.out_meta[:2 * states]
+            given = [g if g is not None else zeros_like_shape(shape, inputs[0]) for g, (shape, _) in zip(grads, meta)]
+            tensors = (*given, *[ctx.saved_output(i) for i in left], *inputs)
+            if state.enabled:
+                found = gradient(*tensors, *ctx.arg)
+            else:
+                found = apply_several(whole, tensors, ctx.arg, tuple([(t._shape, t._dtype) for t in inputs]))
         return tuple([g if need else None for g, need in zip(found, ctx.needs, strict=True)])
     return vjp
 
@@ -262,12 +362,18 @@ def _tanh_slope(h: Tensor) -> Tensor:
     return 1 - h * h  # type: ignore[no-any-return]
 
 
-_SAVED = (0, 1, 2, 3, 4, 5)
+_SAVED = (0, 1, 2, 3, 4, 5, 6)
+
+
+def _layer(name: str, function: Callable[..., Any], gradient: Callable[..., Any], back: Callable[..., Any], states: int, gates: int) -> Any:
+    return coarse(name, function, _differentiated(name, gradient, back, states, gates), _SAVED, True)
+
+
 _LAYERS = {
-    "RNN_TANH": coarse("rnn_tanh_layer", _simple(tanh), _differentiated(_simple_backward(_tanh_slope), "rnn_tanh_layer_backward", 1), _SAVED, True),
-    "RNN_RELU": coarse("rnn_relu_layer", _simple(relu), _differentiated(_simple_backward(_relu_slope), "rnn_relu_layer_backward", 1), _SAVED, True),
-    "LSTM": coarse("lstm_layer", _lstm, _differentiated(_lstm_backward, "lstm_layer_backward", 2), _SAVED, True),
-    "GRU": coarse("gru_layer", _gru, _differentiated(_gru_backward, "gru_layer_backward", 1), _SAVED, True),
+    "RNN_TANH": _layer("rnn_tanh_layer", _simple(tanh), _simple_gradient(_tanh_slope), _simple_back(_tanh_slope), 1, 1),
+    "RNN_RELU": _layer("rnn_relu_layer", _simple(relu), _simple_gradient(_relu_slope), _simple_back(_relu_slope), 1, 1),
+    "LSTM": _layer("lstm_layer", _lstm, _lstm_gradient, _lstm_back, 2, 4),
+    "GRU": _layer("gru_layer", _gru, _gru_gradient, _gru_back, 1, 3),
 }
 
 
@@ -279,16 +385,27 @@ def recurrent_layer(mode: str, x: Tensor, first: tuple[Tensor, ...], weights: Se
     `first` the initial hidden state [n, h] (LSTM: and cells); `weights` (w_ih, w_hh, b_ih, b_hh, w_hr), without the biases unless
     `biased` and the projection where there is none. Checked by the caller.
     """
+    if entered.autocast and lower_type() is not None:  # PyTorch's choice: a GRU keeps the type of its state, as an LSTM's cells do that it projects
+        if mode == "GRU":
+            return tuple([cast_tensor(t, first[0]._dtype) for t in raised(recurrent_layer, mode, x, first, weights, biased, sizes, reverse)])
+        made = lowered(recurrent_layer, mode, x, first, weights, biased, sizes, reverse)
+        return (*made[:2], cast_tensor(made[2], first[1]._dtype)) if len(weights) == 3 + 2 * biased else made
     w_ih, w_hh, *rest = weights
-    xg = linear(x, w_ih, rest.pop(0) if biased else None)
+    projected = len(rest) > 2 * biased
+    xg = linear(x, w_ih)
+    tensors = (xg, *first, w_hh, *rest)
     rows, n, dt = x._shape[0], first[0]._shape[0], xg._dtype
     hidden: Shape = first[0]._shape[1:]
+    native = dt in (float32, float64) and not projected and sizes[0] == sizes[-1]
+    keep = native and not mode.startswith("RNN") and state.enabled and needs_record(tensors)
     outputs: tuple[tuple[Shape, Any], ...] = (((rows, *hidden), dt), ((n, *hidden), dt))
     if mode == "LSTM":
         cells = first[1]._shape[1:]
         outputs += (((n, *cells), dt), ((rows, *cells), dt))
-    made = apply_several(_LAYERS[mode], (xg, *first, w_hh, *rest), (biased, len(rest) > biased, sizes, reverse), outputs)
-    return made[:3] if mode == "LSTM" else made
+    if keep:
+        outputs += (((rows, 4 * hidden[0]), dt),)
+    made = apply_several(_LAYERS[mode], tensors, (biased, projected, sizes, reverse, keep or (native and mode.startswith("RNN")), native), outputs)
+    return made[:3] if mode == "LSTM" else made[:2]
 
 
 # ---- single steps
@@ -296,19 +413,26 @@ def recurrent_layer(mode: str, x: Tensor, first: tuple[Tensor, ...], weights: Se
 
 def lstm_cell(input: Tensor, hx: Sequence[Tensor], w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """One step of an LSTM: input [n, i], hx (hidden, cell) [n, h] give the next (hidden, cell)."""
+    if entered.autocast and lower_type() is not None:
+        h, c = raised(lstm_cell, input, tuple(hx), w_ih, w_hh, b_ih, b_hh)
+        return cast_tensor(h, hx[0]._dtype), cast_tensor(c, hx[1]._dtype)
     return _lstm_cell(w_hh, b_hh, None)(linear(input, w_ih, b_ih), *hx)
 
 
 def gru_cell(input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None) -> Tensor:
     """One step of a GRU: input [n, i], hx [n, h] give the next hidden state."""
+    if entered.autocast and lower_type() is not None:
+        return cast_tensor(raised(gru_cell, input, hx, w_ih, w_hh, b_ih, b_hh), hx._dtype)
     return _gru_cell(w_hh, b_hh)(linear(input, w_ih, b_ih), hx)[0]
 
 
+@in_lower_type
 def rnn_tanh_cell(input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None) -> Tensor:
     """tanh(input @ w_ih^T + hx @ w_hh^T + biases)."""
     return _simple_cell(tanh, w_hh, b_hh)(linear(input, w_ih, b_ih), hx)[0]
 
 
+@in_lower_type
 def rnn_relu_cell(input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None) -> Tensor:
     """relu(input @ w_ih^T + hx @ w_hh^T + biases)."""
     return _simple_cell(relu, w_hh, b_hh)(linear(input, w_ih, b_ih), hx)[0]

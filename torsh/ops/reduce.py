@@ -4,6 +4,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from torsh.autograd.autocast import lower_type, raised
+from torsh.autograd.entered import entered
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import bool_, dtype, int64
 from torsh.core.results import result_type
@@ -12,7 +14,7 @@ from torsh.graph import primitives as p
 from torsh.graph.node import Op
 from torsh.graph.primitives import cast
 from torsh.ops import views
-from torsh.ops.dispatch import apply, cast_tensor, coarse, late, public, recorded, wide
+from torsh.ops.dispatch import apply, cast_tensor, coarse, late, public, recorded, wide, write_out
 from torsh.ops.pointwise import abs, conj_if, exp, float_type, log, ne, where
 from torsh.ops.views import zeros_like_shape
 from torsh.tensor.tensor import Tensor, node_of
@@ -110,6 +112,8 @@ p.R_PROD.vjp, p.R_PROD.save_inputs = _prod_vjp, (0,)
 @public(out=True)
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: dtype | None = None) -> Tensor:
     """The product over one dimension or all. Integers and bools multiply in int64."""
+    if entered.autocast and lower_type() is not None:
+        return raised(prod, input, dim, keepdim, dtype=dtype)  # type: ignore[no-any-return]
     dt = dtype or (int64 if input._dtype.category < 2 else input._dtype)
     axes = wrap_dims(dim, len(input._shape), "prod")
     return _fold(p.R_PROD, input, axes, keepdim, dt, dt)
@@ -364,8 +368,8 @@ def _norm2_vjp(ctx: GradNode, g: Tensor) -> Tensor:
 _NORM2 = coarse("linalg_vector_norm", lambda x, axes, keepdim: sum(x * x, axes, keepdim).sqrt(), _norm2_vjp, (0,), True)  # type: ignore[attr-defined]
 
 
-@public(out=True)
-def norm(input: Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False, *, dtype: dtype | None = None) -> Tensor:
+@public()
+def norm(input: Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False, out: Tensor | None = None, dtype: dtype | None = None) -> Tensor:
     """The vector p-norm over dimensions (all by default); "fro" is the 2-norm, "nuc" the sum of singular values of two dimensions.
 
     Raises RuntimeError for integer tensors.
@@ -373,12 +377,14 @@ def norm(input: Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False,
     x = input if dtype is None else cast_tensor(input, dtype)
     if x._dtype.category < 2:
         raise RuntimeError(f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {x._dtype.title}")
-    if p == "nuc":
-        return late("nuclear_norm")(x, dim, keepdim)  # type: ignore[no-any-return]
     order = 2 if p is None or p == "fro" else p
-    if isinstance(order, str):
+    if order == "nuc":
+        found: Tensor = late("nuclear_norm")(x, dim, keepdim)
+    elif isinstance(order, str):
         raise RuntimeError(f"norm: order {order!r} is not supported; give a number, inf, 'fro' or 'nuc'")
-    return vector_norm(x, order, wrap_dims(dim, len(x._shape), "norm"), keepdim)
+    else:
+        found = vector_norm(x, order, wrap_dims(dim, len(x._shape), "norm"), keepdim)
+    return found if out is None else write_out(out, found, "norm")
 
 
 builtin_max = __builtins__["max"] if isinstance(__builtins__, dict) else __builtins__.max

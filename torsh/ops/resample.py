@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from torsh.autograd.autocast import as_written
 from torsh.core.shapes import Shape, numel
 from torsh.ops.adaptive_pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 from torsh.ops.composite import wide
@@ -66,6 +67,7 @@ _FILTERS: dict[str, tuple[float, Any]] = {
 }
 
 
+@as_written
 def _filtered(x: Tensor, d: int, out: int, factor: float | None, align: bool, mode: str) -> Tensor:
     """One dimension through an antialiasing filter: a product with a matrix [out, in] of normalized weights."""
     n = x._shape[d]

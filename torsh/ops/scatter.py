@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from torsh.autograd.autocast import in_widest_type
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import bool_, dtype
 from torsh.core.shapes import Shape, broadcast, numel, wrap_dim
@@ -204,6 +205,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
 
 
 @public(inplace=True, out=True)
+@in_widest_type
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """Slices of a dimension that a vector of indices names, replaced by those of `source`. Raises as `index_add` does."""
     base, at, source, places = _slices("index_copy", input, dim, index, source)

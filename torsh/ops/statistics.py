@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from torsh.autograd.autocast import in_full_precision
 from torsh.core.dtypes import bool_, dtype, float32, float64, get_default_dtype
 from torsh.core.results import result_type
 from torsh.core.shapes import Shape, reduced, wrap_dim
@@ -78,6 +79,7 @@ def _at_ranks(rows: Tensor, points: Tensor, interpolation: str, ignore_nan: bool
 
 
 @public(out=True)
+@in_full_precision
 def quantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear") -> Tensor:
     """The `q`-quantiles (a number or a vector of them, which comes first in the result) over a dimension or all elements.
 
@@ -87,6 +89,7 @@ def quantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = Fals
 
 
 @public(out=True)
+@in_full_precision
 def nanquantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear") -> Tensor:
     """`quantile` of the elements that are not NaN; NaN where there are none. Raises as it does."""
     return _quantile("nanquantile", input, q, dim, keepdim, interpolation, True)

@@ -17,6 +17,8 @@ from torsh.optim.matrix import Adafactor as Adafactor
 from torsh.optim.matrix import Muon as Muon
 from torsh.optim.optimizer import Optimizer as Optimizer
 from torsh.optim.sgd import SGD as SGD
+from torsh.optim.sparse_adam import SparseAdam as SparseAdam
+from torsh.optim.swap import swap_in_optimizer_params_and_state as swap_in_optimizer_params_and_state
 
 if TYPE_CHECKING:
     from torsh.optim import lr_scheduler as lr_scheduler
@@ -32,4 +34,4 @@ def __getattr__(name: str) -> object:
 
 
 __all__ = ["ASGD", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Muon", "NAdam", "Optimizer", "RAdam", "RMSprop",
-           "Rprop"]
+           "Rprop", "SparseAdam", "swap_in_optimizer_params_and_state"]

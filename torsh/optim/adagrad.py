@@ -46,6 +46,18 @@ class Adagrad(ElementwiseOptimizer):
     def _begin(self, group: dict[str, Any], p: Tensor) -> dict[str, Tensor]:
         return {"step": scalar(0.0), "sum": full_like(p, self.defaults["initial_accumulator_value"])}
 
+    def _update_sparse(self, group: dict[str, Any], params: list[Tensor], written: list[Tensor]) -> None:
+        if number(group, "weight_decay"):
+            raise RuntimeError("weight_decay option is not compatible with sparse gradients")
+        for p in params:
+            state, g = self.state[p], p._grad.coalesce()  # type: ignore[union-attr]
+            state["step"].add_(1)
+            rate = number(group, "lr") / (1 + (float(state["step"].item()) - 1) * group["lr_decay"])
+            state["sum"].add_(g * g)
+            change = g._values() / (state["sum"].sparse_mask(g)._values().sqrt() + group["eps"])
+            p.add_(g._with(change), alpha=rate if group["maximize"] else -rate)  # type: ignore[attr-defined]
+            written += (p, state["sum"])
+
     def _numbers(self, group: dict[str, Any], counters: tuple[float, ...], dt: dtype) -> tuple[Any, Any, Any]:
         step, wd = counters[0] + 1, number(group, "weight_decay")
         return (step,), (number(group, "lr") / (1 + (step - 1) * group["lr_decay"]), wd, group["eps"]), (wd != 0, bool(group["maximize"]))

@@ -4,14 +4,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
-from torsh.graph.node import Node, several
+from torsh.core.dtypes import float32
+from torsh.graph.node import Node
+from torsh.graph.primitives import const
 from torsh.ops.dispatch import coarse
-from torsh.optim.optimizer import Optimizer, check_betas, check_options, number, refuse_differentiable, scalars
-from torsh.tensor.creation import zeros_like
-from torsh.tensor.storage import leaf
-from torsh.tensor.tensor import Tensor, wrap
+from torsh.optim.optimizer import Optimizer, check_betas, check_options, number, refuse_differentiable
+from torsh.optim.update import count, counted_together, update
+from torsh.tensor.creation import zeros, zeros_like
+from torsh.tensor.tensor import Tensor
 
 
 def _adam(*operands: Any) -> list[Any]:
@@ -68,44 +68,35 @@ class Adam(Optimizer):
                 raise TypeError(f"{type(self).__name__}: complex parameters are not supported, got {p._dtype}; optimize view_as_real of them")
 
     def _update(self, group: dict[str, Any], params: list[Tensor], written: list[Tensor]) -> None:
-        batches: dict[tuple[Any, float], list[Tensor]] = {}
         known, value = self._counter
+        if known is not None and counted_together(params, self.state, "step", known):
+            self._update_batch(group, params, params[0]._dtype, value + 1, written)
+            return
+        batches: dict[tuple[Any, float], list[Tensor]] = {}
         for p in params:
             state = self.state[p]
             if not state:
-                state["step"] = wrap(leaf(np.zeros((), np.float32)))
+                state["step"] = zeros((), dtype=float32)
                 state["exp_avg"], state["exp_avg_sq"] = zeros_like(p), zeros_like(p)
                 if group["amsgrad"]:
                     state["max_exp_avg_sq"] = zeros_like(p)
             node = state["step"]._storage.node
             batches.setdefault((p._dtype, value if node is known else float(state["step"].item())), []).append(p)
-        known = node = None
         for (dt, step), batch in batches.items():
             self._update_batch(group, batch, dt, step + 1, written)
 
     def _update_batch(self, group: dict[str, Any], params: list[Tensor], dt: Any, step: float, written: list[Tensor]) -> None:
-        if self._counter[1] != step or self._counter[0] is None:
-            self._counter = (leaf(np.array(step, np.float32)), step)
-        beta1, beta2 = (float(b) for b in group["betas"])
-        lr, wd = number(group, "lr"), number(group, "weight_decay")
-        states = [self.state[p] for p in params]
-        keys = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if group["amsgrad"] else ("exp_avg", "exp_avg_sq")
-        nodes = [p._node() for p in params]
-        nodes += [p._grad._node() for p in params]  # type: ignore[union-attr]
-        nodes += [s[k]._node() for k in keys for s in states]
-        decoupled = bool(group["decoupled_weight_decay"])
-        nodes += scalars(dt, 1 - lr * wd if decoupled else wd, beta1, 1 - beta1, beta2, 1 - beta2, group["eps"],
-                         lr / (1 - beta1 ** step), (1 - beta2 ** step) ** 0.5)
-        arg = (len(params), wd != 0, decoupled, bool(group["amsgrad"]), bool(group["maximize"]), 1 - beta1 < 0.5)
-        each = len(keys) + 1
-        made = several(_ADAM, tuple(nodes), arg, tuple([(p._shape, dt) for p in params for _ in range(each)]))
-        for i, (p, state) in enumerate(zip(params, states, strict=True)):
-            for j, k in enumerate(keys):
-                state[k]._write(made[each * i + j])
-                written.append(state[k])
-            p._write(made[each * i + each - 1])
-            written.append(p)
-            state["step"]._write(self._counter[0])
+        counter = self._counter[0]
+        if counter is None or self._counter[1] != step:
+            counter = const(step, float32)
+            self._counter = counter, step
+        beta1, beta2 = group["betas"]
+        beta1, beta2 = float(beta1), float(beta2)
+        lr, wd, amsgrad, decoupled = number(group, "lr"), number(group, "weight_decay"), bool(group["amsgrad"]), bool(group["decoupled_weight_decay"])
+        update(_ADAM, params, self.state, ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if amsgrad else ("exp_avg", "exp_avg_sq"),
+               (1 - lr * wd if decoupled else wd, beta1, 1 - beta1, beta2, 1 - beta2, group["eps"], lr / (1 - beta1 ** step), (1 - beta2 ** step) ** 0.5),
+               (len(params), wd != 0, decoupled, amsgrad, bool(group["maximize"]), 1 - beta1 < 0.5), dt, written)
+        count(params, self.state, "step", counter)
 
 
 class AdamW(Adam):

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from torsh.core.dtypes import dtype, float64, get_default_dtype
-from torsh.graph.node import Node, Op, several
+from torsh.graph.node import Node, Op
+from torsh.graph.primitives import const
 from torsh.ops.dispatch import coarse
-from torsh.optim.optimizer import Optimizer, scalars
+from torsh.optim.optimizer import Optimizer
+from torsh.optim.update import count, update
 from torsh.tensor.storage import leaf
 from torsh.tensor.tensor import Tensor, wrap
 
@@ -93,25 +95,13 @@ class ElementwiseOptimizer(Optimizer):
     def _update_batch(self, group: dict[str, Any], params: list[Tensor], dt: Any, names: Sequence[str], counters: tuple[float, ...],
                       written: list[Tensor]) -> None:
         counted, numbers, flags = self._numbers(group, counters, dt)
-        states = [self.state[p] for p in params]
-        nodes = [p._node() for p in params]
-        nodes += [p._grad._node() for p in params]  # type: ignore[union-attr]
-        nodes += [s[k]._node() for k in names for s in states]
-        nodes += scalars(dt, *numbers)
-        outputs = tuple([(t._shape, t._dtype) for p, s in zip(params, states, strict=True) for t in (*[s[k] for k in names], p)])
-        made = several(self._op, tuple(nodes), (len(params), len(names), flags), outputs)
-        at = 0
-        for p, state in zip(params, states, strict=True):
-            for t in (*[state[k] for k in names], p):
-                t._write(made[at])
-                written.append(t)
-                at += 1
+        update(self._op, params, self.state, tuple(names), numbers, (len(params), len(names), flags), dt, written)
         for name, value in zip(self._counters, counted, strict=True):
-            rounded = np.array(value, states[0][name]._dtype.np)
-            node = leaf(rounded)
-            self._written[name] = (node, float(rounded))
-            for state in states:
-                state[name]._write(node)
+            kind = self.state[params[0]][name]._dtype
+            rounded = float(np.array(value, kind.np))
+            node = const(rounded, kind)
+            self._written[name] = (node, rounded)
+            count(params, self.state, name, node)
 
 
 __all__ = ["ElementwiseOptimizer", "averaged", "scalar", "scalar_type", "update_op"]

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
@@ -137,11 +138,25 @@ class Optimizer:
         with no_grad():
             for group in self.param_groups:
                 ready = [p for p in group["params"] if p._grad is not None]
+                if "torsh.sparse" in sys.modules:
+                    ready = self._without_sparse(group, ready, written)
                 if ready:
                     self._update(group, ready, written)
         # Built in the call: a list held here would make the runtime think that its nodes are still wanted elsewhere.
         realize([t._storage.node for t in written])
         return loss
+
+    def _without_sparse(self, group: dict[str, Any], params: list[Tensor], written: list[Tensor]) -> list[Tensor]:
+        """Update those with sparse gradients; gives the others."""
+        sparse = [p for p in params if p._grad is not None and p._grad.is_sparse]
+        if not sparse:
+            return params
+        self._update_sparse(group, sparse, written)
+        return [p for p in params if p._grad is not None and not p._grad.is_sparse]
+
+    def _update_sparse(self, group: dict[str, Any], params: list[Tensor], written: list[Tensor]) -> None:
+        """As `_update`, for sparse gradients. Raises RuntimeError unless a subclass can."""
+        raise RuntimeError(f"{type(self).__name__} does not support sparse gradients, please consider SparseAdam instead")
 
     def _update(self, group: dict[str, Any], params: list[Tensor], written: list[Tensor]) -> None:
         """Write the new values of `params` and of their state, lazily, and add what was written to `written`."""

@@ -7,6 +7,7 @@ from typing import Any
 from torsh.graph.node import several
 from torsh.ops.dispatch import coarse
 from torsh.optim.optimizer import Optimizer, check_options, number, refuse_differentiable, scalars
+from torsh.optim.update import update
 from torsh.tensor.tensor import Tensor, wrap
 
 
@@ -63,22 +64,27 @@ class SGD(Optimizer):
         for (dt, first), batch in batches.items():
             self._update_batch(group, batch, dt, first, written)
 
+    def _update_sparse(self, group: dict[str, Any], params: list[Tensor], written: list[Tensor]) -> None:
+        if number(group, "momentum") or number(group, "weight_decay"):
+            raise RuntimeError("SGD: sparse gradients go with neither momentum nor weight_decay")
+        for p in params:
+            p.add_(p._grad, alpha=number(group, "lr") if group["maximize"] else -number(group, "lr"))  # type: ignore[attr-defined]
+            written.append(p)
+
     def _update_batch(self, group: dict[str, Any], params: list[Tensor], dt: Any, first: bool, written: list[Tensor]) -> None:
         mu, wd = number(group, "momentum"), number(group, "weight_decay")
-        nodes = [p._node() for p in params]
-        nodes += [p._grad._node() for p in params]  # type: ignore[union-attr]
-        if mu and not first:
-            nodes += [self.state[p]["momentum_buffer"]._node() for p in params]
-        nodes += scalars(dt, number(group, "lr"), wd, mu, 1 - group["dampening"])
+        numbers = number(group, "lr"), wd, mu, 1 - group["dampening"]
         arg = (len(params), wd != 0, mu != 0, first, bool(group["nesterov"]), bool(group["maximize"]))
-        each = 2 if mu else 1
-        made = several(_SGD, tuple(nodes), arg, tuple([(p._shape, dt) for p in params for _ in range(each)]))
+        if first:
+            self._begin(params, numbers, arg, dt, written)
+        else:
+            update(_SGD, params, self.state, ("momentum_buffer",) if mu else (), numbers, arg, dt, written)
+
+    def _begin(self, params: list[Tensor], numbers: tuple[float, ...], arg: tuple[Any, ...], dt: Any, written: list[Tensor]) -> None:
+        """The first step with momentum, which makes the buffers."""
+        nodes = [t._node() for t in (*params, *[p._grad for p in params])]  # type: ignore[union-attr]
+        made = several(_SGD, (*nodes, *scalars(dt, *numbers)), arg, tuple([(p._shape, dt) for p in params for _ in range(2)]))
         for i, p in enumerate(params):
-            if mu:
-                if first:
-                    self.state[p]["momentum_buffer"] = wrap(made[2 * i])
-                else:
-                    self.state[p]["momentum_buffer"]._write(made[2 * i])
-                written.append(self.state[p]["momentum_buffer"])
-            p._write(made[each * i + each - 1])
-            written.append(p)
+            buffer = self.state[p]["momentum_buffer"] = wrap(made[2 * i])
+            p._write(made[2 * i + 1])
+            written += buffer, p

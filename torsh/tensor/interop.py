@@ -99,10 +99,20 @@ def asarray(obj: Any, *, dtype: dtype | None = None, device: Any = None, copy: b
 
 
 @method()
-def __dlpack__(self: Tensor, *, stream: Any = None, **options: Any) -> Any:
+def __dlpack__(self: Tensor, *, stream: Any = -1, max_version: tuple[int, int] | None = None, dl_device: tuple[Any, int] | None = None,
+               copy: bool | None = None) -> Any:
+    """A DLPack capsule over the tensor's memory, or over a copy. Raises BufferError for a tensor that requires grad and another device."""
     if self._requires_grad:
         raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
-    return numpy(self).__dlpack__(**options)
+    if dl_device is not None and int(dl_device[0]) != 1:
+        raise BufferError(f"__dlpack__: the tensor is on the CPU and cannot be exported to device {dl_device}")
+    array = numpy(self)
+    if copy:
+        array = array.copy()
+    try:
+        return array.__dlpack__(max_version=max_version)  # type: ignore[call-arg]
+    except TypeError:  # a NumPy that knows no versions
+        return array.__dlpack__()
 
 
 @method()
@@ -137,14 +147,14 @@ def item(self: Tensor) -> Any:
     if plain is not None:
         return plain.from_address(self._storage.address() + self._offset * self._dtype.itemsize).value
     value = self._window().reshape(-1)[0]
-    return float(value) if self._dtype.name == "bfloat16" else value.item()
+    return float(value) if self._dtype.category == 2 else value.item()
 
 
 @method()
 def tolist(self: Tensor) -> Any:
     """The elements as nested lists of Python numbers (a number for 0 dimensions)."""
     window = self._window()
-    return (window.astype(np.float32) if self._dtype.name == "bfloat16" else window).tolist()
+    return (window.astype(np.float32) if self._dtype.category == 2 and self._dtype.itemsize < 4 else window).tolist()
 
 
 @method()
@@ -180,10 +190,10 @@ def __index__(self: Tensor) -> int:
 
 
 @method()
-def __format__(self: Tensor, spec: str) -> str:
+def __format__(self: Tensor, format_spec: str) -> str:
     if self._shape or watch.values is not None:
-        return object.__format__(self, spec)
-    return format(item(self), spec) if spec else str(item(self))
+        return object.__format__(self, format_spec)
+    return format(item(self), format_spec) if format_spec else str(item(self))
 
 
 @method()
@@ -223,10 +233,10 @@ def _set_extra(t: Tensor, extra: dict[str, Any]) -> None:
 
 
 @method()
-def __reduce_ex__(self: Tensor, protocol: Any) -> tuple[Any, ...]:
+def __reduce_ex__(self: Tensor, proto: Any) -> tuple[Any, ...]:
     if self._requires_grad and self._grad_fn is not None:
         data = alias(self, self._shape, self._strides, self._offset)
-        return __reduce_ex__(data, protocol)
+        return __reduce_ex__(data, proto)
     memory = self._storage.memory()
     typed = memory if memory.dtype == self._dtype.np else memory.view(self._dtype.np)
     return _rebuild, (type(self), typed.tobytes(), self._dtype.name, self._shape, self._strides, self._offset, self._requires_grad, _extra(self))

@@ -149,9 +149,15 @@ class Tensor(Open):
     is_xpu: ClassVar[bool] = False
     is_meta: ClassVar[bool] = False
     is_sparse: ClassVar[bool] = False
+    is_sparse_csr: ClassVar[bool] = False
     is_quantized: ClassVar[bool] = False
     is_mkldnn: ClassVar[bool] = False
     is_nested: ClassVar[bool] = False
+    is_ipu: ClassVar[bool] = False
+    is_maia: ClassVar[bool] = False
+    is_mtia: ClassVar[bool] = False
+    is_vulkan: ClassVar[bool] = False
+    is_xla: ClassVar[bool] = False
     is_cpu: ClassVar[bool] = True
 
     def __len__(self) -> int:
@@ -182,6 +188,10 @@ class Tensor(Open):
         """`node_of`."""
         return node_of(self)
 
+    def _without_storage(self) -> Node:
+        """What `node_of` gives for a tensor of a subclass that has no storage: an error."""
+        raise AttributeError("the tensor has no storage")
+
     def _window(self) -> Any:
         """The realized elements as a NumPy view of the storage's memory (not exported: for reading at once)."""
         storage = self._storage
@@ -189,7 +199,7 @@ class Tensor(Open):
         return array_on(handle(storage.node.buffer), self)
 
     def _write(self, value: Node) -> None:
-        """Replace the elements by a node of the same shape and dtype. Knows nothing of autograd."""
+        """Replace the elements by a node of the same shape and dtype. Knows nothing of autograd. (`put` is the shorter way.)"""
         storage = self._storage
         own = storage.node.dtype
         strides = self._strides or contiguous_strides(self._shape)
@@ -243,8 +253,11 @@ MOST_DEPTH: Final = 2000
 
 def node_of(t: Tensor) -> Node:
     """The node whose contiguous contents are the tensor's elements now. (A function: methods of classes with interpreted subclasses, such
-    as Parameter, are looked up by name at each call.)"""
-    storage = t._storage
+    as Parameter, are looked up by name at each call.) What is raised for a tensor without a storage is its class's choice."""
+    try:
+        storage = t._storage
+    except AttributeError:
+        return t._without_storage()
     node = storage.node
     if storage.outside is not None and storage.shared():
         return leaf(t._window().copy(order="C"))
@@ -256,6 +269,24 @@ def node_of(t: Tensor) -> Node:
     if t._offset == 0 and t._strides is None and base.shape == t._shape:
         return base
     return Node(VIEW, (base,), (t._shape, strides, t._offset), t._shape, dt)
+
+
+def stored(t: Tensor) -> Node | None:
+    """The node of the tensor's storage; None for a tensor made of others, which has none."""
+    try:
+        return t._storage.node
+    except AttributeError:
+        return None
+
+
+def put(t: Tensor, value: Node) -> None:
+    """`t._write(value)`; for a tensor that is all of its storage, the value is the storage's."""
+    storage = t._storage
+    node = storage.node
+    if t._strides is None and t._offset == 0 and node.dtype is t._dtype and (node.shape is value.shape or node.shape == value.shape):
+        storage.write(value)
+    else:
+        t._write(value)
 
 
 def wrap(node: Node) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from torsh.autograd.autocast import surroundings, within
 from torsh.autograd.grad_mode import enable_grad, state
 from torsh.autograd.graph import saved_tensors_hooks
 from torsh.core.generator import default_generator
@@ -20,6 +21,7 @@ class _Frame:
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], preserve: bool) -> None:
         self.call = (function, args, kwargs)
         self.random = default_generator().get_state() if preserve else None
+        self.autocast = surroundings()
         self.first: list[Any] = []
         self.again: dict[int, Tensor] = {}
 
@@ -47,7 +49,7 @@ class _Frame:
             now = default_generator().get_state()
             default_generator().set_state(self.random)
         try:
-            with enable_grad(), saved_tensors_hooks(collect, refuse):
+            with enable_grad(), within(self.autocast), saved_tensors_hooks(collect, refuse):
                 function(*args, **kwargs)
         finally:
             if now is not None:

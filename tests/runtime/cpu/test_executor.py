@@ -310,13 +310,13 @@ def test_default_thread_number(variables: dict[str, str], expected: int, monkeyp
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert executor._default_threads() == expected
+    assert executor.default_threads() == expected
 
 
 def test_bad_thread_numbers_in_the_environment_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORSH_NUM_THREADS", "many")
     with pytest.raises(ValueError, match="TORSH_NUM_THREADS must be a positive number, not 'many'"):
-        executor._default_threads()
+        executor.default_threads()
 
 
 _FORK = """
@@ -422,4 +422,4 @@ def test_without_threads_programs_run_on_the_caller(
     monkeypatch.setattr(executor, "_sleeping", lambda: "none")
     with pytest.raises(ValueError, match="only one thread"):
         set_num_threads(2)
-    assert executor._default_threads() == 1
+    assert executor.default_threads() == 1

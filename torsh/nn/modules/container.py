@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
@@ -17,6 +18,17 @@ def _position(size: int, index: Any) -> int:
     if not -size <= i < size:
         raise IndexError(f"index {i} is out of range")
     return i % size
+
+
+class Container(Module):
+    """Modules under the names given. Deprecated, as in PyTorch: use `Module`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__()
+        warnings.warn("`nn.Container` is deprecated. All of it's functionality is now implemented in `nn.Module`. Subclass that instead.", FutureWarning,
+                      stacklevel=2)
+        for name, module in kwargs.items():
+            self.add_module(name, module)
 
 
 class _Listed(Module):
@@ -318,4 +330,4 @@ class ParameterDict(Module):
         return "\n".join(f"  ({k}): {_shown(v, title=True)}" for k, v in self.items())
 
 
-__all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
+__all__ = ["Container", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]

@@ -5,14 +5,14 @@ import math
 import warnings
 from typing import Any
 
-from torsh.nn import functional as F
+from torsh.autograd.autocast import lower_type
 from torsh.nn import init
 from torsh.nn.module import Module
 from torsh.nn.parameter import Parameter
 from torsh.nn.utils.rnn import PackedSequence
-from torsh.ops.dispatch import FUNCTIONS
 from torsh.ops.gather import index_select
-from torsh.ops.recurrent import CELLS, recurrent_layer
+from torsh.ops.recurrent import CELLS
+from torsh.ops.recurrent_networks import recurrent_network
 from torsh.tensor.creation import empty, zeros
 from torsh.tensor.tensor import Tensor
 
@@ -104,7 +104,7 @@ class RNNBase(Module):
     def check_input(self, input: Tensor, batch_sizes: Tensor | None) -> None:
         """Raises RuntimeError for a shape, ValueError for a dtype that does not fit."""
         weight = getattr(self, self._all_weights[0][0])
-        if input._dtype is not weight._dtype:
+        if input._dtype is not weight._dtype and lower_type() is None:
             raise ValueError(f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). Convert input: "
                              f"input.to({weight.dtype}), or convert model: model.to({input.dtype})")
         expected = 3 if batch_sizes is None else 2
@@ -179,23 +179,8 @@ class RNNBase(Module):
 
     def _run(self, x: Any, sizes: tuple[int, ...], states: States | None) -> tuple[Any, Any]:
         """(outputs [rows, directions * h], final states [layers * directions, n, h]) of packed inputs [rows, i]."""
-        directions = 2 if self.bidirectional else 1
-        last: list[list[Tensor]] = [[] for _ in self._state_sizes()]
-        for layer in range(self.num_layers):
-            outs = []
-            for direction in range(directions):
-                k = layer * directions + direction
-                first = tuple([zeros((sizes[0], size), dtype=x._dtype) for size in self._state_sizes()]) if states is None else \
-                    tuple([s[k] for s in states])  # type: ignore[index]
-                weights = [getattr(self, name) for name in self._all_weights[k]]
-                out, *end = recurrent_layer(self.mode, x, first, weights, self.bias, sizes, direction == 1)
-                outs.append(out)
-                for kept, s in zip(last, end, strict=True):
-                    kept.append(s)
-            x = outs[0] if directions == 1 else FUNCTIONS["cat"](outs, 1)
-            if self.dropout and self.training and layer < self.num_layers - 1:
-                x = F.dropout(x, self.dropout, True)
-        return x, tuple([FUNCTIONS["stack"](kept) for kept in last])
+        return recurrent_network(self.mode, x, sizes, states, self.all_weights, self._state_sizes(), self.bias, 2 if self.bidirectional else 1,
+                                 self.dropout if self.training else 0.0)
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"

@@ -106,9 +106,10 @@ def skip_init(module_cls: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 if TYPE_CHECKING:
     def __getattr__(name: str) -> Any: ...
 else:
-    _MODULES = ("fusion", "parametrizations", "parametrize", "rnn", "stateless")
+    _MODULES = ("fusion", "memory_format", "parametrizations", "parametrize", "rnn", "stateless")
     _NAMES = {**dict.fromkeys(("fuse_conv_bn_eval", "fuse_conv_bn_weights", "fuse_linear_bn_eval", "fuse_linear_bn_weights"), "fusion"),
-              **dict.fromkeys(("remove_spectral_norm", "remove_weight_norm", "spectral_norm", "weight_norm"), "hooked_norms")}
+              **dict.fromkeys(("remove_spectral_norm", "remove_weight_norm", "spectral_norm", "weight_norm"), "hooked_norms"),
+              **dict.fromkeys(("convert_conv2d_weight_memory_format", "convert_conv3d_weight_memory_format"), "memory_format")}
 
     def __getattr__(name: str) -> Any:
         if name in _MODULES:

@@ -8,7 +8,8 @@ from torsh.autograd.grad_mode import no_grad
 from torsh.nn import functional as F
 from torsh.nn.module import Module
 from torsh.nn.parameter import Parameter, is_lazy
-from torsh.nn.utils.parametrizations import as_matrix, norm_except_dim, output_dim, scaled_to
+from torsh.nn.utils.parametrizations import as_matrix, output_dim, scaled_to
+from torsh.ops.native_layers import norm_except_dim
 
 
 def _only_one(module: Module, kind: type, name: str, what: str) -> None:
@@ -63,7 +64,7 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
         raise ValueError("The module passed to `WeightNorm` can't have uninitialized parameters. Make sure to run the dummy forward before applying weight "
                          "normalization")
     del module._parameters[name]
-    module.register_parameter(name + "_g", Parameter(norm_except_dim(weight.detach(), hook.dim)))
+    module.register_parameter(name + "_g", Parameter(norm_except_dim(weight.detach(), 2, hook.dim)))
     module.register_parameter(name + "_v", Parameter(weight.detach()))
     setattr(module, name, hook.compute_weight(module))
     module.register_forward_pre_hook(hook)

@@ -11,6 +11,7 @@ from torsh.nn.module import Module
 from torsh.nn.modules.conv import _ConvNd
 from torsh.nn.utils.parametrize import register_parametrization
 from torsh.ops.dispatch import FUNCTIONS
+from torsh.ops.native_layers import norm_except_dim
 from torsh.tensor.creation import eye, zeros_like
 from torsh.tensor.tensor import Tensor
 
@@ -118,16 +119,9 @@ def orthogonal(module: Module, name: str = "weight", orthogonal_map: str | None 
     return register_parametrization(module, name, _Orthogonal(weight, orthogonal_map, use_trivialization=use_trivialization), unsafe=True)
 
 
-def norm_except_dim(v: Any, dim: int) -> Any:
-    """The 2-norm over all dimensions but one, which stay with size 1; over all for -1."""
-    if dim == -1:
-        return (v * v).sum().sqrt()
-    return (v * v).sum([d for d in range(len(v._shape)) if d != dim], True).sqrt()
-
-
 def scaled_to(v: Any, g: Any, dim: int) -> Any:
     """v with the norms g."""
-    return v * (g / norm_except_dim(v, dim))
+    return v * (g / norm_except_dim(v, 2, dim))
 
 
 class _WeightNorm(Module):
@@ -141,7 +135,7 @@ class _WeightNorm(Module):
         return scaled_to(weight_v, weight_g, self.dim)
 
     def right_inverse(self, weight: Any) -> Any:
-        return norm_except_dim(weight, self.dim), weight
+        return norm_except_dim(weight, 2, self.dim), weight
 
 
 def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Module:

@@ -215,7 +215,7 @@ _lock = threading.Lock()
 
 @functools.cache
 def _pool() -> _Pool:
-    return _Pool(_default_threads())
+    return _Pool(default_threads())
 
 
 def _after_fork() -> None:
@@ -225,7 +225,7 @@ def _after_fork() -> None:
     _native().pool_forget(_pool().address)
 
 
-def _default_threads() -> int:
+def default_threads() -> int:
     """TORSH_NUM_THREADS, else OMP_NUM_THREADS (its first level), else the processors this process may run on."""
     if _sleeping() == "none":
         return 1
@@ -266,3 +266,11 @@ def set_num_threads(count: int) -> None:
             native.pool_stop(pool.address)
             pool.threads = count
             native.pool_forget(pool.address)
+
+
+def renew_threads() -> None:
+    """Stop the pool's threads; the next run that shares work starts new ones. Waits for a run that has the pool."""
+    pool, native = _pool(), _native()
+    with _lock:
+        native.pool_stop(pool.address)
+        native.pool_forget(pool.address)

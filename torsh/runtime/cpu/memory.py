@@ -17,17 +17,19 @@ import mmap
 import os
 import threading
 from bisect import bisect_left
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-ALIGNMENT = 64
+from torsh.core.errors import OutOfMemoryError
+
+ALIGNMENT: Final = 64
 _HUGE_PAGE = 2 << 20
 #: The largest class carved from shared regions, and the size of those.
 _CARVED = 1 << 20
 _SHARED_REGION = 16 << 20
 #: Requests of up to this find their class in a table.
-_TABLE = 64 << 10
+_TABLE: Final = 64 << 10
 #: Neighbouring blocks start at different places within pages: equal ones would compete for the same cache sets when
 #: a kernel walks many arrays in step.
 _STAGGER = 9 * ALIGNMENT
@@ -45,9 +47,9 @@ def _class_sizes() -> list[int]:
     return sizes
 
 
-_SIZES = _class_sizes()
-_FIRST_LARGE = next(i for i, size in enumerate(_SIZES) if size > _CARVED)
-_free: list[list[int]] = [[] for _ in _SIZES]  # addresses, by class
+_SIZES: Final = _class_sizes()
+_FIRST_LARGE: Final = next(i for i, size in enumerate(_SIZES) if size > _CARVED)
+_free: Final[list[list[int]]] = [[] for _ in _SIZES]  # addresses, by class
 
 
 def _class_table() -> list[int]:
@@ -58,14 +60,14 @@ def _class_table() -> list[int]:
     return table
 
 
-_CLASS_OF_LINES = _class_table()
+_CLASS_OF_LINES: Final = _class_table()
 
 
 def _class_of(nbytes: int) -> int:
     """The smallest class of at least `nbytes`."""
     size_class = bisect_left(_SIZES, nbytes)
     if size_class == len(_SIZES):
-        raise MemoryError(f"cannot allocate {nbytes} bytes")
+        raise OutOfMemoryError(f"cannot allocate {nbytes} bytes")
     return size_class
 
 
@@ -81,7 +83,7 @@ class _Counters:
         self.idle_large = 0  # bytes in free blocks that have a region of their own
 
 
-_counters = _Counters()
+_counters: Final = _Counters()
 
 
 class Block:
@@ -143,7 +145,7 @@ _VIEW_TYPES: dict[int, Any] = {}  # ctypes arrays, by class
 
 
 def allocate(nbytes: int) -> Block:
-    """A block of `nbytes` bytes with undefined content. Raises MemoryError when the system has none, ValueError for
+    """A block of `nbytes` bytes with undefined content. Raises OutOfMemoryError when the system has none, ValueError for
     a negative size."""
     if nbytes <= _TABLE:
         if nbytes < 0:
@@ -204,7 +206,7 @@ def _map(size: int) -> tuple[mmap.mmap, int]:
         else:
             memory = mmap.mmap(-1, size + _HUGE_PAGE)
     except (OSError, OverflowError) as error:
-        raise MemoryError(f"cannot allocate {size} bytes: {error}") from None
+        raise OutOfMemoryError(f"cannot allocate {size} bytes: {error}") from None
     base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
     slack = -base % _HUGE_PAGE
     if hasattr(mmap, "MADV_HUGEPAGE") and size >= _HUGE_PAGE:

@@ -1,0 +1,175 @@
+"""Micro-kernels: a few rows of A times a panel of B, the sums in registers; and the packing of panels.
+
+The loop over k is written so that what comes out of LLVM is what is written here: pointers pass through an empty assembler
+statement in each turn, without which LLVM replaces the addresses base + i * stride by a chain of additions that is as
+long as the arithmetic; and two turns are one, apart from each other, since otherwise the loads of the second are hoisted and spill.
+"""
+from __future__ import annotations
+
+from torsh.codegen.gemm_layout import Shape
+from torsh.codegen.gemm_text import Text
+
+#: Rows addressed from one pointer: base + {0..6} * stride need three registers on x86.
+_SPAN = 7
+
+
+def write_pack(t: Text) -> None:
+    """`@pack(src, lane_stride, k_stride, valid, kc, dst, dst_stride)`: dst[k][lane] = src[lane][k], strides in bytes.
+
+    One vector of lanes wide. Lanes from `valid` on repeat the last valid one or are zero: they only reach rows or
+    columns of C that are never stored. When k is contiguous, dst is written up to kc rounded up to whole vectors."""
+    t.begin("pack", "ptr %src, i64 %lane_stride, i64 %k_stride, i64 %valid, i64 %kc, ptr %dst, i64 %dst_stride", True)
+    lanes, last = t.lanes, t.sub("%valid", "1")
+    last = t.least(last, str(lanes - 1))
+    size = str(t.in_bytes)
+    contiguous = t.test("eq", "%lane_stride", size)
+    rows, other, by_k, general, done = (t.new_label() for _ in range(5))
+    t.put(f"br i1 {contiguous}, label %{rows}, label %{other}")
+
+    t.label(rows)
+    whole, masked = t.new_label(), t.new_label()
+    t.put(f"br i1 {t.test('sge', '%valid', str(lanes))}, label %{whole}, label %{masked}")
+    for label, some in ((whole, False), (masked, True)):
+        t.label(label)
+        mask = t.first("%valid") if some else ""
+        with t.loop("0", "%kc", carry=[("ptr", "%src"), ("ptr", "%dst")]) as loop:
+            t.store(t.load(loop.values[0], t.dtype_in, mask), loop.values[1])
+            loop.next = [t.at(loop.values[0], "%k_stride"), t.at(loop.values[1], "%dst_stride")]
+        t.put(f"br label %{done}")
+
+    t.label(other)
+    offsets = [t.mul(t.least(str(i), last), "%lane_stride") for i in range(lanes)]
+    sources = [t.at("%src", offset) for offset in offsets]
+    t.put(f"br i1 {t.test('eq', '%k_stride', size)}, label %{by_k}, label %{general}")
+
+    t.label(by_k)
+    even = t.op(f"and i64 %kc, {-lanes}")
+
+    def square(k: str, dst: str, mask: str) -> str:
+        offset = t.mul(k, size)
+        for column in t.transpose([t.load(t.at(source, offset), t.dtype_in, mask) for source in sources]):
+            t.store(column, dst)
+            dst = t.at(dst, "%dst_stride")
+        return dst
+
+    with t.loop("0", even, str(lanes), [("ptr", "%dst")]) as loop:
+        loop.next = [square(loop.index, loop.values[0], "")]
+    with t.where(t.test("slt", even, "%kc")):
+        square(even, loop.values[0], t.first(t.sub("%kc", even)))
+    t.put(f"br label %{done}")
+
+    t.label(general)
+    with t.loop("0", "%kc", carry=[("i64", "0"), ("ptr", "%dst")]) as loop:
+        offset, dst = loop.values
+        value = "poison"
+        for i, source in enumerate(sources):
+            value = t.op(f"insertelement {t.vector} {value}, {t.scalar} "
+                         f"{t.load_scalar(t.at(source, offset), t.dtype_in)}, i64 {i}")
+        t.store(value, dst)
+        loop.next = [t.add(offset, "%k_stride"), t.at(dst, "%dst_stride")]
+    t.put(f"br label %{done}")
+    t.label(done)
+    t.end()
+
+
+def write_copy_rows(t: Text, shape: Shape) -> None:
+    """`@copy_rows(src, row_stride, valid, kc, dst)`: `valid` rows of kc adjacent elements, `shape.copied_row` elements apart."""
+    t.begin("copy_rows", "ptr %src, i64 %row_stride, i64 %valid, i64 %kc, ptr %dst", True)
+    whole = t.op(f"and i64 %kc, {-t.lanes}")
+    rest = t.sub("%kc", whole)
+    mask = t.first(rest)
+    with t.loop("0", "%valid", carry=[("ptr", "%src"), ("ptr", "%dst")]) as row:
+        src, dst = row.values
+        with t.loop("0", whole, str(t.lanes)) as k:
+            t.store(t.load(t.at(src, t.mul(k.index, str(t.in_bytes))), t.dtype_in), t.at(dst, t.mul(k.index, str(t.scalar_bytes))))
+        with t.where(t.test("ne", rest, "0")):
+            t.store(t.load(t.at(src, t.mul(whole, str(t.in_bytes))), t.dtype_in, mask), t.at(dst, t.mul(whole, str(t.scalar_bytes))))
+        row.next = [t.at(src, "%row_stride"), t.at(dst, str(shape.copied_row * t.scalar_bytes))]
+    t.end()
+
+
+def _opaque(t: Text, pointer: str) -> str:
+    """The same pointer, of which the compiler knows nothing."""
+    return t.op(f'call ptr asm sideeffect "", "=r,0"(ptr {pointer})')
+
+
+def _prefetch(t: Text, pointer: str, write: bool, locality: int) -> None:
+    t.call("void", "llvm.prefetch.p0", [("ptr", pointer), ("i32", str(int(write))), ("i32", str(locality)), ("i32", "1")])
+
+
+def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: bool) -> None:
+    """`@tile_{rows}_{vectors}(a, a_step, b, b_k, kc, p, p_row, add, a_soon, a_soon_k, b_soon, b_soon_k)`: p = a b, or p += a b where
+    `add` is not 0.
+
+    a is `rows` x kc. With `lanes` its rows are adjacent elements and k are a_step bytes apart, as packed panels have it; otherwise
+    k are adjacent and rows a_step bytes apart. b is kc x (`vectors` of lanes) with byte stride b_k. Each turn of the loop, two k where
+    `pairs` and else one, fetches a line from a_soon and b_soon into the second-level cache, which then move on by a_soon_k and b_soon_k bytes."""
+    t.begin(f"tile_{rows}_{vectors}", "ptr %a, i64 %a_step, ptr %b, i64 %b_k, i64 %kc, ptr %p, i64 %p_row, i64 %add, ptr %a_soon, "
+            "i64 %a_soon_k, ptr %b_soon, i64 %b_soon_k", True)
+    size = t.scalar_bytes
+    # The tile of p is far away by the time it is needed: let it come meanwhile.
+    line = "%p"
+    for i in range(rows):
+        for v in range(vectors):
+            _prefetch(t, t.at(line, str(v * t.vector_bytes)), True, 3)
+        line = t.at(line, "%p_row") if i + 1 < rows else line
+    if lanes:
+        bases, offsets = ["%a"], [str(i * size) for i in range(rows)]
+    else:
+        offsets = ["0"] + [t.mul("%a_step", str(i)) for i in range(1, min(_SPAN, rows))]
+        bases = ["%a"] + [t.at("%a", t.mul("%a_step", str(i))) for i in range(_SPAN, rows, _SPAN)]
+    many = len(bases)
+
+    def turn(state: list[str], steps: int) -> list[str]:
+        pointers, b, sums = [_opaque(t, p) for p in state[:many]], _opaque(t, state[many]), state[many + 3:]
+        for soon in state[many + 1:many + 3]:
+            _prefetch(t, soon, False, 2)
+        for u in range(steps):
+            if u:
+                t.put('call void asm sideeffect "", "~{memory}"()')
+            panel = [t.load(t.at(b, str(v * t.vector_bytes))) for v in range(vectors)]
+            following = []
+            for i in range(rows):
+                place = t.at(pointers[0], offsets[i]) if lanes else t.at(t.at(pointers[i // _SPAN], offsets[i % _SPAN]), str(u * size))
+                value = t.splat(t.load_scalar(place))
+                following += [t.fma(value, panel[v], sums[i * vectors + v]) for v in range(vectors)]
+            sums, b = following, t.at(b, "%b_k")
+            if lanes:
+                pointers = [t.at(pointers[0], "%a_step")]
+        if not lanes:
+            pointers = [t.at(p, str(steps * size)) for p in pointers]
+        return [*pointers, b, t.at(state[many + 1], "%a_soon_k"), t.at(state[many + 2], "%b_soon_k"), *sums]
+
+    kinds = ["ptr"] * (many + 3) + [t.vector] * (rows * vectors)
+    state = [*bases, "%b", "%a_soon", "%b_soon"] + ["zeroinitializer"] * (rows * vectors)
+    done = "0"
+    if pairs:
+        done = t.op("and i64 %kc, -2")
+        with t.loop("0", done, "2", list(zip(kinds, state, strict=True))) as loop:
+            loop.next = turn(loop.values, 2)
+        state = loop.values
+    with t.loop(done, "%kc", "1", list(zip(kinds, state, strict=True))) as loop:
+        loop.next = turn(loop.values, 1)
+    sums = loop.values[many + 3:]
+    plain, adding, end = t.new_label(), t.new_label(), t.new_label()
+    t.put(f"br i1 {t.test('eq', '%add', '0')}, label %{plain}, label %{adding}")
+    for label in (plain, adding):
+        t.label(label)
+        row = "%p"
+        for i in range(rows):
+            for v in range(vectors):
+                place = t.at(row, str(v * t.vector_bytes))
+                value = sums[i * vectors + v]
+                t.store(t.op(f"fadd {t.vector} {t.load(place)}, {value}") if label == adding else value, place)
+            if i + 1 < rows:
+                row = t.at(row, "%p_row")
+        t.put(f"br label %{end}")
+    t.label(end)
+    t.end()
+
+
+def write_micro_kernels(t: Text, shape: Shape, lanes: bool) -> None:
+    """All heights, for panels of one vector and of all. The tallest do nearly all the work: the others stay short."""
+    for vectors in (1, shape.vectors):
+        for height in shape.heights:
+            write_micro_kernel(t, lanes, height, vectors, height == shape.rows and vectors == shape.vectors)
