@@ -7,9 +7,6 @@ REASONS = {
     "as_strided_scatter": "PyTorch's gradient by the input is that of the region which was overwritten, and zero elsewhere; it should be the other way round",
     "chalf": "complex32 is not built",
     "gradient": "one of the calls that must raise has a tensor on the meta device, which is not built",
-    "hash_tensor": "its result is uint64, which is not built",
-    "nn.functional.embedding": "`sparse=True` gives a sparse gradient",
-    "nn.functional.embedding_bag": "`sparse=True` gives a sparse gradient",
     "special.bessel_j0": "PyTorch's float64 is off by 2e-7 beyond 5; ours agrees with mpmath to the last digits",
     "special.bessel_y1": "PyTorch's float64 is off by 3e-7 beyond 5; ours agrees with mpmath to the last digits",
 }

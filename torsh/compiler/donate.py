@@ -27,8 +27,7 @@ class Donations:
         self.fills: set[int] = set()  # ids of jobs that only copy an input into the root which takes it over: not needed
         self.indices = [_index(places[id(r)]) for r in roots]
         self.free = [i for i, d in enumerate(dead) if d and i not in self.indices]
-        risky = [k for k, unit in enumerate(units) if not isinstance(unit, list) or any(job.checks for job in unit)]
-        self.after = risky[-1] + 1 if risky else 0
+        self.after = past_what_may_fail(units, True)
         if self.free:
             self._find_readers()
             self._assign()
@@ -85,6 +84,12 @@ class Donations:
             return True
         return readers == [job] and node.dtype.itemsize == root.dtype.itemsize and job.group is not None \
             and not job.group.folds and _reads_before_write(self.schedule, job.group, root, node)
+
+
+def past_what_may_fail(units: list[Any], steps_too: bool) -> int:
+    """How many of a plan's launches and host steps there are up to the last that may fail: a launch that checks indices, and with `steps_too`
+    any host step (which raises by itself, where a launch only reports)."""
+    return max((k + 1 for k, unit in enumerate(units) if (any(job.checks for job in unit) if isinstance(unit, list) else steps_too)), default=0)
 
 
 def _index(place: Any) -> int:

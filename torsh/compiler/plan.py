@@ -13,7 +13,7 @@ from torsh.codegen.text import text
 from torsh.compiler import steps
 from torsh.compiler.canonical import INPUT
 from torsh.compiler.describe import describe
-from torsh.compiler.donate import Donations
+from torsh.compiler.donate import Donations, past_what_may_fail
 from torsh.compiler.execute import HEADER, Detail, Executable, HostStep, stats
 from torsh.compiler.lower import lower
 from torsh.compiler.nest import Lowered
@@ -177,8 +177,7 @@ class Plan:
                 memory.touch(position)
         arena_bytes = arrange(self.memories, self.arena_index)
         self.places = {key: p.value if isinstance(p, Memory) else p for key, p in self.places.items()}
-        risky = [k for k, unit in enumerate(units) if isinstance(unit, list) and any(job.checks for job in unit)]
-        early = risky[-1] + 1 if risky else 0
+        early = past_what_may_fail(units, False)
         parts: list[Any] = []
         details: list[list[Detail]] = []
         checks = 0

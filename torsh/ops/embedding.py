@@ -54,8 +54,13 @@ def _gradient_vjp(ctx: GradNode, g: Tensor) -> Tensor:
 
 
 def _sparse_vjp(ctx: GradNode, g: Tensor) -> Tensor:
-    """The gradient as a sparse tensor of the rows that were looked up; those of the padding are left out."""
-    at, (padding, _) = ctx[1], ctx.arg
+    """The gradient as a sparse tensor of the rows that were looked up; those of the padding are left out.
+
+    Raises RuntimeError where it is to be scaled by frequency.
+    """
+    at, (padding, by_frequency) = ctx[1], ctx.arg
+    if by_frequency:
+        raise RuntimeError("embedding_backward: scale_grad_by_freq not supported with sparse gradients")
     if padding >= 0:
         kept = (at != padding).nonzero().squeeze(1)  # type: ignore[attr-defined]
         at, g = at[kept], g[kept]  # type: ignore[index]
@@ -68,9 +73,7 @@ _GRADIENT = coarse("embedding_backward", _lookup_gradient, _gradient_vjp, (1,), 
 
 
 def _rows(what: str, weight: Tensor, index: Tensor, padding_idx: int | None, by_frequency: bool, sparse: bool) -> Tensor:
-    """[n, columns] for indices [n]. Raises RuntimeError for a sparse gradient scaled by frequency."""
-    if sparse and by_frequency:
-        raise RuntimeError(f"{what}: scale_grad_by_freq does not go with sparse gradients")
+    """[n, columns] for indices [n]."""
     padding = -1 if padding_idx is None else padding_idx
     at = checked_index(index, weight._shape[0], what + "(): index out of range in self (index {index}, table of {size} rows)")
     return apply(_EMBEDDING_SPARSE if sparse else _EMBEDDING, (weight, at), (padding, by_frequency), (at._shape[0], weight._shape[1]), weight._dtype)

@@ -171,7 +171,7 @@ def column_stack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Ten
 @public(function=False)
 def repeat(self: Tensor, *repeats: Any) -> Tensor:
     """The tensor laid side by side so many times in each dimension (new ones in front). Raises RuntimeError for fewer numbers than dimensions."""
-    times = views._sizes(repeats)
+    times = views.sizes_of(repeats)
     if len(times) < len(self._shape):
         raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
     if any(r < 0 for r in times):
@@ -185,7 +185,7 @@ def repeat(self: Tensor, *repeats: Any) -> Tensor:
 @public()
 def tile(input: Tensor, *dims: Any) -> Tensor:
     """`repeat` with missing leading numbers taken as 1."""
-    times = views._sizes(dims)
+    times = views.sizes_of(dims)
     return repeat(input, (1,) * (len(input._shape) - len(times)) + times)
 
 
@@ -242,7 +242,7 @@ _FLIP = coarse("flip", _flipped, _flip_vjp)
 @public()
 def flip(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
     """The order of some dimensions reversed (a copy). Raises RuntimeError for a dimension named twice."""
-    axes = tuple([wrap_dim(d, len(input._shape), "flip") for d in views._sizes(axes if dims is None else (dims,))])
+    axes = tuple([wrap_dim(d, len(input._shape), "flip") for d in views.sizes_of(axes if dims is None else (dims,))])
     if len(set(axes)) != len(axes):
         raise RuntimeError(f"dim {next(d for d in axes if axes.count(d) > 1)} appears multiple times in the list of dims")
     axes = tuple([d for d in sorted(axes) if d < len(input._shape) and input._shape[d] > 1])
