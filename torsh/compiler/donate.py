@@ -26,8 +26,7 @@ class Donations:
         self.fills: set[int] = set()  # ids of jobs that only copy an input into the root which takes it over: not needed
         self.indices = [_index(places[id(r)]) for r in roots]
         self.free = [i for i, d in enumerate(dead) if d and i not in self.indices]
-        hosted = [k for k, unit in enumerate(units) if not isinstance(unit, list)]
-        self.after = max(behind_checks(units), hosted[-1] + 1 if hosted else 0)
+        self.after = past_what_may_fail(units, True)
         if self.free:
             self._find_readers()
             self._assign()
@@ -86,13 +85,15 @@ class Donations:
             and not job.group.folds and _reads_before_write(self.schedule, job.group, root, node)
 
 
-def behind_checks(units: list[Any]) -> int:
-    """The number of the unit after the last one that may find an index out of range which none before it has looked at: a derivative
-    uses the indices of what it is the derivative of."""
+def past_what_may_fail(units: list[Any], steps_too: bool) -> int:
+    """How many of a plan's launches and host steps there are up to the last that may fail: a launch that looks at indices which none before
+    it has looked at (a derivative uses those of what it is the derivative of), and with `steps_too` any host step (which raises by itself,
+    where a launch only reports)."""
     known: set[tuple[int, int]] = set()
     last = 0
     for k, unit in enumerate(units):
         if not isinstance(unit, list):
+            last = k + 1 if steps_too else last
             continue
         checks = [check for job in unit for check in job.checks]
         if any((check.source, check.size) not in known for check in checks):

@@ -13,7 +13,7 @@ from torsh.codegen.text import text
 from torsh.compiler import steps, whole
 from torsh.compiler.canonical import INPUT
 from torsh.compiler.describe import describe
-from torsh.compiler.donate import Donations, behind_checks
+from torsh.compiler.donate import Donations, past_what_may_fail
 from torsh.compiler.epilogue import Fused, row_stride
 from torsh.compiler.execute import HEADER, Detail, Executable, HostStep, stats
 from torsh.compiler.lower import lower
@@ -180,7 +180,7 @@ class Plan:
                 memory.touch(position)
         arena_bytes = arrange(self.memories, self.arena_index)
         self.places = {key: p.value if isinstance(p, Memory) else p for key, p in self.places.items()}
-        early = behind_checks(units)
+        early = past_what_may_fail(units, False)
         parts: list[Any] = []
         details: list[list[Detail]] = []
         checks = 0

@@ -19,7 +19,7 @@ from torsh.core.layouts import contiguous_format
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
 from torsh.graph.primitives import EMPTY, VIEW, WINDOWS, WINOGRAD, WINOGRAD_WEIGHTS
-from torsh.ops.composite import in_float32
+from torsh.ops.composite import in_float32, rounded_once
 from torsh.ops.dispatch import apply, coarse
 from torsh.ops.matmul import contract
 from torsh.ops.pointwise import conj_if
@@ -383,6 +383,8 @@ def _conv_transpose(k: int, what: str, x: Tensor, w: Tensor, bias: Tensor | None
     return _with_bias(y, bias, k, batched)
 
 
+#: With a bias, half precision is rounded once, after it is added.
+_conv_rounded, _transpose_rounded = rounded_once(_conv), rounded_once(_conv_transpose)
 _DOC = ("{k}-dimensional cross-correlation: input [n, c, *size] (or without n), weight [o, c / groups, *kernel], bias [o].\n\n"
         "    `padding` is a number of zeros for each side, \"same\" or \"valid\". Raises RuntimeError for shapes and types that do not fit.\n    ")
 _TRANSPOSED_DOC = ("The transpose of `conv{k}d` (its gradient by the input): input [n, c, *size], weight [c, o / groups, *kernel], bias [o].\n\n"
@@ -391,11 +393,12 @@ _TRANSPOSED_DOC = ("The transpose of `conv{k}d` (its gradient by the input): inp
 
 def _make(k: int) -> tuple[Any, Any]:
     def conv(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Tensor:
-        return _conv(k, f"conv{k}d", input, weight, bias, stride, padding, dilation, groups)
+        return (_conv if bias is None else _conv_rounded)(k, f"conv{k}d", input, weight, bias, stride, padding, dilation, groups)
 
     def conv_transpose(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
                        groups: int = 1, dilation: Any = 1) -> Tensor:
-        return _conv_transpose(k, f"conv_transpose{k}d", input, weight, bias, stride, padding, output_padding, groups, dilation)
+        found = _conv_transpose if bias is None else _transpose_rounded
+        return found(k, f"conv_transpose{k}d", input, weight, bias, stride, padding, output_padding, groups, dilation)
     conv.__name__, conv_transpose.__name__ = f"conv{k}d", f"conv_transpose{k}d"
     conv.__doc__, conv_transpose.__doc__ = _DOC.format(k=k), _TRANSPOSED_DOC.format(k=k)
     return conv, conv_transpose

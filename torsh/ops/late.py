@@ -25,7 +25,7 @@ _NAMES: dict[str, tuple[str, str, str]] = {
         "",
         "float_power_"),
     "torsh.ops.statistics": (
-        "corrcoef cov dist histc histogram nanmean nanquantile nansum quantile renorm renorm_",
+        "corrcoef cov dist hash_tensor histc histogram nanmean nanquantile nansum quantile renorm renorm_",
         "histogramdd isin",
         ""),
     "torsh.ops.native": (

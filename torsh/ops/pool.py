@@ -85,7 +85,7 @@ def planes_added(g: Tensor, index: Tensor, size: Shape, mode: str = "add") -> Te
     return scatter_at(base, flat, (at,), _plane_places(head, size, inner), mode).reshape(head + size)  # type: ignore[attr-defined,no-any-return]
 
 
-def _max_pool_gradient(g: Tensor, at: Tensor, size: Shape) -> Tensor:
+def max_pool_gradient(g: Tensor, at: Tensor, size: Shape) -> Tensor:
     """Each window's gradient at the position it chose, summed: [..., *size]."""
     return cast_tensor(planes_added(wide(g), at, size), g._dtype)
 
@@ -100,7 +100,7 @@ def _max_block_gradient(g: Tensor, x: Tensor, kernel: Shape, out: Shape) -> Tens
     return gathered_in(where(here, g.reshape(wide_shape), zeros_like_shape((), g)), x._shape[-n:], out, kernel, (0,) * n)  # type: ignore[attr-defined]
 
 
-_max_rule = rule("max_pool_backward", _max_pool_gradient)
+_max_rule = rule("max_pool_backward", max_pool_gradient)
 _max_block_rule = rule("max_pool_backward_blocks", _max_block_gradient)
 
 

@@ -105,7 +105,7 @@ def drawn(shape: Shape, draw: Callable[..., np.ndarray], *parameters: Tensor) ->
     """
     if mapped.draw is not None:
         return mapped.draw(shape, draw, parameters)
-    return from_array(draw(shape, *[np.ascontiguousarray(p._window()) for p in parameters]))
+    return from_array(draw(shape, *[np.asarray(p._window(), order="C") for p in parameters]))
 
 
 def _made(made: Tensor, requires_grad: bool, out: Tensor | None, what: str) -> Tensor:
