@@ -60,6 +60,7 @@ class Storage(Referable):
         """Where the realized contents are."""
         if self.node.buffer is None:
             realize([self.node])
+        self.node.derived = None  # whoever asks may be about to write there
         return self.node.buffer.address  # type: ignore[no-any-return]
 
     def snapshot(self) -> Node:
