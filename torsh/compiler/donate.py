@@ -9,7 +9,6 @@ from typing import Any
 from torsh.compiler.schedule import Geometry, Group, Schedule
 from torsh.core.shapes import contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import GATHER
 from torsh.runtime.cpu.executor import Value
 
 
@@ -87,9 +86,20 @@ class Donations:
 
 
 def past_what_may_fail(units: list[Any], steps_too: bool) -> int:
-    """How many of a plan's launches and host steps there are up to the last that may fail: a launch that checks indices, and with `steps_too`
-    any host step (which raises by itself, where a launch only reports)."""
-    return max((k + 1 for k, unit in enumerate(units) if (any(job.checks for job in unit) if isinstance(unit, list) else steps_too)), default=0)
+    """How many of a plan's launches and host steps there are up to the last that may fail: a launch that looks at indices which none before
+    it has looked at (a derivative uses those of what it is the derivative of), and with `steps_too` any host step (which raises by itself,
+    where a launch only reports)."""
+    known: set[tuple[int, int]] = set()
+    last = 0
+    for k, unit in enumerate(units):
+        if not isinstance(unit, list):
+            last = k + 1 if steps_too else last
+            continue
+        checks = [check for job in unit for check in job.checks]
+        if any((check.source, check.size) not in known for check in checks):
+            last = k + 1
+        known.update((check.source, check.size) for check in checks if check.whole)
+    return last
 
 
 def _index(place: Any) -> int:
@@ -119,7 +129,7 @@ def _reads_before_write(schedule: Schedule, group: Group, root: Node, donor: Nod
             if base is not donor:
                 continue
             plain = offset == 0 and strides == contiguous_strides(shape) and numel(shape) == donor.numel
-            if id(node) not in evaluated or not plain or (node.op is GATHER and position == 0):
+            if id(node) not in evaluated or not plain or (node.op.kind == "gather" and position == 0):
                 return False
     return True
 

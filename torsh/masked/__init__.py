@@ -250,5 +250,12 @@ def normalize(input: Tensor, ord: float, dim: int, *, eps: float = 1e-12, dtype:
     return cast_tensor(_filled(x, mask, 0) / size, dt)
 
 
+def __getattr__(name: str) -> Any:
+    if name in ("MaskedTensor", "as_masked_tensor", "is_masked_tensor", "masked_tensor"):
+        from importlib import import_module
+        return getattr(import_module("torsh.masked.tensor"), name)
+    raise AttributeError(f"module 'torsh.masked' has no attribute '{name}'")
+
+
 __all__ = ["amax", "amin", "argmax", "argmin", "cumprod", "cumsum", "log_softmax", "logaddexp", "logsumexp", "mean", "median", "norm", "normalize", "prod",
            "softmax", "softmin", "std", "sum", "var"]

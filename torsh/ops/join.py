@@ -11,7 +11,7 @@ from torsh.core.dtypes import PROMOTE, dtype
 from torsh.core.shapes import Shape, broadcast, contiguous_strides, wrap_dim
 from torsh.graph.node import Node, Op
 from torsh.graph.primitives import ASSIGN, EMPTY, cast
-from torsh.ops import views
+from torsh.ops import parts, views
 from torsh.ops.dispatch import apply, cast_tensor, check_apart, coarse, public, wide, write_out
 from torsh.ops.gather import gather_at, iota, selected
 from torsh.ops.pointwise import where
@@ -92,6 +92,9 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None, out
     return made if out is None else write_out(out, made, "cat")
 
 
+parts.joined = cat
+
+
 @public(method=False)
 def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     """Tensors of one shape side by side in a new dimension. Raises RuntimeError for none of them or different shapes."""
@@ -103,14 +106,17 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None)
         if t._shape != first:
             raise RuntimeError(f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and {list(t._shape)} at entry {i}")
     d = wrap_dim(dim, len(first) + 1, "stack")
-    parts = [views.unsqueeze(t, d) for t in tensors]
+    placed = [views.unsqueeze(t, d) for t in tensors]
     if 0 in first:
-        dt = parts[0]._dtype
-        for t in parts:
+        dt = placed[0]._dtype
+        for t in placed:
             dt = PROMOTE[dt, t._dtype]
-        made = apply(_CAT, tuple(parts), (d,), (*first[:d], len(parts), *first[d:]), dt)
+        made = apply(_CAT, tuple(placed), (d,), (*first[:d], len(placed), *first[d:]), dt)
         return made if out is None else write_out(out, made, "stack")
-    return cat(parts, d, out=out)
+    return cat(placed, d, out=out)
+
+
+parts.stacked = stack
 
 
 def _atleast(n: int, shape_of: Any) -> Any:

@@ -2,13 +2,15 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
+from torsh.autograd.graph import GradNode, needs_record, record
 from torsh.core.shapes import Shape, wrap_dim
 from torsh.graph.node import Op
-from torsh.ops.dispatch import public
-from torsh.ops.regions import Geometry, geometry_of, view_vjp, view_with
-from torsh.tensor.tensor import Tensor
+from torsh.ops.dispatch import public, recorded
+from torsh.ops.regions import Geometry, geometry_of, view_vjp, view_with, zeros_like_shape
+from torsh.tensor.tensor import Tensor, alias, method
 
 
 def _slice_geometry(shape: Shape, strides: Shape, offset: int, d: int, start: int, count: int, step: int) -> Geometry:
@@ -111,25 +113,60 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The parts at each index of a dimension, as views."""
     d = wrap_dim(dim, len(input._shape), "unbind")
-    return _several("Unbind", [select(input, d, i) for i in range(input._shape[d])])
+    whole = geometry_of(input)
+    return _several("Unbind", _UNBIND, d, input, [_select_geometry(*whole, d, i) for i in range(input._shape[d])])
 
 
-def _several(name: str, views: list[Tensor]) -> tuple[Tensor, ...]:
-    """Views that one call makes together: autograd does not follow writes to one of them, and `dispatch.check_writable` refuses them."""
-    for i, view in enumerate(views):
-        if view._requires_grad:
-            view._of_several = f"Output {i} of {name}"
+#: Set by `ops.join`: `cat` and `stack`.
+joined: Callable[[list[Tensor], int], Tensor] = None  # type: ignore[assignment]
+stacked: Callable[[list[Tensor], int], Tensor] = None  # type: ignore[assignment]
+
+
+def _parts(ctx: GradNode, grads: tuple[Tensor | None, ...]) -> list[Tensor]:
+    """The gradients of all outputs, zeros for those that are not used."""
+    like = next(g for g in grads if g is not None)
+    return [zeros_like_shape(shape, like) if g is None else g for g, (shape, _) in zip(grads, ctx.out_meta, strict=True)]
+
+
+def _split_vjp(ctx: GradNode, *grads: Tensor | None) -> Tensor:
+    return joined(_parts(ctx, grads), ctx.arg)
+
+
+def _unbind_vjp(ctx: GradNode, *grads: Tensor | None) -> Tensor:
+    return stacked(_parts(ctx, grads), ctx.arg)
+
+
+_SPLIT = Op("split", "history", None, None, _split_vjp)
+_SPLIT_SIZES = Op("split_with_sizes", "history", None, None, _split_vjp)
+_UNBIND = Op("unbind", "history", None, None, _unbind_vjp)
+
+
+def _several(name: str, op: Op, d: int, t: Tensor, places: list[Geometry]) -> tuple[Tensor, ...]:
+    """Views that one call makes together, with one record: autograd does not follow writes to one of them, and `dispatch.check_writable`
+    refuses them."""
+    views = [alias(t, *place) for place in places]
+    base = t if t._base is None else t._base
+    for view in views:
+        view._base, view._view_version = base, t._storage.version
+    if views and needs_record((t,)):
+        record(op, d, (t,), tuple(views))
+        for i, view in enumerate(views):
+            if view._requires_grad:
+                view._of_several = f"Output {i} of {name}"
+    else:
+        for view in views:
+            recorded(op, d, (t,), view)
     return tuple(views)
 
 
-@public()
-def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+@public(method=False)
+def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of consecutive parts of a dimension: of one size (the last may be smaller), or of the sizes given.
 
     Raises RuntimeError when given sizes do not add up.
     """
-    d = wrap_dim(dim, len(input._shape), "split")
-    n = input._shape[d]
+    d = wrap_dim(dim, len(tensor._shape), "split")
+    n = tensor._shape[d]
     if isinstance(split_size_or_sections, int):
         size = split_size_or_sections
         if size < 0 or (size == 0 and n):
@@ -140,11 +177,18 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
         if sum(sizes) != n or min(sizes, default=0) < 0:
             raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), but got "
                                f"split_sizes={sizes}")
-    out, at = [], 0
+    whole, places, at = geometry_of(tensor), [], 0
     for s in sizes:
-        out.append(slice_dim(input, d, at, s))
+        places.append(_slice_geometry(*whole, d, at, s, 1))
         at += s
-    return _several("Split" if isinstance(split_size_or_sections, int) else "SplitWithSizes", out)
+    equal = isinstance(split_size_or_sections, int)
+    return _several("Split" if equal else "SplitWithSizes", _SPLIT if equal else _SPLIT_SIZES, d, tensor, places)
+
+
+@method("split")
+def _split_method(self: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of consecutive parts of a dimension, as `torsh.split`."""
+    return split(self, split_size, dim)
 
 
 @public()

@@ -6,6 +6,8 @@ operations that can be differentiated again.
 """
 from __future__ import annotations
 
+import functools
+import itertools
 from typing import Any
 
 from torsh.autograd.autocast import in_full_precision
@@ -18,10 +20,14 @@ from torsh.ops.gather import scatter_at
 from torsh.ops.pointwise import maximum, minimum, where
 from torsh.ops.reduce import amax, argmax, sum
 from torsh.ops.views import zeros_like_shape
-from torsh.ops.windows import gathered_in, numbers, spread, windows
+from torsh.ops.windows import gathered_in, numbers, spread, tap, windows
 from torsh.tensor.tensor import Tensor
 
 # Arguments: (kernel, stride, padding, dilation, out). Tensors: x [..., *size].
+
+
+#: Windows of at most so many elements are looked at in one pass over the result.
+_FEW_PLACES = 32
 
 
 def lowest(t: Tensor) -> Any:
@@ -57,6 +63,9 @@ _MAX_INDEX = coarse("max_pool_index", _max_index, None)
 
 
 def _max_pool(x: Tensor, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape, out: Shape) -> Tensor:
+    if numel(kernel) <= _FEW_PLACES:
+        places = itertools.product(*map(range, kernel))
+        return functools.reduce(maximum, [tap(x, out, place, stride, padding, dilation, lowest(x)) for place in places])
     seen = windows(x, out, kernel, stride, padding, dilation, lowest(x))
     return amax(seen, tuple(range(len(x._shape), len(seen._shape))))
 

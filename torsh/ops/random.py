@@ -60,6 +60,12 @@ class Generator:
         """Continue from a state of `get_state`. Raises TypeError unless uint8, RuntimeError for an impossible state."""
         self.engine.set_state(np.array(new_state._window()))
 
+    def clone_state(self) -> Generator:
+        """A generator of its own in the same state."""
+        made = Generator()
+        made.engine.set_state(self.engine.get_state())
+        return made
+
     def __getstate__(self) -> Any:
         return self.engine.get_state()
 

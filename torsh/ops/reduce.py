@@ -17,7 +17,7 @@ from torsh.ops import views
 from torsh.ops.dispatch import apply, cast_tensor, coarse, late, public, recorded, wide, write_out
 from torsh.ops.pointwise import abs, conj_if, exp, float_type, log, ne, where
 from torsh.ops.views import zeros_like_shape
-from torsh.tensor.tensor import Tensor, node_of
+from torsh.tensor.tensor import Tensor, method, node_of
 
 Dims = Any
 
@@ -368,7 +368,7 @@ def _norm2_vjp(ctx: GradNode, g: Tensor) -> Tensor:
 _NORM2 = coarse("linalg_vector_norm", lambda x, axes, keepdim: sum(x * x, axes, keepdim).sqrt(), _norm2_vjp, (0,), True)  # type: ignore[attr-defined]
 
 
-@public()
+@public(method=False)
 def norm(input: Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False, out: Tensor | None = None, dtype: dtype | None = None) -> Tensor:
     """The vector p-norm over dimensions (all by default); "fro" is the 2-norm, "nuc" the sum of singular values of two dimensions.
 
@@ -385,6 +385,12 @@ def norm(input: Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False,
     else:
         found = vector_norm(x, order, wrap_dims(dim, len(x._shape), "norm"), keepdim)
     return found if out is None else write_out(out, found, "norm")
+
+
+@method("norm")
+def _norm_method(self: Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False, dtype: dtype | None = None) -> Tensor:
+    """The p-norm over dimensions, as `torsh.norm`."""
+    return norm(self, p, dim, keepdim, None, dtype)  # type: ignore[no-any-return]
 
 
 builtin_max = __builtins__["max"] if isinstance(__builtins__, dict) else __builtins__.max
