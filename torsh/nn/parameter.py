@@ -78,6 +78,9 @@ class _Uninitialized(Tensor):
         out._requires_grad = requires_grad
         return out
 
+    def _without_storage(self) -> Any:
+        return self._shape  # which raises
+
     def materialize(self, shape: Any, device: Any = None, dtype: Any = None) -> None:
         """Become a tensor of a shape, with memory whose contents are not set."""
         made = empty(tuple(shape), device=device, dtype=dtype or self._dtype)

@@ -24,14 +24,15 @@ def _overload(name: str) -> Callable[[F], F]:
 
 @_overload("Tensor")
 def slice(self: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Tensor:
-    """`self[start:end:step]` in a dimension, a view. Raises IndexError for a dimension out of range, RuntimeError for a step below 1.
+    """`self[start:end:step]` in a dimension, a view. Raises IndexError for a dimension out of range or none,
+    RuntimeError for a step below 1.
 
     >>> import torsh
     >>> torsh.ops.aten.slice(torsh.arange(6), 0, 1, -1, 2)
     tensor([1, 3])
     """
     if not self._shape:
-        raise RuntimeError("slice() cannot be applied to a 0-dim tensor.")
+        raise IndexError("slice() cannot be applied to a 0-dim tensor.")
     if step <= 0:
         raise RuntimeError("slice step must be positive")
     d = wrap_dim(dim, len(self._shape), "slice")
