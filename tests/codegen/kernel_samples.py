@@ -144,6 +144,15 @@ def tiles(n: int, rng: np.random.Generator) -> Case:
     return Case(k, {0: random(rng, "float32", n), 1: np.zeros(n, "float32")}, {2: n, 3: -(-n // 24)})
 
 
+def products_upto(n: int, rng: np.random.Generator) -> Case:
+    """out[p, j] = sum over k < min(n, 2 * (p + 1)) of a[k] * b[j], each product rounded once with the sum, which every lane has of its own."""
+    acc = Acc("sum", "float32")
+    fold = Loop(2, Slot(3), "serial", (Update(acc, load(1, "float32", (1, 1)), None, load(0, "float32", (2, 1))),), (0, 2), True)
+    lanes = Loop(1, Slot(3), "vector", (Declare(acc), fold, store(2, Read(acc, "float32"), (0, Slot(3)), (1, 1))))
+    k = kernel([("float32", False)] * 2 + [("float32", True)], 1, Phase(((0, 5),), (lanes,)))
+    return Case(k, {0: random(rng, "float32", n), 1: random(rng, "float32", n), 2: np.zeros(5 * n, "float32")}, {3: n})
+
+
 def broadcast(n: int, rng: np.random.Generator) -> Case:
     """out[i, j, k] = a[i, 0, k] + b[j] * c, three parallel axes of which two are work items."""
     value = op("add", load(0, "float64", (0, Slot(5)), (2, 1)), op("mul", load(1, "float64", (1, 1)), load(2, "float64")))
@@ -432,7 +441,7 @@ def mathematical(n: int, rng: np.random.Generator) -> Case:
 
 SAMPLES: dict[str, Callable[[int, np.random.Generator], Case]] = {
     f.__name__: f for f in (
-        pointwise, literal_extent, in_place, tiles, broadcast, strided, gather, masked, index_values, one_place, softmax,
+        pointwise, literal_extent, in_place, tiles, products_upto, broadcast, strided, gather, masked, index_values, one_place, softmax,
         softmax_in_place, columns, whole_sum, plane_sum, count_up, logical, cumulative, running, scatter_add,
         permuted_modes, empty_inside, mixed_widths, fixed_square, mathematical)}
 SAMPLES.update({f"extrema_{d}": extrema(d) for d in ("float32", "float64", "int64", "uint8", "bfloat16")})

@@ -66,7 +66,7 @@ BROKEN: dict[str, tuple[Kernel, str]] = {
     "nested vectors": (vector(Loop(1, 3, "vector", ())), "a vector loop inside a vector loop"),
     "nested deeper": (vector(Loop(1, 3, "serial", (Loop(2, 3, "vector", ()),))), "a vector loop inside a vector loop"),
     "loop kind": (plain(Loop(1, 3, "unrolled", ())), "'unrolled' is not a kind of loop"),
-    "tile of a serial axis": (plain(Loop(1, 3, "serial", (Loop(2, 9, "vector", (), (1, 3)),))), "which is not parallel"),
+    "tile of a vector axis": (plain(Loop(1, 3, "vector", (Loop(2, 9, "serial", (), (1, 3)),))), "which is neither parallel nor serial"),
     "empty tile": (plain(Loop(1, 3, "serial", (), (0, 0))), "tile of size 0"),
     "load dtype": (value(Load(0, Address(), "float64")), "a load of dtype float64 from a float32 buffer"),
     "no buffer": (value(load(2, "float32")), "there is no buffer 2"),

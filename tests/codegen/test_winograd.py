@@ -45,7 +45,8 @@ def exact(x: np.ndarray, w: np.ndarray, before: tuple[int, int], out: tuple[int,
 def test_products(target: Target, tile: int, many: int, monkeypatch: Any) -> None:
     monkeypatch.setattr(winograd, "_MANY_BLOCKS", many)
     rng = np.random.default_rng(tile)
-    for n, c, o, size, before in ((1, 1, 1, (1, 1), (1, 1)), (2, 3, 17, (7, 9), (1, 1)), (3, 33, 5, (13, 4), (0, 2)), (2, 17, 29, (23, 31), (2, 0))):
+    for n, c, o, size, before in ((1, 1, 1, (1, 1), (1, 1)), (2, 3, 17, (7, 9), (1, 1)), (3, 33, 5, (13, 4), (0, 2)), (2, 17, 29, (23, 31), (2, 0)),
+                                  (2, 5, 7, (16, 24), (1, 1))):
         out = tuple(max(1, m + 2 * b - 2) for m, b in zip(size, before, strict=True))
         # The image lies between others and its rows apart; the weights are exchanged and turned around, as a gradient reads them.
         room = rng.standard_normal((n, c + 1, size[0], size[1] + 2)).astype(np.float32)

@@ -75,4 +75,4 @@ def test_the_graph_of_what_was_computed_is_let_go() -> None:
     assert z._storage.node.srcs == ()
     assert y._storage.node.buffer is not None  # it is alive, so it was kept
     np.testing.assert_allclose(y.log().numpy(), 4.0, rtol=1e-6)
-    assert len(realize._companions) <= 65
+    assert len(realize._companions.nodes) <= 65

@@ -92,6 +92,60 @@ def test_packed_sequences(kind: str, options: dict[str, Any], enforce: bool, rng
     compare(modules, [x, *states], run, twice=not enforce and options.get("num_layers", 1) == 1)
 
 
+SIZES = [(1, 1, 1, 1), (5, 7, 1, 1), (3, 17, 5, 13), (4, 33, 3, 2), (2, 16, 3, 8), (6, 48, 2, 26), (3, 4, 2, 0)]
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize(("kind", "options"), [("RNN", {}), ("RNN", {"nonlinearity": "relu", "bias": False}), ("LSTM", {}), ("GRU", {})], ids=str)
+def test_all_steps_in_one_kernel(kind: str, options: dict[str, Any], sizes: tuple[int, ...], rng: np.random.Generator) -> None:
+    inputs, hidden, steps, n = sizes
+    modules = pair(kind, inputs, hidden, bidirectional=True, **options)
+    x = rng.normal(size=(steps, n, inputs))
+    states = [rng.normal(size=(2, n, hidden)) for _ in range(2 if kind == "LSTM" else 1)]
+    compare(modules, [x, *states], lambda t, m, x, *s: m(x, s if kind == "LSTM" else s[0]), twice=False)
+    compare(modules, [x, *states], lambda t, m, x, *s: m(x, s if kind == "LSTM" else s[0])[1], twice=False)  # last states only
+    with torsh.no_grad():
+        same(modules[0](torsh.tensor(x))[0], modules[1](torch.tensor(x))[0].detach(), 1e-9, 1e-10)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_launches_do_not_grow_with_the_steps_and_threads_change_no_bit(kind: str, rng: np.random.Generator) -> None:
+    from torsh.compiler.execute import stats
+    m = getattr(torsh.nn, kind)(9, 40)
+    before, counts = torsh.get_num_threads(), []
+    for steps in (2, 30):
+        x = torsh.tensor(rng.normal(size=(steps, 37, 9)).astype(np.float32))
+        found = []
+        for threads in (1, 2):
+            torsh.set_num_threads(threads)
+            stats.reset()
+            m.zero_grad()
+            m(x)[0].square().sum().backward()
+            found.append([p.grad.numpy().copy() for p in m.parameters()])
+            assert stats.runs == 1  # one gradient is not computed without the others
+            counts.append(stats.launches)
+        torsh.set_num_threads(before)
+        for a, b in zip(*found, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert max(counts) - min(counts) <= 1  # two products of one size may be one launch
+
+
+def test_a_vmapped_layer_and_one_on_the_reference_runtime(rng: np.random.Generator) -> None:
+    from torsh.core import config
+    m, x = torsh.nn.LSTM(3, 4, dtype=torsh.float64), torsh.tensor(rng.normal(size=(5, 3, 2, 3)))
+    plain = torsh.stack([m(x[i])[0] for i in range(5)]).detach()
+    np.testing.assert_allclose(torsh.func.vmap(lambda x: m(x)[0])(x).detach().numpy(), plain.numpy(), rtol=1e-10)
+    m(x[0])[0].sum().backward()
+    wanted, m.weight_hh_l0.grad = m.weight_hh_l0.grad.numpy(), None
+    before = config.RUNTIME
+    config.RUNTIME = "reference"
+    try:
+        m(x[0])[0].sum().backward()
+        np.testing.assert_allclose(m.weight_hh_l0.grad.numpy(), wanted, rtol=1e-10)
+    finally:
+        config.RUNTIME = before
+
+
 @pytest.mark.parametrize(("kind", "options"), [("RNNCell", {}), ("RNNCell", {"nonlinearity": "relu", "bias": False}), ("LSTMCell", {}),
                                                ("LSTMCell", {"bias": False}), ("GRUCell", {}), ("GRUCell", {"bias": False})], ids=str)
 def test_cells(kind: str, options: dict[str, Any], rng: np.random.Generator) -> None:

@@ -75,9 +75,67 @@ def test_half_types_round_once(causal: bool) -> None:
     np.testing.assert_allclose(found.float().numpy(), exact.float().numpy(), rtol=2 ** -8, atol=1e-5)
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(256, 256), (300, 130), (257, 400)])
-def test_causal_attention_in_parts(rows: int, columns: int) -> None:
-    q, k, v = (torch.from_numpy(np.random.default_rng(i).standard_normal((2, 3, n, 8))) for i, n in enumerate((rows, columns, columns)))
-    with torsh.no_grad():
-        same(f.scaled_dot_product_attention(*map(to_torsh, (q, k, v)), is_causal=True), tf.scaled_dot_product_attention(q, k, v, is_causal=True), 1e-9, 1e-11)
-    agree(lambda m, *t: _attend(m)(*t, is_causal=True), q, k, v, rtol=1e-9, atol=1e-11, twice=False)
+# batch, heads of the query and of the keys, rows, keys, size of keys and of values
+SHAPES = [(2, 2, 2, 32, 32, 16, 16), (1, 4, 2, 37, 37, 16, 32), (2, 3, 3, 33, 70, 19, 23), (1, 2, 1, 70, 33, 8, 40), (1, 1, 1, 8, 8, 1, 1)]
+
+
+@pytest.mark.parametrize("how", ["plain", "causal", "rows", "batches", "added"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_in_one_kernel(shape: tuple[int, ...], how: str) -> None:
+    b, h, k, rows, keys, size, width = shape
+    rng = np.random.default_rng(3)
+    tensors = [torch.from_numpy(rng.standard_normal(s)) for s in ((b, rows, h, size), (b, keys, k, size), (b, keys, k, width))]
+    mask: Any = None
+    if how == "rows":
+        mask = torch.from_numpy(rng.random((rows, keys)) > 0.4)
+        mask[:, 0] = True  # where PyTorch's kernel gives NaN for a row that sees nothing, ours gives 0 as its composition does
+    elif how == "batches":
+        mask = torch.from_numpy(rng.random((b, 1, 1, keys)) > 0.4)
+        mask[..., 0] = True
+    elif how == "added":
+        mask = torch.from_numpy(rng.standard_normal((h, rows, keys)))
+
+    def attend(m: Any, q: Any, key: Any, v: Any) -> Any:
+        given = None if mask is None else to_torsh(mask) if m is torsh else mask
+        return _attend(m)(q.transpose(1, 2), key.transpose(1, 2), v.transpose(1, 2), given, is_causal=how == "causal", enable_gqa=h != k)
+    agree(attend, *tensors, rtol=1e-9, atol=1e-11, twice=False)
+
+
+def test_in_one_kernel_twice_differentiated() -> None:
+    q, k, v = (torch.from_numpy(np.random.default_rng(i).standard_normal(s)) for i, s in enumerate(((1, 4, 9, 3), (1, 2, 8, 3), (1, 2, 8, 5))))
+    agree(lambda m, *t: _attend(m)(*t, is_causal=True, enable_gqa=True), q, k, v, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("lead", [(), (3,), (2, 1, 3)], ids=str)
+def test_in_one_kernel_with_other_dimensions(lead: tuple[int, ...]) -> None:
+    q, k, v = (torch.from_numpy(np.random.default_rng(i).standard_normal((*lead, *s))) for i, s in enumerate(((9, 3), (17, 3), (17, 5))))
+    agree(lambda m, *t: _attend(m)(*t), q, k, v, rtol=1e-9, atol=1e-11, twice=False)
+
+
+def test_rows_that_see_nothing_give_zero_and_no_gradient() -> None:
+    q, k, v = (torsh.tensor(np.random.default_rng(i).standard_normal((1, 2, 9, 4)), requires_grad=True) for i in range(3))
+    mask = torsh.ones(9, 9, dtype=torsh.bool)
+    mask[4] = False
+    out = f.scaled_dot_product_attention(q, k, v, mask)
+    out.sum().backward()
+    assert not out[:, :, 4].detach().numpy().any()
+    assert not q.grad.numpy()[:, :, 4].any()
+    assert all(np.isfinite(t.grad.numpy()).all() for t in (q, k, v))
+
+
+def test_one_launch_and_the_same_bits_on_any_threads() -> None:
+    from torsh.compiler.execute import stats
+    q, k, v = (torsh.tensor(np.random.default_rng(i).standard_normal((2, 3, n, 24)).astype(np.float32)) for i, n in enumerate((77, 90, 90)))
+    before, found = torsh.get_num_threads(), []
+    for threads in (1, 2):
+        torsh.set_num_threads(threads)
+        with torsh.no_grad():
+            stats.reset()
+            found.append([f.scaled_dot_product_attention(q, k, v, is_causal=True).numpy().copy()])
+            assert stats.launches == 1
+        leaves = [t.clone().requires_grad_() for t in (q, k, v)]
+        f.scaled_dot_product_attention(*leaves, is_causal=True).square().sum().backward()
+        found[-1] += [t.grad.numpy().copy() for t in leaves]
+    torsh.set_num_threads(before)
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)

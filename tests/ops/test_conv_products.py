@@ -208,3 +208,32 @@ def test_the_reference_says_the_same() -> None:
     assert WINOGRAD.reference is not None
     expected = torch.nn.functional.conv2d(torch.tensor(x), torch.tensor(w), None, 1, 1).numpy()
     np.testing.assert_allclose(WINOGRAD.reference(node, u, x), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16", "int64"])
+def test_windows_without_a_padded_copy(kind: str) -> None:
+    """Depthwise convolutions and maxima read past the image where there is nothing: one launch, the same values, with and without vmap."""
+    rng = np.random.default_rng(0)
+    values = rng.integers(-9, 9, (3, 2, 6, 9, 7))
+    for size, stride, padding, dilation in ((3, 1, 1, 1), (2, 2, 1, 1), (3, 2, 1, 2), (5, 3, 2, 1)):
+        x, expected = torsh.tensor(values, dtype=getattr(torsh, kind)), torch.tensor(values, dtype=torch.float32)
+
+        def pool(m: Any, t: Any, how: tuple[int, ...] = (size, stride, padding, dilation)) -> Any:
+            return m.nn.functional.max_pool2d(t, *how)
+        found = [pool(torsh, x[0]), torsh.func.vmap(lambda t: pool(torsh, t))(x)]
+        np.testing.assert_array_equal(found[0].numpy(), pool(torch, expected[0]).numpy())
+        np.testing.assert_array_equal(found[1].numpy(), torch.stack([pool(torch, t) for t in expected]).numpy())
+        if kind != "int64":
+            w = rng.integers(-3, 3, (6, 1, size, size))
+
+            def depthwise(m: Any, t: Any, how: tuple[int, ...] = (stride, padding, dilation), w: Any = w) -> Any:
+                return m.nn.functional.conv2d(t, m.tensor(w, dtype=t.dtype), None, *how, 6)
+            found = [depthwise(torsh, x[0]), torsh.func.vmap(lambda t: depthwise(torsh, t))(x)]
+            np.testing.assert_array_equal(found[0].numpy().astype(np.float32), depthwise(torch, expected[0]).numpy())
+            np.testing.assert_array_equal(found[1].numpy().astype(np.float32), torch.stack([depthwise(torch, t) for t in expected]).numpy())
+    x, w = torsh.randn(2, 8, 20, 20), torsh.randn(8, 1, 3, 3)
+    with torsh.no_grad():
+        torsh.nn.functional.conv2d(x, w, None, 1, 1, 1, 8).numpy()
+        stats.reset()
+        torsh.nn.functional.conv2d(x, w, None, 1, 1, 1, 8).numpy()
+    assert stats.launches == 1

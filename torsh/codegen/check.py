@@ -7,7 +7,7 @@ Kernel
 - An axis is defined once among the axes that are open together (sibling loops and other phases may use its number
   again), and used only inside the phase or loop that defines it. Extents are not negative; tile sizes are positive.
 - Loops are "serial", "block" or "vector"; a vector loop is not inside a vector loop; a block loop holds one vector loop
-  that holds stores and checks only; a tile belongs to a parallel axis.
+  that holds stores and checks only; a tile belongs to a parallel or serial axis around it.
 
 Expressions
 - Values have compute dtypes. A Load has the compute dtype of its buffer; a Cast, the one of its `to`.
@@ -206,8 +206,8 @@ class _Checker:
         self.extent(s.extent)
         if s.tile is not None:
             self.integer(s.tile[1])
-            parallel = self.open_axes.get(s.tile[0]) == "parallel"
-            self.require(parallel, f"tile of axis {s.tile[0]}, which is not parallel")
+            uniform = self.open_axes.get(s.tile[0]) in ("parallel", "serial")
+            self.require(uniform, f"tile of axis {s.tile[0]}, which is neither parallel nor serial")
             self.require(isinstance(s.tile[1], Slot) or s.tile[1] > 0, f"tile of size {s.tile[1]}")
         vector = s.kind == "vector"
         self.require(not (vector and self.in_vector), "a vector loop inside a vector loop")

@@ -99,8 +99,8 @@ class _Interpreter:
         low, high = 0, self.integer(s.extent)
         if s.tile is not None:
             size = self.integer(s.tile[1])
-            low = int(self.axes[s.tile[0]]) * size
-            high = min(high, low + size)
+            start = int(self.axes[s.tile[0]]) * size
+            low, high = 0 if s.upto else start, min(high, start + size)
         if s.kind != "vector":
             for i in range(low, high):
                 self.axes[s.axis] = np.int64(i)

@@ -182,7 +182,8 @@ class Check(Stmt):
 
 @record
 class Loop(Stmt):
-    """`for axis in range(extent)`, or with `tile=(p, n)`: `for axis in range(p*n, min(extent, (p+1)*n))`, p a parallel axis.
+    """`for axis in range(extent)`, or with `tile=(p, n)`: `for axis in range(p*n, min(extent, (p+1)*n))`, p an axis around it.
+    `upto` leaves out the lower bound: `for axis in range(min(extent, (p+1)*n))`.
 
     A "block" loop is a serial one around a vector loop, free of accumulators, whose iterations do not depend on each
     other: squares of the two loops may be executed at once, where that suits loads that are contiguous along the outer."""
@@ -191,6 +192,7 @@ class Loop(Stmt):
     kind: str  # "serial" | "block" | "vector"
     body: tuple[Stmt, ...]
     tile: tuple[int, Int] | None = None
+    upto: bool = False
 
 
 @record

@@ -172,7 +172,7 @@ class Emitter(Values):
         end = self.arithmetic("add", low, self.known(size))
         place = self.at(max(end.place, extent.place))
         high = Value(self.code(f"call i64 @llvm.smin(i64 {end.text}, i64 {extent.text})"), "int64", False, place)
-        return low, high
+        return Value("0", "int64", False, HEAD) if s.upto else low, high
 
     def serial_loop(self, s: Loop) -> None:
         low, high = self.bounds(s)

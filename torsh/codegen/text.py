@@ -81,7 +81,7 @@ class _Writer:
     def body(self, body: tuple[Stmt, ...], indent: str) -> None:
         for s in body:
             if isinstance(s, Loop):
-                tile = "" if s.tile is None else f" tile {self.axis(s.tile[0])}*{integer(s.tile[1])}"
+                tile = "" if s.tile is None else f" {'upto' if s.upto else 'tile'} {self.axis(s.tile[0])}*{integer(s.tile[1])}"
                 self.lines.append(f"{indent}{s.kind} {self.define(s.axis)} < {integer(s.extent)}{tile}")
                 self.body(s.body, indent + "  ")
                 continue

@@ -185,12 +185,36 @@ def _write_tiles_in(t: Text, tile: int) -> None:
     t.end()
 
 
+def _store_quads(t: Text, values: list[str], line: str, table: str) -> None:
+    """Four vectors of 16 lanes, stored lane by lane as four adjacent elements at the offsets of a table: a processor scatters more slowly."""
+    def merged(a: str, b: str, size: int, half: int) -> str:
+        """Groups of `size` lanes of a half of a and b in turn."""
+        order: list[int] = []
+        for at in range(8 * half, 8 * half + 8, size):
+            order += [*range(at, at + size), *range(16 + at, 16 + at + size)]
+        return t.shuffle(a, b, order)
+    lane = 0
+    for half in range(2):
+        first, second = merged(values[0], values[1], 1, half), merged(values[2], values[3], 1, half)
+        for quarter in range(2):
+            quads = merged(first, second, 2, quarter)
+            for i in range(4):
+                place = t.op(f"load i32, ptr {t.at(table, str(4 * lane))}, align 4")
+                where = t.op(f"getelementptr float, ptr {line}, i64 {t.op(f'sext i32 {place} to i64')}")
+                t.put(f"store <4 x float> {t.shuffle(quads, 'poison', list(range(4 * i, 4 * i + 4)))}, ptr {where}, align 4")
+                lane += 1
+
+
 def _write_tiles_out(t: Text, tile: int, steps: tuple[Step, ...]) -> None:
     """`@tiles_out(m, m_point, m_channel, count, y, offsets, masks, channel, row)`: a vector of tiles of `count` channels of products into y."""
     maps, points = _Maps(t, tile), tile + 2
     t.begin("tiles_out", "ptr %args, i64 %first, ptr %m, i64 %m_point, "
             "i64 %m_channel, i64 %count, ptr %y, ptr %offsets, ptr %masks, i64 %channel, i64 %row", True)
     offsets, masks = _lane_offsets(t, "%offsets"), _masks(t, "%masks", 2 * tile)
+    whole = "true"  # whether all tiles are inside of the image
+    for mask in masks:
+        bits = t.op(f"bitcast {t.mask} {mask} to i{t.lanes}")
+        whole = t.both(whole, t.op(f"icmp eq i{t.lanes} {bits}, -1"))
     begins = []  # of each step's operand, where the first channel of y has it
     slot = Images.STEPS
     for _, kind in steps:
@@ -217,16 +241,35 @@ def _write_tiles_out(t: Text, tile: int, steps: tuple[Step, ...]) -> None:
                 place = t.at(place, "%m_point")
             square.append(values)
         line, rows_of = y, list(operands)
+        rows_out: list[tuple[str, list[str], list[str]]] = []  # each row's address, values and masks
         for i, values in enumerate(_twice(maps.result, square)):
+            rows_out.append((line, [], []))
             for j, value in enumerate(values):
                 mask = t.op(f"and {t.mask} {masks[i]}, {masks[tile + j]}")
                 for index, ((name, kind), operand) in enumerate(zip(steps, operands, strict=True)):
                     if kind == "full":
                         operand = _gather(t, t.at(rows_of[index], str(4 * j)), offsets, mask)
                     value = combined(t, name, value, operand)
-                _scatter(t, value, t.at(line, str(4 * j)), offsets, mask)
+                rows_out[-1][1].append(value)
+                rows_out[-1][2].append(mask)
             line = t.at(line, "%row")
             rows_of = [t.at(row, "%row") if kind == "full" else row for row, (_, kind) in zip(rows_of, steps, strict=True)]
+        some, done = t.new_label(), t.new_label()
+        if tile == 4 and t.lanes == 16:
+            every = t.new_label()
+            t.put(f"br i1 {whole}, label %{every}, label %{some}")
+            t.label(every)
+            for line, values, _ in rows_out:
+                _store_quads(t, values, line, "%offsets")
+            t.put(f"br label %{done}")
+        else:
+            t.put(f"br label %{some}")
+        t.label(some)
+        for line, values, of_row in rows_out:
+            for j, (value, mask) in enumerate(zip(values, of_row, strict=True)):
+                _scatter(t, value, t.at(line, str(4 * j)), offsets, mask)
+        t.put(f"br label %{done}")
+        t.label(done)
         loop.next = [t.at(m, "%m_channel"), t.at(y, "%channel"), *[t.at(p, distance) for p, (_, distance) in zip(here, moving, strict=True)]]
     t.end()
 
@@ -288,10 +331,12 @@ class _Steps:
                     a = t.at(u_here, t.mul(row.index, u_row))
                     place = t.at(m, t.add(t.mul(row.index, self.m_channel), t.mul(column.index, "4")))
                     soon = t.at(a, t.mul(u_row, str(shape.rows)))
+                    # The next rows come meanwhile: two lines in a turn of the micro-kernel, which is two k for whole panels and one for narrow ones.
+                    soon_k = t.select(narrow, "i64", str(4 * shape.rows), str(8 * shape.rows))
+                    other = t.select(narrow, "ptr", soon, t.at(soon, str(4 * shape.rows)))
                     with Rows(t, shape, rows, narrow, a, u_row, place, self.m_channel,
                               (f"i64 {u_row}, ptr {here}, i64 {4 * shape.columns}, i64 {kc}",
-                               f"i64 {self.m_channel}, i64 {add}, ptr {soon}, i64 {8 * shape.rows}, ptr {t.at(soon, str(4 * shape.rows))}, "
-                               f"i64 {8 * shape.rows}")):
+                               f"i64 {self.m_channel}, i64 {add}, ptr {soon}, i64 {soon_k}, ptr {other}, i64 {soon_k}")):
                         pass
 
 

@@ -10,14 +10,14 @@ from torsh.codegen.cache import digest
 from torsh.codegen.kernel_ir import Kernel
 from torsh.codegen.target import amx, host
 from torsh.codegen.text import text
-from torsh.compiler import steps
+from torsh.compiler import steps, whole
 from torsh.compiler.canonical import INPUT
 from torsh.compiler.describe import describe
-from torsh.compiler.donate import Donations
+from torsh.compiler.donate import Donations, past_what_may_fail
 from torsh.compiler.epilogue import Fused, row_stride
 from torsh.compiler.execute import HEADER, Detail, Executable, HostStep, stats
 from torsh.compiler.lower import lower
-from torsh.compiler.nest import Lowered
+from torsh.compiler.nest import Checked, Lowered
 from torsh.compiler.order import order
 from torsh.compiler.schedule import Group, Schedule
 from torsh.core.shapes import contiguous_strides, numel
@@ -62,8 +62,8 @@ def arrange(memories: list[Memory], arena: int) -> int:
 
 
 class _Job:
-    """One launch before code and addresses are known. `group`: what it computes, if that is a group of loops; `checks`: whether it may
-    find an index out of range; `copies`: the input that it copies whole, to be written into afterwards; `tables`: arrays that it reads;
+    """One launch before code and addresses are known. `group`: what it computes, if that is a group of loops; `checks`: which indices it
+    looks at; `copies`: the input that it copies whole, to be written into afterwards; `tables`: arrays that it reads;
     `nodes`: what it computes, and `memories` what it reads and writes, for profiles."""
     __slots__ = ("key", "make_text", "symbols", "slots", "work", "serial", "depth", "group", "checks", "copies", "tables", "nodes", "memories")
 
@@ -71,7 +71,7 @@ class _Job:
         self.key, self.make_text, self.symbols, self.slots = key, make_text, symbols, slots
         self.work, self.serial, self.depth = work, serial, depth
         self.group: Group | None = None
-        self.checks = False
+        self.checks: list[Checked] = []
         self.copies: Node | None = None
         self.tables: list[np.ndarray] = []
         self.nodes: list[Node] = []
@@ -149,8 +149,7 @@ class Plan:
                 if node.numel:
                     pending.append(self._job(order(self.schedule, node), depth, [node]))
             elif group.kind == "coarse":
-                from torsh.compiler import recurrent  # seldom needed
-                pending.append(self._job(recurrent.lower(self.schedule, node), depth, [node]))
+                pending.append(self._job(whole.lower(self.schedule, node), depth, [node]))
             elif group.kind == "contract":
                 pending.extend(self._product(node, depth))
             elif group.kind == "windows":
@@ -181,8 +180,7 @@ class Plan:
                 memory.touch(position)
         arena_bytes = arrange(self.memories, self.arena_index)
         self.places = {key: p.value if isinstance(p, Memory) else p for key, p in self.places.items()}
-        risky = [k for k, unit in enumerate(units) if isinstance(unit, list) and any(job.checks for job in unit)]
-        early = risky[-1] + 1 if risky else 0
+        early = past_what_may_fail(units, False)
         parts: list[Any] = []
         details: list[list[Detail]] = []
         checks = 0
@@ -277,10 +275,10 @@ class Plan:
                 slots.append(self._at(scratch[entry[1]], 0))
             else:
                 slots.append(Value(self.status_index, 0))
-        self.checked += lowered.checks
+        self.checked += [c.size for c in lowered.checks]
         job = _Job(key, lambda: _emit(kernel), [f"k_p{i}" for i in range(len(kernel.phases))], slots, lowered.work,
                    lowered.serial, depth)
-        job.checks = bool(lowered.checks)
+        job.checks = lowered.checks
         job.nodes, job.memories = made, list(lowered.args.nodes)
         return job
 

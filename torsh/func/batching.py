@@ -142,7 +142,15 @@ def _indices(srcs: Sequence[Node], sources: Sequence[Node | None], shape: Shape)
     return tuple([s if b is None else aligned(b, len(shape)) for s, b in zip(srcs, sources, strict=True)])
 
 
+def _padded(node: Node, base: Node, size: int) -> Node:
+    strides, offset, bounds, value = node.arg
+    arg = ((base.numel // size, *strides), offset, tuple([(axis + 1, low, high) for axis, low, high in bounds]), value)
+    return Node(node.op, (base,), arg, (size, *node.shape), node.dtype)
+
+
 def _gather(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node:
+    if node.op is p.PADDED:
+        return _padded(node, sources[0], size)  # type: ignore[arg-type]
     shape, strides, offset, index_strides, index_sizes = node.arg
     base, step = (srcs[0], 0) if sources[0] is None else (sources[0], srcs[0].numel)
     places = ((size, *shape), (step, *strides), offset, index_strides, index_sizes)

@@ -9,6 +9,8 @@ Everything else expands to these. Arguments (`node.arg`):
 - gather: (shape, strides, offset, index_strides, index_sizes): output element i is read at
   offset + sum(i * strides) + sum(index_k[i] * index_strides[k]); 0 <= index_k[i] < index_sizes[k] is checked.
   Sources: base, then one int64 node per index, each broadcastable to `shape`.
+- padded: (strides, offset, ((dimension, low, high), ...), number): output element i is the source's at offset + sum(i * strides) where
+  low <= i < high in each of the dimensions, and the number elsewhere.
 - scatter: the same and a mode ("set", "add", "mul", "max", "min"), for writing `value` (second source) in
   row-major order.
 - order: whether descending; the positions (int64) of the source's elements along its last axis, equal ones in their order, NaN as largest.
@@ -94,6 +96,21 @@ def _scatter(node: Node, base: Array, value: Array, *indices: Array) -> Array:
 
 
 GATHER: Final = Op("gather", "gather", _gather)
+
+
+def _padded(node: Node, base: Array) -> Array:
+    strides, offset, bounds, value = node.arg
+    at, inside = np.array(offset), np.array(True)
+    for d, (n, s) in enumerate(zip(node.shape, strides, strict=True)):
+        index = np.arange(n).reshape((n,) + (1,) * (len(strides) - d - 1))
+        at = at + index * s
+        for axis, low, high in bounds:
+            if axis == d:
+                inside = inside & (index >= low) & (index < high)
+    return np.where(inside, base.reshape(-1)[np.where(inside, at, 0)], np.asarray(value, base.dtype))
+
+
+PADDED: Final = Op("padded", "gather", _padded)
 SCATTER: Final = Op("scatter", "scatter", _scatter)
 
 

@@ -19,12 +19,12 @@ from torsh.core.layouts import contiguous_format
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
 from torsh.graph.primitives import EMPTY, VIEW, WINDOWS, WINOGRAD, WINOGRAD_WEIGHTS
-from torsh.ops.composite import in_float32
+from torsh.ops.composite import in_float32, rounded_once
 from torsh.ops.dispatch import apply, coarse
 from torsh.ops.matmul import contract
 from torsh.ops.pointwise import conj_if
 from torsh.ops.views import region_assigned
-from torsh.ops.windows import filled, numbers, reversed_last, windows
+from torsh.ops.windows import filled, numbers, reversed_last, tap, windows
 from torsh.tensor.tensor import Tensor, wrap
 
 #: Grouped convolutions with at most this many outputs and weights (an output) in a group are computed without a matrix product.
@@ -55,9 +55,9 @@ def _convolve(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shap
     if product and not plain:
         seen = _seen(x, out, kernel, stride, before, dilation)
         return _with_windows(rows, seen, n, groups, out, (c, *kernel), (seen.channel, *seen.inside), 0)
-    view = windows(x, out, kernel, stride, before, dilation)  # [n, groups * c, *out, *kernel]
     if direct:
-        return in_float32(_convolve_directly)(view, w, groups, out)
+        return in_float32(_convolve_directly)(x, w, stride, before, dilation, groups, out)
+    view = windows(x, out, kernel, stride, before, dilation)  # [n, groups * c, *out, *kernel]
     order = [0, 1, *range(2 + k, 2 + 2 * k), *range(2, 2 + k)]
     columns = view.permute(order).reshape(n * groups, c * numel(kernel), numel(out))  # type: ignore[attr-defined]
     if groups > 1 and n > 1:
@@ -155,15 +155,16 @@ def _convolve_without_record(x: Tensor, w: Tensor, stride: Shape, before: Shape,
     return _convolve(x, w, stride, before, dilation, groups, out, node.op.kind == "leaf")
 
 
-def _convolve_directly(seen: Tensor, w: Tensor, groups: int, out: Shape) -> Tensor:
+def _convolve_directly(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shape, groups: int, out: Shape) -> Tensor:
     """A term for each weight of an output, all in one pass over the result: little is gained from a product of such thin matrices."""
-    n, k = seen._shape[0], len(out)
+    n, k = x._shape[0], len(out)
     c, o, kernel = w._shape[1], w._shape[0] // groups, w._shape[2:]
-    by_group = seen.reshape(n, groups, 1, c, *out, *kernel)  # type: ignore[attr-defined]
     weights = w.reshape(groups, o, c, *kernel)  # type: ignore[attr-defined]
+    by_group = x.reshape(n, groups, c, *x._shape[2:])  # type: ignore[attr-defined]
     total: Tensor | None = None
     for channel, *place in itertools.product(range(c), *map(range, kernel)):
-        here = by_group[(slice(None), slice(None), slice(None), channel, *[slice(None)] * k, *place)]
+        one = x if c == 1 else by_group.select(2, channel)
+        here = tap(one, out, tuple(place), stride, before, dilation).reshape(n, groups, 1, *out)  # type: ignore[attr-defined]
         weight = weights[(slice(None), slice(None), channel, *place)].reshape(1, groups, o, *[1] * k)
         total = here * weight if total is None else total + here * weight
     assert total is not None
@@ -382,6 +383,8 @@ def _conv_transpose(k: int, what: str, x: Tensor, w: Tensor, bias: Tensor | None
     return _with_bias(y, bias, k, batched)
 
 
+#: With a bias, half precision is rounded once, after it is added.
+_conv_rounded, _transpose_rounded = rounded_once(_conv), rounded_once(_conv_transpose)
 _DOC = ("{k}-dimensional cross-correlation: input [n, c, *size] (or without n), weight [o, c / groups, *kernel], bias [o].\n\n"
         "    `padding` is a number of zeros for each side, \"same\" or \"valid\". Raises RuntimeError for shapes and types that do not fit.\n    ")
 _TRANSPOSED_DOC = ("The transpose of `conv{k}d` (its gradient by the input): input [n, c, *size], weight [c, o / groups, *kernel], bias [o].\n\n"
@@ -390,11 +393,12 @@ _TRANSPOSED_DOC = ("The transpose of `conv{k}d` (its gradient by the input): inp
 
 def _make(k: int) -> tuple[Any, Any]:
     def conv(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Tensor:
-        return _conv(k, f"conv{k}d", input, weight, bias, stride, padding, dilation, groups)
+        return (_conv if bias is None else _conv_rounded)(k, f"conv{k}d", input, weight, bias, stride, padding, dilation, groups)
 
     def conv_transpose(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
                        groups: int = 1, dilation: Any = 1) -> Tensor:
-        return _conv_transpose(k, f"conv_transpose{k}d", input, weight, bias, stride, padding, output_padding, groups, dilation)
+        found = _conv_transpose if bias is None else _transpose_rounded
+        return found(k, f"conv_transpose{k}d", input, weight, bias, stride, padding, output_padding, groups, dilation)
     conv.__name__, conv_transpose.__name__ = f"conv{k}d", f"conv_transpose{k}d"
     conv.__doc__, conv_transpose.__doc__ = _DOC.format(k=k), _TRANSPOSED_DOC.format(k=k)
     return conv, conv_transpose

@@ -5,7 +5,8 @@ from typing import Any
 
 from torsh.core.layouts import contiguous_format
 from torsh.core.shapes import Shape, contiguous_strides
-from torsh.graph.primitives import const
+from torsh.graph.node import Node
+from torsh.graph.primitives import PADDED, const
 from torsh.graph.primitives import expand as expand_node
 from torsh.graph.primitives import view as view_node
 from torsh.ops.views import as_strided, region_assigned
@@ -58,6 +59,21 @@ def windows(x: Tensor, out: Shape, kernel: Shape, stride: Shape, before: Shape, 
     offset = sum(a * s for a, s in zip(start, inner, strict=True))
     return as_strided(memory, x._shape[:-n] + out + kernel,
                       head + tuple(s * i for s, i in zip(stride, inner, strict=True)) + tuple(d * i for d, i in zip(dilation, inner, strict=True)), offset)
+
+
+def tap(x: Tensor, out: Shape, place: Shape, stride: Shape, before: Shape, dilation: Shape, value: Any = 0) -> Tensor:
+    """[..., *out]: of each window (as `windows` has them) the element at one place, without a padded copy (no history)."""
+    n = len(out)
+    size, strides = x._shape[-n:], contiguous_strides(x._shape)
+    head = len(x._shape) - n
+    starts = tuple(p * d - b for p, d, b in zip(place, dilation, before, strict=True))
+    bounds = tuple((head + i, min(o, max(0, -(a // s))), max(0, min(o, (m - 1 - a) // s + 1)))
+                   for i, (o, a, s, m) in enumerate(zip(out, starts, stride, size, strict=True)))
+    bounds = tuple((axis, low, high) for axis, low, high in bounds if low > 0 or high < out[axis - head])
+    inner = tuple(s * t for s, t in zip(strides[head:], stride, strict=True))
+    offset = sum(a * s for a, s in zip(starts, strides[head:], strict=True))
+    shape = x._shape[:head] + out
+    return wrap(Node(PADDED, (x._node(),), ((*strides[:head], *inner), offset, bounds, value), shape, x._dtype))
 
 
 def spread(y: Tensor, size: Shape, reach: Shape, stride: Shape, before: Shape) -> tuple[Tensor, Shape, Shape]:
