@@ -384,3 +384,19 @@ def test_tile_registers(dtype_out: str) -> None:
             c, bias = np.full((3, 4, m, n), np.nan, dtype_out), rng.standard_normal(n).astype(dtype_out)
             run(a, b, c, host(), rng, epilogue_slots=(bias.ctypes.data,), amx=True, epilogue=gemm.Bias(dtype_out))
             check(c, a, b, bias.astype(np.float64))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_the_number_of_threads_planned_for_does_not_change_a_bit(dtype: str) -> None:
+    """Large enough that work is cut otherwise, that B is packed before, by its user, or not at all, and that A is copied or not."""
+    rng = np.random.default_rng(12)
+    for m, n, k in ((523, 131, 353), (64, 1021, 700), (300, 512, 512), (1100, 97, 512), (150, 600, 1024)):
+        for layout_a, layout_b in (("rows", "rows"), ("columns", "rows"), ("rows", "columns"), ("columns", "strided")):
+            a, b = matrix(rng, (m, k), dtype, layout_a), matrix(rng, (k, n), dtype, layout_b)
+            found = []
+            for threads in (1, 2, 7):
+                c = np.full((m, n), np.nan, dtype)
+                run(a, b, c, host(), rng, threads=threads)
+                found.append(c)
+            check(found[0], a, b)
+            assert all((c.view(np.uint8) == found[0].view(np.uint8)).all() for c in found)

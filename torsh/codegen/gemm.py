@@ -125,7 +125,7 @@ def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n:
 
 #: Bytes of B that are packed before; beyond, each work item packs what it uses.
 _MOST_PACKED = 256 << 20
-#: Panels of rows and of columns of a work item, at most: `wide` panels of B, of one block of K, take 640 KB.
+#: Panels of rows and of columns of a work item, at most: `wide` panels of B, of one block of K, take 512 KB.
 _MOST_PANELS = (74, 16)
 #: Work items for each thread, if they do not become small.
 _ITEMS = 4

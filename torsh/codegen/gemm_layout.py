@@ -17,7 +17,7 @@ ACCUMULATE = {"float16": ("float", 4), "bfloat16": ("float", 4), "float32": ("fl
 FINISH_COLUMNS = 1024
 
 #: Blocks of B of up to so many bytes are packed on the stack.
-NEAR_BYTES = 163840
+NEAR_BYTES = 131072
 #: Panels of B that a work item of the first phase of `gemm_tiles` packs.
 PACK_COLUMNS = 4
 
@@ -68,7 +68,7 @@ class Shape:
             self.rows, self.heights = 14, (14, 8, 4, 2, 1)
         self.columns = self.vectors * self.lanes
         self.packed_rows = -(-self.rows // self.lanes) * self.lanes
-        self.depth = 320
+        self.depth = 256
         # An odd number of lines, so that the rows of a panel lie in different sets of the first-level cache.
         self.copied_row = self.depth + 64 // scalar_bytes
 
