@@ -191,7 +191,8 @@ def _accumulate(node: AccumulateGrad, g: Tensor | None, create: bool) -> None:
     else:
         forsake(node_of(have))
         have.add_(g)  # type: ignore[attr-defined]
-    made = stored(t._grad)
+    grad = t._grad
+    made = None if grad is None else stored(grad)
     if made is not None and made.buffer is None:
         accompany(made)
     if node.hooks:
