@@ -24,7 +24,8 @@ runtime/buffer runtime/cpu/memory
 compiler/trace compiler/realize compiler/execute
 tensor/outside tensor/storage tensor/tensor
 autograd/entered autograd/graph autograd/engine
-ops/dispatch ops/pointwise ops/views ops/matmul ops/reduce ops/activation ops/softmax ops/cross_entropy
+ops/dispatch ops/declare ops/comparison ops/elementary ops/arithmetic ops/pointwise ops/regions ops/writes ops/parts ops/views
+ops/matmul ops/reduce ops/activation ops/softmax ops/cross_entropy
 nn/changes capture/guards capture/graph capture/variant optim/update
 """.split()
 

@@ -80,6 +80,18 @@ def test_gradcheck_takes_batches_of_tangents() -> None:
         torsh.autograd.gradcheck(lambda x: x.sin(), x, check_batched_forward_grad=True)
 
 
+def test_removed_methods_say_what_took_their_place() -> None:
+    for t in PAIR:
+        x = t.eye(2)
+        for name in ("eig", "lstsq", "solve", "symeig", "reinforce"):
+            with pytest.raises(RuntimeError, match="removed"):
+                getattr(x, name)(x)
+        with pytest.warns(UserWarning, match="volatile was removed"):
+            assert x.volatile is False
+        assert [p.tolist() for p in x.split(split_size=1)] == [p.tolist() for p in t.split(tensor=x, split_size_or_sections=[1, 1])]
+        assert x.norm(2, 1, False, t.float64).dtype is t.float64
+
+
 def test_options_of_older_calls() -> None:
     for t in PAIR:
         out = t.empty(2)

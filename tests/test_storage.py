@@ -132,8 +132,13 @@ def test_default_device() -> None:
         assert m.get_default_device() == m.device("cpu")
         m.set_default_device(None)
         assert str(m.get_default_device()) == "cpu"
-    with pytest.raises(RuntimeError, match="not available"):
-        torsh.set_default_device("cuda")
+        with m.device("cpu", 0) as inside, inside:
+            assert str(m.get_default_device()) == "cpu:0"
+            assert m.ones(2).device.type == "cpu"
+        assert str(m.get_default_device()) == "cpu"
+    for refused in (lambda: torsh.set_default_device("cuda"), lambda: torsh.device("cuda").__enter__()):
+        with pytest.raises(RuntimeError, match="not available"):
+            refused()
 
 
 @pytest.mark.parametrize("f", [

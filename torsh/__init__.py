@@ -37,8 +37,8 @@ __all__ = ["Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "cfloat"
            "get_default_dtype", "half", "inference_mode", "int", "int8", "int16", "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "long",
            "no_grad", "promote_types", "set_default_dtype", "set_grad_enabled", "short", "uint8", "uint16", "uint32", "uint64"]
 #: Loaded when first asked for.
-_LAZY = ("amp", "cpu", "data", "distributions", "fft", "func", "futures", "linalg", "masked", "nn", "optim", "profiler", "serialization", "serialize",
-         "signal", "sparse", "special", "storage", "utils")
+_LAZY = ("amp", "cpu", "data", "distributions", "fft", "func", "futures", "linalg", "masked", "nn", "optim", "profiler", "quantized", "serialization",
+         "serialize", "signal", "sparse", "special", "storage", "utils")
 #: Names of other modules, loaded when first asked for: by module.
 _FROM = {
     "amp.autocast_mode": "autocast autocast_decrement_nesting autocast_increment_nesting clear_autocast_cache get_autocast_cpu_dtype get_autocast_dtype "
@@ -53,7 +53,12 @@ _FROM = {
     "core.errors": "AcceleratorError OutOfMemoryError",
     "core.warn": "is_warn_always_enabled set_warn_always",
     "futures": "Future fork wait",
+    "quantized": "per_channel_affine per_channel_affine_float_qparams per_channel_symmetric per_tensor_affine per_tensor_symmetric qint32 "
+                 "qint8 qscheme quint8",
     "runtime.cpu.denormal": "set_flush_denormal",
+    "serialize.archive": "PyTorchFileReader PyTorchFileWriter",
+    "serialize.reading": "load",
+    "serialize.writing": "save",
     "settings": "are_deterministic_algorithms_enabled get_deterministic_debug_mode get_device_module get_float32_matmul_precision get_num_interop_threads "
                 "has_lapack has_mkl has_openmp has_spectral init_num_threads is_deterministic_algorithms_warn_only_enabled is_vulkan_available "
                 "set_deterministic_debug_mode set_float32_matmul_precision set_num_interop_threads use_deterministic_algorithms",

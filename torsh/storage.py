@@ -550,8 +550,10 @@ KINDS: dict[str, Any] = {}
 def _kind(dt: dtype) -> None:
     name = dt.title + "Storage"
 
-    def make(cls: Any, *args: Any, wrap_storage: UntypedStorage | None = None, device: Any = None) -> TypedStorage:
+    def make(cls: Any, *args: Any, wrap_storage: UntypedStorage | None = None, dtype: Any = None, device: Any = None, _internal: bool = False) -> TypedStorage:
         warn_once(_OLD, stacklevel=3)
+        if dtype is not None:
+            raise RuntimeError(f"{name}(): 'dtype' cannot be given, it is {dt}")
         return TypedStorage(*args, wrap_storage=wrap_storage, dtype=dt, device=device, _internal=True)
     KINDS[name] = _Kind(name, (TypedStorage,), {"dtype": dt, "__new__": make, "__module__": "torsh",
                                                 "__doc__": f"Storages of {dt.name}: `{name}(size or sequence)` makes a TypedStorage."})

@@ -13,7 +13,7 @@ import pytest
 from tests.codegen.native import targets
 from torsh.codegen import compile as codegen
 from torsh.codegen import gemm
-from torsh.codegen.target import Target, host
+from torsh.codegen.target import Target, amx, host
 from torsh.runtime.cpu import executor
 
 PHASE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
@@ -360,3 +360,27 @@ def test_windows_are_multiplied_where_they_are(dtype: str, target: Target) -> No
         b = np.lib.stride_tricks.as_strided(image, (images, groups, 1, 1), image.strides[:4])
         run(np.broadcast_to(a, (images, *a.shape)), b, c, target, rng, tables=(k_offsets, n_offsets))
         check(c, np.broadcast_to(a, (images, *a.shape)), seen.reshape(images, groups, channels * 6, rows * columns))
+
+
+@pytest.mark.skipif(not amx(), reason="no tile registers for bfloat16")
+@pytest.mark.parametrize("dtype_out", ["bfloat16", "float32"])
+def test_tile_registers(dtype_out: str) -> None:
+    rng = np.random.default_rng(11)
+    fenced = Fenced()
+    sizes = [(8, 8, 16), (16, 16, 32), (31, 33, 17), (32, 64, 1000), (97, 101, 103), (130, 66, 600), (300, 20, 33)]
+    for number, (m, n, k) in enumerate(sizes):
+        for turn in range(8):
+            a = fenced(matrix(rng, (k, m) if turn & 1 else (m, k), "bfloat16", "rows"), bool(turn & 4))
+            b = fenced(matrix(rng, (n, k) if turn & 2 else (k, n), "bfloat16", "rows"), bool(turn & 4))
+            a, b = a.T if turn & 1 else a, b.T if turn & 2 else b
+            c = matrix(rng, (m, n), dtype_out, LAYOUTS[(turn + number) % 4])
+            before = c.astype(np.float64)
+            p = run(a, b, c, host(), rng, amx=True, accumulate=turn == 3)
+            assert "amx" in p.key
+            check(c, a, b, before if turn == 3 else 0.0)
+    for m, n, k in ((40, 50, 90), (17, 9, 31)):
+        one, many = matrix(rng, (m, k), "bfloat16", "rows"), matrix(rng, (3, 4, k, n), "bfloat16", "columns")
+        for a, b in ((np.broadcast_to(one, (3, 4, m, k)), many), (matrix(rng, (3, 4, m, k), "bfloat16", "padded"), np.broadcast_to(many[0, 0], (3, 4, k, n)))):
+            c, bias = np.full((3, 4, m, n), np.nan, dtype_out), rng.standard_normal(n).astype(dtype_out)
+            run(a, b, c, host(), rng, epilogue_slots=(bias.ctypes.data,), amx=True, epilogue=gemm.Bias(dtype_out))
+            check(c, a, b, bias.astype(np.float64))

@@ -66,6 +66,33 @@ def test_adam_updates_parameters_and_state_in_place() -> None:
     assert memory.stats()["allocated"] <= held
 
 
+@pytest.mark.parametrize("make", [lambda p: torsh.optim.SGD(p, 0.1, momentum=0.9), lambda p: torsh.optim.AdamW(p, 0.1),
+                                  lambda p: torsh.optim.RMSprop(p, 0.1, momentum=0.5)], ids=["sgd", "adamw", "rmsprop"])
+def test_updates_in_place_behind_checked_indices_and_not_at_all_for_wrong_ones(make: Any) -> None:
+    torsh.manual_seed(0)
+    table, head = torsh.nn.Embedding(50, 8), torsh.nn.Linear(8, 4)
+    optimizer = make([*table.parameters(), *head.parameters()])
+    tokens = torsh.tensor(np.arange(20).reshape(4, 5) % 7)
+
+    def step(tokens: Any) -> None:
+        optimizer.zero_grad()
+        head(table(tokens)).square().sum().backward()
+        optimizer.step()
+
+    def everything() -> list[Any]:
+        states = [v.numpy().copy() for held in optimizer.state.values() for v in held.values()]
+        return [p.detach().numpy().copy() for p in (table.weight, head.weight, head.bias)] + states
+    for _ in range(3):
+        step(tokens)
+    assert donated(lambda: step(tokens)) >= 4  # the matrices and a state of theirs, though the gradient's scatter has indices to check
+    before = everything()
+    with pytest.raises(IndexError):
+        step(tokens + 50)
+    for a, b in zip(before, everything(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    step(tokens)
+
+
 def test_an_exported_array_keeps_its_contents_where_pytorch_keeps_them() -> None:
     x = data(50)
     y = x * 2

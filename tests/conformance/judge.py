@@ -12,9 +12,24 @@ from torch.testing._internal.common_methods_invocations import op_db
 
 import torsh
 from tests.conformance import compare
-from tests.conformance.compare import TOLERANCE, Differs, dtype_name
-from tests.conformance.convert import Converter, Unconvertible, from_numpy, tensors_in, to_numpy
-from tests.conformance.resolve import Missing, Seed, entry_path, exists, lookup, twin
+from tests.conformance.calls import (
+    WIDE,
+    Raised,
+    agree_on_error,
+    alike_over_seeds,
+    detached,
+    error_type,
+    in_wider_types,
+    invoke,
+    is_random,
+    outcome,
+    seeded,
+    split,
+    widened,
+)
+from tests.conformance.compare import Differs
+from tests.conformance.convert import Converter, from_numpy, tensors_in, to_numpy
+from tests.conformance.resolve import Missing, entry_path, exists, lookup, twin
 
 DTYPES = ("float32", "float64", "int64", "bool", "bfloat16", "complex64")
 FORMS = ("strided", "inplace", "out", "errors")
@@ -126,88 +141,6 @@ def describe(sample: Any) -> str:
         return "(no description)"
 
 
-class Raised:
-    """A call that raised."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-
-def outcome(call: Callable[[], Any]) -> Any:
-    try:
-        result = call()
-        for t in tensors_in(result):
-            if isinstance(t, torsh.Tensor):
-                t.detach()._node()
-                to_numpy(t)
-        return result
-    except (Missing, Unconvertible):
-        raise
-    except Exception as error:
-        return Raised(error)
-
-
-def agree_on_error(ours: Any, theirs: Any) -> bool:
-    """Whether PyTorch raised; then ToRSh must have raised the same. Raises Differs, or what ToRSh raised alone."""
-    if not isinstance(theirs, Raised):
-        if isinstance(ours, Raised):
-            raise ours.error
-        return False
-    if not isinstance(ours, Raised):
-        raise Differs(f"no error; PyTorch raises {type(theirs.error).__name__}: {theirs.error}")
-    if not isinstance(ours.error, error_type(type(theirs.error))):
-        raise Differs(f"{type(ours.error).__name__}: {ours.error}; PyTorch raises {type(theirs.error).__name__}: {theirs.error}")
-    return True
-
-
-def error_type(theirs: Any) -> Any:
-    """ToRSh's exception type for one of PyTorch's."""
-    if isinstance(theirs, tuple):
-        return tuple(map(error_type, theirs))
-    return lookup(f"linalg.{theirs.__name__}") if theirs.__name__ == "LinAlgError" else theirs
-
-
-def invoke(op: Callable[..., Any], sample: tuple[Any, tuple[Any, ...], dict[str, Any]], **more: Any) -> Any:
-    return op(sample[0], *sample[1], **sample[2], **more)
-
-
-def seeded(seed: int, call: Callable[[], Any]) -> Any:
-    Seed.value = seed
-    torch.manual_seed(seed)
-    torsh.manual_seed(seed)
-    return call()
-
-
-def split(sample: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-    return sample.input, tuple(sample.args), dict(sample.kwargs)
-
-
-def detached(value: Any, requires_grad: bool = False) -> Any:
-    """A sample with tensors of its own, strides kept: what an operation writes into it stays there."""
-    memo: dict[int, Any] = {}
-
-    def copy(v: Any) -> Any:
-        if isinstance(v, torch.Tensor):
-            if id(v) not in memo:
-                if v.layout is not torch.strided or v.is_conj() or v.is_neg() or v.dtype not in plain_dtypes():
-                    memo[id(v)] = v.detach().clone().requires_grad_(v.requires_grad)
-                else:
-                    flat = torch.as_strided(v.detach(), (v.untyped_storage().nbytes() // v.element_size(),), (1,), 0).clone()
-                    memo[id(v)] = flat.as_strided(v.shape, v.stride(), v.storage_offset()).detach().requires_grad_(v.requires_grad)
-            return memo[id(v)]
-        if type(v) in (list, tuple):
-            return type(v)(map(copy, v))
-        if isinstance(v, dict):
-            return {k: copy(x) for k, x in v.items()}
-        return v
-    return copy(value)
-
-
-def plain_dtypes() -> Any:
-    from tests.conformance.convert import HAVE
-    return HAVE
-
-
 def samples_of(entry: Any, dtype: torch.dtype, requires_grad: bool) -> Iterator[tuple[int, Any]]:
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002 - the database draws from NumPy's global generator
@@ -258,76 +191,18 @@ def matches(entry: Any, ours: Any, sample: Any, ours_out: Any, theirs_out: Any) 
         if entry.name in compare.EQUIVALENT and isinstance(theirs_out, (tuple, torch.Tensor)):
             sample.name = entry.name
             compare.EQUIVALENT[entry.name](sample, ours_out, theirs_out)
-        elif no_less_exact(entry, sample, ours_out, theirs_out):
-            pass
-        elif is_random(entry, sample):
+            return
+        try:
+            compare.same(ours_out, theirs_out, exact=in_wider_types(entry, sample, theirs_out), values=not unwritten)
+        except Differs:
+            if not is_random(entry, sample):
+                raise
             compare.same(ours_out, theirs_out, values=False)
             alike_over_seeds(entry.op, ours, sample)
-        else:
-            raise
     if unwritten:
         for a, b in zip(tensors_in(ours_out), tensors_in(theirs_out), strict=True):
             if tuple(a.stride()) != tuple(b.stride()):
                 raise Differs(f"strides {list(a.stride())}, PyTorch's {list(b.stride())}")
-
-
-WIDE = {torch.bfloat16: torch.float64, torch.float16: torch.float64, torch.float32: torch.float64, torch.complex64: torch.complex128}
-
-
-def widened(value: Any) -> Any:
-    """A sample with every type in its widest form, of the same values."""
-    if isinstance(value, torch.Tensor):
-        return value.detach().to(WIDE[value.dtype]).requires_grad_(value.requires_grad) if value.dtype in WIDE else value
-    if isinstance(value, torch.dtype):
-        return WIDE.get(value, value)
-    if type(value) in (list, tuple):
-        return type(value)(map(widened, value))
-    return {k: widened(v) for k, v in value.items()} if isinstance(value, dict) else value
-
-
-def no_less_exact(entry: Any, sample: Any, ours_out: Any, theirs_out: Any) -> bool:
-    """Where PyTorch's rounding shows: equal in form, and at least as near as PyTorch to its own result in wider types."""
-    results = tensors_in(theirs_out)
-    if not any(t.dtype in WIDE for t in tensors_in(split(sample))) or is_random(entry, sample):
-        return False
-    compare.same(ours_out, theirs_out, values=False)
-    exact = outcome(lambda: invoke(entry.op, widened(detached(split(sample)))))
-    return not isinstance(exact, Raised) and as_near(tensors_in(ours_out), results, tensors_in(exact))
-
-
-def as_near(ours: list[Any], theirs: list[Any], exact: list[torch.Tensor]) -> bool:
-    for a, b, c in zip(ours, theirs, exact, strict=True):
-        if a is None or b is None or c is None or tuple(a.shape) != tuple(c.shape):
-            if not all(t is None or not bool((t != 0).any()) for t in (a, b, c)):
-                return False
-            continue
-        x, y, z = (to_numpy(t).astype(np.complex128 if c.is_complex() else np.float64) for t in (a, b, c))
-        off, allowed = np.abs(x - z), np.abs(y - z)
-        agrees = (x == z) | (np.isnan(x) & np.isnan(z))
-        worst = float(np.nanmax(np.where(np.isfinite(allowed), allowed, 0.0))) if y.size else 0.0
-        near = np.where(np.isfinite(allowed), worst, TOLERANCE.get(dtype_name(b), 0.0) * (1 + np.abs(z)))  # PyTorch's NaN allows no more
-        if not (agrees | (off <= near)).all():
-            return False
-    return True
-
-
-def is_random(entry: Any, sample: Any) -> bool:
-    """Whether PyTorch itself gives other results under another seed."""
-    def draw(seed: int) -> list[np.ndarray]:
-        return [to_numpy(t) for t in tensors_in(seeded(seed, lambda: invoke(entry.op, detached(split(sample)))))]
-    return not all(np.array_equal(a, b, equal_nan=a.dtype.kind not in "iub") for a, b in zip(draw(1), draw(2), strict=True))
-
-
-def alike_over_seeds(theirs: Any, ours: Any, sample: Any, wanted: int = 3000, most: int = 300) -> None:
-    def draws(op: Any, convert: Callable[[Any], Any], first: int) -> list[np.ndarray]:
-        found: list[list[np.ndarray]] = []
-        for seed in range(first, first + most):
-            found.append([to_numpy(t).astype(np.complex128 if to_numpy(t).dtype.kind == "c" else np.float64)
-                          for t in tensors_in(seeded(seed, lambda: invoke(op, convert(detached(split(sample))))))])
-            if sum(a.size for row in found for a in row[:1]) >= wanted:
-                break
-        return [np.concatenate([row[i].ravel() for row in found]) for i in range(len(found[0]))]
-    compare.alike(draws(ours, lambda v: Converter()(v), 1), draws(theirs, lambda v: v, 100_001))
 
 
 # ---- backward
@@ -378,14 +253,14 @@ def backward(entry: Any, ours: Any, sample: Any) -> None:
     ours_out = outcome(lambda: seeded(0, lambda: process(invoke(ours_op, ours_in))))
     if agree_on_error(ours_out, theirs_out):
         return
+
     def exact(cotangents: list[torch.Tensor]) -> list[Any]:
         wide_in = widened(detached(split(sample)))
         leaves = [t for t in tensors_in(wide_in) if t.requires_grad]
         wide_out = seeded(0, lambda: sample.output_process_fn_grad(invoke(theirs_op, wide_in)))
         found = [t for t in tensors_in(wide_out) if t.requires_grad]
         return list(torch.autograd.grad(found, leaves, [c.to(t.dtype) for c, t in zip(cotangents, found, strict=True)], allow_unused=True))
-    narrow = any(t.dtype in WIDE for t in tensors_in(theirs_in))
-    gradients(entry, sample, ours_out, theirs_out, ours_leaves, theirs_leaves, exact if narrow and not is_random(entry, sample) else None)
+    gradients(entry, sample, ours_out, theirs_out, ours_leaves, theirs_leaves, exact if any(t.dtype in WIDE for t in theirs_leaves) else None)
 
 
 def gradients(entry: Any, sample: Any, ours_out: Any, theirs_out: Any, ours_leaves: list[Any], theirs_leaves: list[torch.Tensor],
@@ -420,16 +295,20 @@ def gradients(entry: Any, sample: Any, ours_out: Any, theirs_out: Any, ours_leav
     if agree_on_error(ours_grads, theirs_grads):
         return
     try:
-        same_gradients(ours_grads, theirs_grads)
+        same_gradients(ours_grads, theirs_grads, [None] * len(theirs_grads))
     except Differs:
-        if exact is None or not as_near(ours_grads, theirs_grads, exact(theirs_cotangents)):
+        if exact is None and entry.name not in compare.INDEXED:
             raise
+        if entry.name in compare.INDEXED:
+            compare.gradients_among_ties(sample, ours_grads[0], theirs_grads[0])
+            return
+        same_gradients(ours_grads, theirs_grads, exact(theirs_cotangents))
 
 
-def same_gradients(ours_grads: Any, theirs_grads: Any) -> None:
-    for i, (a, b) in enumerate(zip(ours_grads, theirs_grads, strict=True)):
+def same_gradients(ours_grads: Any, theirs_grads: Any, exact: Any) -> None:
+    for i, (a, b, c) in enumerate(zip(ours_grads, theirs_grads, exact, strict=True)):
         if a is not None and b is not None:
-            compare.same(a, b, compare.GRADIENT, where=f"gradient {i}")
+            compare.same(a, b, compare.GRADIENT, where=f"gradient {i}", exact=c)
         elif any(t is not None and bool((t != 0).any()) for t in (a, b)):  # None and zeros say the same
             raise Differs(f"gradient {i} is {'None' if a is None else 'not None'}, PyTorch's {'None' if b is None else 'is not'}")
 

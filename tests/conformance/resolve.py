@@ -63,7 +63,7 @@ def entry_path(name: str, operator: Any) -> str | None:
 
 def exists(name: str) -> bool:
     """Whether ToRSh has an operator of an entry's name, as a function or a method."""
-    for path in (name, f"Tensor.{name}", f"Tensor.{name}_", f"nn.functional.{name}"):
+    for path in (name, f"Tensor.{name}", f"Tensor.{name}_", f"nn.functional.{name}", f"ops.aten.{name}"):
         try:
             walk(torsh, path)
         except (AttributeError, ModuleNotFoundError):
@@ -96,7 +96,11 @@ def twin(value: Any) -> Any:
     if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
         return type(value)(map(twin, value))
     if isinstance(value, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
-        return lookup(str(value).removeprefix("aten.").split(".")[0])
+        name = str(value).removeprefix("aten.").split(".")[0]
+        try:
+            return lookup(name)
+        except Missing:
+            return lookup(f"ops.aten.{name}")
     if not callable(value):
         return value
     path = public_paths().get(id(value))

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from tests.conformance.judge import CHECKS, DTYPES, ENTRIES, FAIL, FORMS, NONE, PASS, applies, parts
+from tests.conformance.reasons import REASONS
 
 EXPECTED = Path(__file__).with_name("expected.json")
 PAGE = Path(__file__).parents[2] / "docs" / "operators.md"
@@ -60,6 +61,13 @@ def figures(table: Table) -> dict[str, tuple[int, int]]:
     return found
 
 
+TOLERANCES = (
+    "An element agrees when it is within rtol * |x| + atol of PyTorch's x, or, where PyTorch's own rounding shows, of PyTorch's x for the same",
+    "values in float64 (complex128), rounded to the type; each element by itself. Integers and bools must be equal. rtol and atol are 2e-4 for",
+    "float32 and complex64, 1e-7 for float64. For bfloat16 rtol is 1.6e-2, two of its epsilons (results one rounding apart may be two last places",
+    "apart after the next), and atol 1e-5: what PyTorch's own tests of the database take for this type. A gradient may be off by five times as much.",
+    "Factorizations that are not unique must multiply to what they factor, in float64, within the same; eigenvalues come in any order; of equal",
+    "elements any may be chosen. Random results must be PyTorch's for the seed, or else of its distribution (Kolmogorov-Smirnov over 3,000 draws).")
 FORM_TITLES = {"strided": "non-contiguous", "inplace": "in place", "out": "out=", "errors": "errors"}
 
 
@@ -71,7 +79,7 @@ def page(table: Table) -> str:
              "Written by `python -m tests.conformance --write`; `make conformance` fails when this page and the code differ.", "",
              "| figure | passed | of |", "|---|---|---|"]
     lines += [f"| {FORM_TITLES.get(name, name)} | {a} | {b} |" for name, (a, b) in figures(table).items() if b]
-    lines += ["",
+    lines += ["", *TOLERANCES, "",
               "The entries are those of the CPU, without private names, sparse layouts and CUDA's jiterator. A check is passed when every sample of the",
               "database passes it. An entry without float32 counts with the first type it has. Two signs are forward and backward:",
               f"`{PASS}` passes, `{FAIL}` does not, `{NONE}` PyTorch has no such form.", "",
@@ -81,6 +89,8 @@ def page(table: Table) -> str:
         row = table[key]
         cells = ["missing"] + [""] * (len(CHECKS) - 1) if is_missing(row) else [row.get(c, NONE).replace("|", "") for c in CHECKS]
         lines.append(f"| `{key}` | " + " | ".join(cells) + " |")
+    lines += ["", "## What is missing or fails, and why", ""]
+    lines += [f"- `{key}`: {REASONS.get(key, 'no reason is known')}." for key in sorted(table) if is_missing(table[key]) or not passes(table[key])]
     return "\n".join(lines) + "\n"
 
 

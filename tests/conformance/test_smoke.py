@@ -26,6 +26,10 @@ def test_the_page_shows_the_table() -> None:
     assert table.PAGE.read_text() == table.page(EXPECTED)
 
 
+def test_what_is_missing_or_fails_has_a_reason_and_nothing_else() -> None:
+    assert sorted(table.REASONS) == [key for key in sorted(EXPECTED) if table.is_missing(EXPECTED[key]) or not table.passes(EXPECTED[key])]
+
+
 @pytest.mark.parametrize("key", SMOKE)
 def test_entry(key: str) -> None:
     if table.is_missing(EXPECTED[key]):
@@ -48,6 +52,33 @@ def test_judge_accepts_the_same_and_refuses_another_value_dtype_and_shape() -> N
     assert "differs at" in str(first("exp", lambda x: torsh.exp(x) * 1.001))
     assert "float64" in str(first("exp", lambda x: torsh.exp(x).double()))
     assert "has shape" in str(first("exp", lambda x: torsh.exp(x).unsqueeze(0)))
+
+
+def test_judge_takes_each_element_by_itself() -> None:
+    """One element that PyTorch's own rounding has far off excuses no other."""
+    ours, theirs = torsh.tensor([1.0, 2.001]), torch.tensor([1.5, 2.0])
+    exact = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    compare.same(torsh.tensor([1.0, 2.0]), theirs, exact=exact)
+    with pytest.raises(compare.Differs, match="differs at 1 of 2"):
+        compare.same(ours, theirs, exact=exact)
+    with pytest.raises(compare.Differs, match="differs at 1 of 2"):
+        compare.same(torsh.tensor([1.2, 2.0]), theirs, exact=exact)  # between PyTorch's and the exact one
+
+
+def test_judge_accepts_a_gradient_at_any_of_equal_elements() -> None:
+    sample = type("Sample", (), {"input": torch.tensor([[1.0, 3.0, 3.0]]), "args": (), "kwargs": {}})()
+    compare.gradients_among_ties(sample, torsh.tensor([[0.0, 2.0, 0.0]]), torch.tensor([[0.0, 0.0, 2.0]]))
+    for wrong in ([[2.0, 0.0, 0.0]], [[0.0, 1.0, 1.0]], [[0.0, 2.5, 0.0]]):
+        with pytest.raises(compare.Differs, match="equal elements"):
+            compare.gradients_among_ties(sample, torsh.tensor(wrong), torch.tensor([[0.0, 0.0, 2.0]]))
+
+
+def test_judge_refuses_factors_that_do_not_multiply_to_the_input() -> None:
+    def wrong(a: torsh.Tensor, **options: object) -> object:
+        u, s, v = torsh.linalg.svd(a, **options)
+        return u, s, v * 1.001
+    assert first("linalg.svd", torsh.linalg.svd) is None
+    assert "U S V^H" in str(first("linalg.svd", wrong))
 
 
 def test_judge_refuses_a_copy_where_pytorch_gives_a_view() -> None:

@@ -26,10 +26,10 @@ def test_promotion(a: str, b: str) -> None:
     assert found(torsh) == found(torch)
 
 
-@pytest.mark.parametrize("name", UNSIGNED + FLOAT8)
+@pytest.mark.parametrize("name", ALL)
 def test_attributes(name: str) -> None:
     ours, theirs = getattr(torsh, name), getattr(torch, name)
-    for attribute in ("itemsize", "is_floating_point", "is_complex", "is_signed"):
+    for attribute in ("itemsize", "is_floating_point", "is_complex", "is_signed", "abbr"):
         assert getattr(ours, attribute) == getattr(theirs, attribute), attribute
 
 

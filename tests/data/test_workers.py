@@ -146,6 +146,12 @@ def test_workers_compute_with_torsh() -> None:
     assert [b.item() for b in data.DataLoader(Computed(torsh, 3), num_workers=2)] == [0.0, 27e6, 54e6]
 
 
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_other_ways_to_start_a_process(method: str) -> None:
+    loader = data.DataLoader(list(range(5)), batch_size=2, num_workers=2, multiprocessing_context=method)
+    assert [b.tolist() for b in loader] == [[0, 1], [2, 3], [4]]
+
+
 def test_pinning_without_an_accelerator_warns() -> None:
     with pytest.warns(UserWarning, match="no accelerator is found"):
         assert len(list(data.DataLoader(range(3), pin_memory=True))) == 3

@@ -12,6 +12,8 @@ import torsh
 
 def to_torsh(t: torch.Tensor) -> torsh.Tensor:
     """A ToRSh tensor with the elements and the requires_grad of a PyTorch tensor; a transposed or sliced one stays one."""
+    if t.layout == torch.sparse_coo:
+        return torsh.sparse_coo_tensor(to_torsh(t._indices()), to_torsh(t._values()), tuple(t.shape)).requires_grad_(t.requires_grad)
     dense = torch.as_strided(t.detach(), (t.untyped_storage().nbytes() // t.element_size(),), (1,), 0)
     made = torsh.tensor(dense.numpy().copy()).as_strided(tuple(t.shape), t.stride(), t.storage_offset())
     return made.detach().requires_grad_(t.requires_grad)

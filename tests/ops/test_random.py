@@ -81,3 +81,13 @@ def test_errors_have_pytorchs_types(call: Any, error: type[Exception]) -> None:
     for library in (torch, torsh):
         with pytest.raises(error):
             call(library)
+
+
+def test_a_generator_with_the_same_state() -> None:
+    for m in (torsh, torch):
+        g = m.Generator().manual_seed(5)
+        m.rand(3, generator=g)
+        h = g.clone_state()
+        wanted = m.rand(2, generator=g).tolist()
+        assert m.rand(2, generator=h).tolist() == wanted
+        assert h.initial_seed() == 5

@@ -12,6 +12,9 @@ import torch
 import torsh
 from tests.sparse.samples import PAIR, agree, coo, facts, numbers, places
 
+# PyTorch warns once, in whichever test is the first to use the layout.
+pytestmark = pytest.mark.filterwarnings("ignore:Sparse (CSR|CSC|BSR|BSC) tensor support is in beta state", "ignore:Sparse invariant checks")
+
 
 @pytest.mark.parametrize("f", [
     lambda t, s, d: s.to_dense(), lambda t, s, d: s.coalesce(), lambda t, s, d: s.coalesce().values(), lambda t, s, d: s + s, lambda t, s, d: s - s.t().t() * 3,

@@ -9,6 +9,9 @@ import pytest
 import torsh
 from tests.sparse.samples import PAIR, facts
 
+# PyTorch warns once, in whichever test is the first to use the layout.
+pytestmark = pytest.mark.filterwarnings("ignore:Sparse (CSR|CSC|BSR|BSC) tensor support is in beta state", "ignore:Sparse invariant checks")
+
 
 def _table(t: Any, **options: Any) -> Any:
     return t.nn.Embedding.from_pretrained(t.arange(12.0).reshape(6, 2), freeze=False, sparse=True, **options)

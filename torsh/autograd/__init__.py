@@ -12,10 +12,14 @@ from torsh.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_g
 from torsh.autograd.gradcheck import gradcheck, gradgradcheck
 
 
+def _given(x: Any) -> tuple[Any, ...]:
+    """What was given alone or in a sequence. An edge of the graph is a named tuple, and one thing."""
+    return tuple(x) if isinstance(x, (tuple, list)) and not hasattr(x, "_fields") else (x,)
+
+
 def _tuple(x: Any) -> tuple[Any, ...]:
     """Tensors (or edges of the graph, as tensors) given alone or in a sequence."""
-    several = isinstance(x, (tuple, list)) and not hasattr(x, "_fields")
-    return tuple([standing_for(t) for t in x]) if several else (standing_for(x),)
+    return tuple([standing_for(t) for t in _given(x)])
 
 
 def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
@@ -52,8 +56,8 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     found = engine.grad(_tuple(outputs), ins, None if grad_outputs is None else _tuple(grad_outputs), retain_graph, create_graph,
                         bool(allow_unused) or materialize_grads, ones_like)
     made = tuple(zeros_like(t) if g is None and materialize_grads else g for g, t in zip(found, ins, strict=True))
-    given = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
-    return tuple(g if t is x or g is None or not hasattr(x, "_graded") else x._with(g) for g, t, x in zip(made, ins, given, strict=True))
+    # Of a sparse tensor the gradient is a sparse one.
+    return tuple([g if t is x or g is None or not hasattr(x, "_graded") else x._with(g) for g, t, x in zip(made, ins, _given(inputs), strict=True)])
 
 
 def _batched(outs: tuple[Any, ...], ins: Sequence[Any], grads: tuple[Any, ...], create: bool, allow_unused: bool, materialize: bool) -> tuple[Any, ...]:

@@ -185,14 +185,14 @@ def _accumulate(node: AccumulateGrad, g: Tensor | None, create: bool) -> None:
     g = _fit(g, t._shape, t._dtype)
     arriving, have = stored(g), t._grad  # sparse gradients are stored in other tensors
     if have is None:
-        t._grad = g if create or arriving is None else wrap(node_of(g))  # a storage of its own: two leaves may be given the same gradient
+        kept = g if create or arriving is None else wrap(node_of(g))  # a storage of its own: two leaves may be given the same gradient
     elif create or arriving is None or type(have) is not type(g):
-        t._grad = arithmetic.add(have, g)
+        kept = arithmetic.add(have, g)
     else:
         forsake(node_of(have))
-        have.add_(g)  # type: ignore[attr-defined]
-    grad = t._grad
-    made = None if grad is None else stored(grad)
+        kept = have.add_(g)  # type: ignore[attr-defined]
+    t._grad = kept
+    made = stored(kept)
     if made is not None and made.buffer is None:
         accompany(made)
     if node.hooks:

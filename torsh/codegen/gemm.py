@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torsh.codegen.gemm_layout import ACCUMULATE, FINISH_COLUMNS, NEAR_BYTES, PACK_COLUMNS, STORAGE, Bias, Epilogue, Flags, Shape
+from torsh.codegen.gemm_layout import ACCUMULATE, AMX_PANELS, FINISH_COLUMNS, NEAR_BYTES, PACK_COLUMNS, STORAGE, Bias, Epilogue, Flags, Shape
 
 __all__ = ["Bias", "Epilogue", "GemmPlan", "plan"]
 
@@ -76,7 +76,7 @@ def _normal(batch: int | tuple[int, ...], m: int, n: int, k: int, a: tuple[int, 
 def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n: int, k: int,
          a_strides: tuple[int, ...], b_strides: tuple[int, ...], c_strides: tuple[int, ...], *,
          vector_bytes: int = 64, registers: int | None = None, half: bool | None = None,
-         accumulate: bool = False, epilogue: Epilogue | None = None, tables: bool = False, threads: int = 2) -> GemmPlan:
+         accumulate: bool = False, epilogue: Epilogue | None = None, tables: bool = False, threads: int = 2, amx: bool = False) -> GemmPlan:
     """The plan for C[b, m, n] = sum_k A[b, m, k] * B[b, k, n].
 
     `batch` is one extent or two (their strides need not combine); strides are in elements, batch axes first, 0
@@ -85,7 +85,9 @@ def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n:
     `registers` how many of them it has (default: 32 of 64 bytes, else 16), `half` whether it converts float16 itself
     (default: where vectors are wider than 16 bytes). With `tables` the element (k, n) of a batch of B is at k_offsets[k] +
     n_offsets[n], two tables of int64 byte offsets (slots "k_offsets" and "n_offsets") in place of its last two strides: so
-    windows of an image are multiplied without being copied first. C's rows must be contiguous then. Elements of C must not overlap one another, A or B.
+    windows of an image are multiplied without being copied first. C's rows must be contiguous then. `threads` are how many will share
+    the work (no result depends on it), `amx` whether the machine has tile registers that this process may use (`target.amx`).
+    Elements of C must not overlap one another, A or B.
     Raises ValueError for sizes, strides or dtypes that do not fit.
 
     >>> p = plan("float32", "float32", 1, 100, 70, 30, (0, 30, 1), (0, 70, 1), (0, 70, 1))
@@ -115,6 +117,9 @@ def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n:
     sides = [side for side in (problem, problem.transpose()) if _streams(side)]
     if sides:
         return _plan_stream(max(sides, key=lambda side: side.n), same, *machine)
+    if amx and dtype_in == "bfloat16" and vector_bytes == 64 and min(problem.m, problem.n) >= 8 and problem.k >= 16 \
+            and 1 in problem.a[2:] and 1 in problem.b[2:]:
+        return _plan_amx(problem, dtype_out, half, accumulate, epilogue, threads)
     return _plan_tiles(problem, same, registers, *machine, threads=threads)
 
 
@@ -133,6 +138,10 @@ def _streams(p: _Problem) -> bool:
     return p.m <= 4 and p.n * p.k >= 4096 and p.m > 0 and (p.b[2] == 1 or p.b[3] == 1)
 
 
+#: Columns of B of a work item, times its rows.
+CHUNK = 4096
+
+
 def _plan_stream(p: _Problem, same: bool, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool,
                  accumulate: bool, epilogue: Epilogue | None) -> GemmPlan:
     scalar_bytes = ACCUMULATE[dtype_in][1]
@@ -143,7 +152,7 @@ def _plan_stream(p: _Problem, same: bool, dtype_in: str, dtype_out: str, vector_
     # Elements of B in a work item: enough of them to balance, each large enough to run at full speed.
     share = max(16384, min(524288, batches * p.n * p.k // 64))
     if kind == "rows":
-        chunk_n = min(_cdiv(p.n, lanes) * lanes, 2048 // rows)
+        chunk_n = min(_cdiv(p.n, lanes) * lanes, CHUNK // rows)
         chunk_k = min(p.k, max(64, _cdiv(share, 8 * chunk_n) * 8))
     else:
         chunk_k = min(p.k, _cdiv(_cdiv(p.k, _cdiv(p.k, 8192)), lanes) * lanes)
@@ -199,18 +208,21 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
     tile_k = _cdiv(max(1, _cdiv(p.k, blocks_k)), shape.lanes) * shape.lanes
     blocks_k = max(1, _cdiv(p.k, tile_k))
     panels, columns = _cdiv(p.m, shape.rows), _cdiv(p.n, shape.columns)
-    blocks_m, blocks_n = _blocks(panels, columns, p.k, shape, batches, threads)
+    panel_bytes = tile_k * shape.columns * scalar_bytes
+    b_in_place = same and not tables and _keep_b(p, scalar_bytes)
+    # Where few rows use them, B's columns are packed by each work item, into memory that stays in the cache from one item to the next.
+    near = not b_in_place and panels <= _MOST_PANELS[0] // 2
+    wide = min(_MOST_PANELS[1], max(1, NEAR_BYTES // panel_bytes)) if near else _MOST_PANELS[1]
+    blocks_m, blocks_n = _blocks(panels, columns, wide, p.k, shape, batches, threads)
     count = batches * blocks_m * blocks_n
     tile_flops = 2 * p.m * p.n * p.k // max(1, blocks_m * blocks_n)
     group = max(1, min(count, 400_000 // max(1, tile_flops)))
 
     lanes = not (p.a[3] == 1 or p.k <= 1)
-    copy_a = not same or (lanes and p.a[2] != 1 and p.m > 1) or _copy_a(p, scalar_bytes)
-    b_in_place = same and not tables and _keep_b(p, scalar_bytes)
+    copy_a = not same or (lanes and p.a[2] != 1 and p.m > 1) or _copy_a(p, lanes, _cdiv(columns, max(1, blocks_n)), scalar_bytes)
     b_bytes = p.n * p.k * scalar_bytes
     b_packed = not tables and not b_in_place and blocks_m > 1 and 0 < b_bytes <= _MOST_PACKED
     one_batch = p.b[:2] == (0, 0)
-    panel_bytes = tile_k * shape.columns * scalar_bytes
     b_batches = (1 if one_batch else batches) * blocks_k if b_packed and count else 0
     buffer = 0
     if not b_packed and count:
@@ -242,11 +254,50 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
     return GemmPlan(key, text, items, share, scratch, slots)
 
 
-def _copy_a(p: _Problem, scalar_bytes: int) -> bool:
-    """Whether the rows (or columns) of a panel of A are apart such that they compete for the sets of the first-level cache, and are used
-    often enough to be copied: a way of that cache has 4096 bytes."""
-    distance = (p.a[2] if p.a[3] == 1 or p.k <= 1 else p.a[3]) * scalar_bytes
-    return p.m > 1 and distance != 0 and distance % 1024 == 0 and p.n > 64
+#: Bytes of packed A that a work item of `gemm_amx` uses: with a strip of B they stay in the second-level cache.
+_AMX_BYTES = 512 << 10
+
+
+def _plan_amx(p: _Problem, dtype_out: str, half: bool, accumulate: bool, epilogue: Epilogue | None, threads: int) -> GemmPlan:
+    batches = p.batch[0] * p.batch[1]
+    panels, columns, tiles_k = _cdiv(p.m, 32), _cdiv(p.n, 32), _cdiv(p.k, 32)
+    blocks_m, blocks_n = _cdiv(panels, max(1, min(8, _AMX_BYTES // (tiles_k * 2048)))), _cdiv(columns, 16)
+    while batches * blocks_m * blocks_n < _ITEMS * threads and p.m * p.n * p.k > 8_000_000 * blocks_m * blocks_n:
+        if panels * blocks_n > columns * blocks_m and blocks_m < panels:
+            blocks_m = min(panels, 2 * blocks_m)
+        elif blocks_n < columns:
+            blocks_n = min(columns, 2 * blocks_n)
+        else:
+            break
+    a_strips = (1 if p.a[:2] == (0, 0) else batches) * 2 * panels
+    b_strips = (1 if p.b[:2] == (0, 0) else batches) * 2 * columns
+    a_items, b_items = a_strips // (2 * panels or 1) * _cdiv(panels, AMX_PANELS), b_strips // (2 * columns or 1) * _cdiv(columns, AMX_PANELS)
+    key = _key("amx", "bfloat16", dtype_out, 64, half, epilogue, p.transposed)
+    a, b = ("B", "A") if p.transposed else ("A", "B")
+    count = batches * blocks_m * blocks_n
+    slots: list[SlotValue] = [
+        a, b, "C", "packed" if count else 0, "packed_a" if count else 0, *p.batch, p.m, p.n, p.k, *p.a, *p.b, *p.c, tiles_k, blocks_m, blocks_n,
+        1, 1, count, Flags.ACCUMULATE_C * accumulate, 0, 0, panels, columns, a_items, 0, 0]
+    if epilogue is not None:
+        slots += [f"epilogue{i}" for i in range(epilogue.slots)]
+    items = [a_items + b_items if count else 0, count]
+    share = [(a_strips + b_strips) * tiles_k > 512, batches * p.m * p.n * p.k > 8_000_000]
+
+    def text() -> str:
+        from torsh.codegen import gemm_amx
+        return gemm_amx.write(key, dtype_out, half, epilogue, p.transposed)
+
+    scratch = {"packed": b_strips * tiles_k * 1024, "packed_a": a_strips * tiles_k * 1024} if count else {}
+    return GemmPlan(key, text, items, share, scratch, slots)
+
+
+def _copy_a(p: _Problem, lanes: bool, sweeps: int, scalar_bytes: int) -> bool:
+    """Whether panels of A are copied before they are used `sweeps` times: where the rows (or columns) of one compete for the sets of the
+    first-level cache, a way of which has 4096 bytes, and where the rows of one are adjacent elements of lines far apart."""
+    distance = (p.a[3] if lanes else p.a[2]) * scalar_bytes
+    if lanes and p.m * p.k * scalar_bytes > 1 << 19:
+        return sweeps >= 3
+    return p.m > 1 and distance != 0 and distance % 4096 == 0 and sweeps >= (3 if lanes else 8)
 
 
 def _keep_b(p: _Problem, scalar_bytes: int) -> bool:
@@ -255,12 +306,12 @@ def _keep_b(p: _Problem, scalar_bytes: int) -> bool:
     return p.b[3] == 1 and (p.m <= _FEW_ROWS or (p.k * p.n * scalar_bytes <= 1 << 20 and p.b[2] * scalar_bytes % 4096 != 0))
 
 
-def _blocks(panels: int, columns: int, k: int, shape: Shape, batches: int, threads: int) -> tuple[int, int]:
-    """Into how many parts the panels of rows and columns are cut: blocks of B that stay in the second-level cache, and a few work
-    items for each thread unless they become small."""
+def _blocks(panels: int, columns: int, wide: int, k: int, shape: Shape, batches: int, threads: int) -> tuple[int, int]:
+    """Into how many parts the panels of rows and columns are cut, at most `wide` panels of columns in each: blocks of B that stay in the
+    second-level cache, and a few work items for each thread unless they become small."""
     if not panels or not columns:
         return 0, 0
-    rows, wide = _MOST_PANELS
+    rows = _MOST_PANELS[0]
     while True:
         blocks_m, blocks_n = _cdiv(panels, rows), _cdiv(columns, wide)
         height, width = _cdiv(panels, blocks_m) * shape.rows, _cdiv(columns, blocks_n) * shape.columns

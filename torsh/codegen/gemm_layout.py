@@ -17,9 +17,12 @@ ACCUMULATE = {"float16": ("float", 4), "bfloat16": ("float", 4), "float32": ("fl
 FINISH_COLUMNS = 1024
 
 #: Blocks of B of up to so many bytes are packed on the stack.
-NEAR_BYTES = 65536
+NEAR_BYTES = 163840
 #: Panels of B that a work item of the first phase of `gemm_tiles` packs.
 PACK_COLUMNS = 4
+
+#: Pairs of strips that a work item of the first phase of `gemm_amx` packs.
+AMX_PANELS = 2
 
 
 class Tiles:
@@ -89,6 +92,9 @@ class Epilogue:
     `key` names it in the kernel's key, `slots` is the number of argument slots it needs."""
     key = ""
     slots = 0
+
+    def begin(self, text: Text, batch: str, first_slot: int) -> None:
+        """Write what all calls of `emit` in a function of the tiled kernel need; `batch` is the same for all of them."""
 
     def emit(self, text: Text, value: str, place: Place) -> str:
         """Write vector code for `value`, a vector of the accumulation type; returns the name of the result."""

@@ -17,7 +17,7 @@ def write_pack(t: Text) -> None:
     """`@pack(src, lane_stride, k_stride, valid, kc, dst, dst_stride)`: dst[k][lane] = src[lane][k], strides in bytes.
 
     One vector of lanes wide. Lanes from `valid` on repeat the last valid one or are zero: they only reach rows or
-    columns of C that are never stored. When k is contiguous, dst is written up to kc rounded up to whole vectors."""
+    columns of C that are never stored."""
     t.begin("pack", "ptr %src, i64 %lane_stride, i64 %k_stride, i64 %valid, i64 %kc, ptr %dst, i64 %dst_stride", True)
     lanes, last = t.lanes, t.sub("%valid", "1")
     last = t.least(last, str(lanes - 1))
@@ -44,32 +44,62 @@ def write_pack(t: Text) -> None:
 
     t.label(by_k)
     even = t.op(f"and i64 %kc, {-lanes}")
-
-    def square(k: str, dst: str, mask: str) -> str:
-        offset = t.mul(k, size)
-        for column in t.transpose([t.load(t.at(source, offset), t.dtype_in, mask) for source in sources]):
-            t.store(column, dst)
-            dst = t.at(dst, "%dst_stride")
-        return dst
+    following = t.mul("%lane_stride", str(lanes))
 
     with t.loop("0", even, str(lanes), [("ptr", "%dst")]) as loop:
-        loop.next = [square(loop.index, loop.values[0], "")]
-    with t.where(t.test("slt", even, "%kc")):
-        square(even, loop.values[0], t.first(t.sub("%kc", even)))
-    t.put(f"br label %{done}")
+        offset = t.mul(loop.index, size)
+        places = [t.at(source, offset) for source in sources]
+        for place in places:  # what is packed next
+            prefetch(t, t.at(place, following), False, 3)
+        line = loop.values[0]
+        for column in _columns(t, places) if t.in_bytes == t.scalar_bytes else t.transpose([t.load(place, t.dtype_in) for place in places]):
+            t.store(column, line)
+            line = t.at(line, "%dst_stride")
+        loop.next = [line]
+    squared = t.block
+    t.put(f"br label %{general}")
 
     t.label(general)
-    with t.loop("0", "%kc", carry=[("i64", "0"), ("ptr", "%dst")]) as loop:
+    first = t.op(f"phi i64 [0, %{other}], [{even}, %{squared}]")
+    line = t.op(f"phi ptr [%dst, %{other}], [{loop.values[0]}, %{squared}]")
+    with t.loop(first, "%kc", carry=[("i64", t.mul(first, "%k_stride")), ("ptr", line)]) as loop:
         offset, dst = loop.values
         value = "poison"
         for i, source in enumerate(sources):
-            value = t.op(f"insertelement {t.vector} {value}, {t.scalar} "
-                         f"{t.load_scalar(t.at(source, offset), t.dtype_in)}, i64 {i}")
+            value = t.op(f"insertelement {t.vector} {value}, {t.scalar} {t.load_scalar(t.at(source, offset), t.dtype_in)}, i64 {i}")
         t.store(value, dst)
         loop.next = [t.add(offset, "%k_stride"), t.at(dst, "%dst_stride")]
     t.put(f"br label %{done}")
     t.label(done)
     t.end()
+
+
+def _columns(t: Text, rows: list[str]) -> list[str]:
+    """The columns of the square whose rows are at these addresses.
+
+    Pieces of 16 bytes are put side by side as they are loaded, which on x86 costs no shuffle; what is left to do is within the pieces."""
+    width = 16 // t.scalar_bytes
+    piece = f"<{width} x {t.scalar}>"
+    half, columns = width // 2, []
+    low, high = ([base + start + i + side for base in range(0, t.lanes, width) for i in range(half) for side in (0, t.lanes)]
+                 for start in (0, half))
+    for quarter in range(0, t.lanes, width):
+        mixed = []
+        for i in range(width):
+            parts = [t.op(f"load {piece}, ptr {t.at(rows[r], str(quarter * t.scalar_bytes))}, align {t.scalar_bytes}")
+                     for r in range(i, t.lanes, width)]
+            wide = width
+            while len(parts) > 1:
+                order = ", ".join(f"i32 {j}" for j in range(2 * wide))
+                kind = f"<{wide} x {t.scalar}>"
+                parts = [t.op(f"shufflevector {kind} {low}, {kind} {high}, <{2 * wide} x i32> <{order}>")
+                         for low, high in zip(parts[::2], parts[1::2], strict=True)]
+                wide *= 2
+            mixed += parts
+        for _ in range(width.bit_length() - 1):  # interleaving vectors i and i + half transposes within the pieces
+            mixed = [t.shuffle(mixed[i], mixed[i + half], order) for i in range(half) for order in (low, high)]
+        columns += mixed
+    return columns
 
 
 def write_copy_rows(t: Text, shape: Shape) -> None:
@@ -93,7 +123,7 @@ def _opaque(t: Text, pointer: str) -> str:
     return t.op(f'call ptr asm sideeffect "", "=r,0"(ptr {pointer})')
 
 
-def _prefetch(t: Text, pointer: str, write: bool, locality: int) -> None:
+def prefetch(t: Text, pointer: str, write: bool, locality: int) -> None:
     t.call("void", "llvm.prefetch.p0", [("ptr", pointer), ("i32", str(int(write))), ("i32", str(locality)), ("i32", "1")])
 
 
@@ -111,7 +141,7 @@ def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: boo
     line = "%p"
     for i in range(rows):
         for v in range(vectors):
-            _prefetch(t, t.at(line, str(v * t.vector_bytes)), True, 3)
+            prefetch(t, t.at(line, str(v * t.vector_bytes)), True, 3)
         line = t.at(line, "%p_row") if i + 1 < rows else line
     if lanes:
         bases, offsets = ["%a"], [str(i * size) for i in range(rows)]
@@ -123,7 +153,7 @@ def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: boo
     def turn(state: list[str], steps: int) -> list[str]:
         pointers, b, sums = [_opaque(t, p) for p in state[:many]], _opaque(t, state[many]), state[many + 3:]
         for soon in state[many + 1:many + 3]:
-            _prefetch(t, soon, False, 2)
+            prefetch(t, soon, False, 2)
         for u in range(steps):
             if u:
                 t.put('call void asm sideeffect "", "~{memory}"()')

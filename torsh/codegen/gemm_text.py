@@ -136,7 +136,7 @@ class Text:
 
     def call(self, result: str, function: str, arguments: list[tuple[str, str]]) -> str:
         """Call an intrinsic, declaring it."""
-        kinds = ", ".join(kind.split(" ")[0] if kind.startswith("ptr") else kind for kind, _ in arguments)
+        kinds = ", ".join(kind.partition(" align ")[0] for kind, _ in arguments)
         self.declared[f"declare {result} @{function}({kinds})"] = None
         values = ", ".join(f"{kind} {value}" for kind, value in arguments)
         if result == "void":
@@ -227,6 +227,16 @@ class Text:
         else:
             loaded = self.op(f"load {vector}, ptr {pointer}, align {size}")
         return self.widen(loaded, dtype, self.lanes) if dtype else loaded
+
+    def load_merged(self, parts: list[tuple[str, str]], dtype: str) -> str:
+        """`lanes` elements of a storage dtype from several places: (pointer of lane 0, mask) each; zero where no mask is true."""
+        kind, size = STORAGE[dtype]
+        vector = f"<{self.lanes} x {kind}>"
+        code = f"v{self.lanes}{kind if kind[0] == 'i' else f'f{8 * size}'}"
+        loaded = "zeroinitializer"
+        for pointer, mask in parts:
+            loaded = self.call(vector, f"llvm.masked.load.{code}.p0", [(f"ptr align {size}", pointer), (self.mask, mask), (vector, loaded)])
+        return self.widen(loaded, dtype, self.lanes)
 
     def load_scalar(self, pointer: str, dtype: str = "") -> str:
         kind, size = STORAGE[dtype] if dtype else (self.scalar, self.scalar_bytes)

@@ -34,6 +34,8 @@ def write_finish(t: Text, shape: Shape, epilogue: Epilogue | None, transposed: b
     unit = t.test("eq", c_column, str(t.out_bytes))
     last, add_p, add_c = (t.bit("%mode", bit) for bit in (LAST_BLOCK, ADD_PARTIAL, ADD_C))
     scattered = t.opposite(unit)
+    if epilogue is not None:
+        epilogue.begin(t, "%batch", Tiles.EPILOGUE)
     with t.loop("0", "%rows") as row:
         line = t.at("%tmp", t.mul(row.index, str(shape.columns * t.scalar_bytes)))
         c_line, p_line = t.at("%c", t.mul(row.index, c_row)), t.at("%p", t.mul(row.index, p_row))
@@ -74,6 +76,20 @@ def write_finish(t: Text, shape: Shape, epilogue: Epilogue | None, transposed: b
     t.end()
 
 
+def write_apply(t: Text, epilogue: Epilogue, transposed: bool) -> None:
+    """`@apply(args, c, rows, columns, m, n, batch)`: the epilogue on whole vectors that the micro-kernel has just stored in C."""
+    t.begin("apply", "ptr %args, ptr %c, i64 %rows, i64 %columns, i64 %m, i64 %n, i64 %batch", True)
+    c_row = t.mul(t.slot(Tiles.C_M), str(t.out_bytes))
+    epilogue.begin(t, "%batch", Tiles.EPILOGUE)
+    with t.loop("0", "%rows", carry=[("ptr", "%c")]) as row:
+        m = t.add("%m", row.index)
+        with t.loop("0", "%columns", str(t.lanes)) as column:
+            place = t.at(row.values[0], t.mul(column.index, str(t.scalar_bytes)))
+            t.store(epilogue.emit(t, t.load(place), Place("%batch", m, t.add("%n", column.index), "", Tiles.EPILOGUE, transposed)), place)
+        row.next = [t.at(row.values[0], c_row)]
+    t.end()
+
+
 def write_pack_phase(t: Text, name: str, shape: Shape) -> None:
     """Phase 0: a work item packs PACK_COLUMNS panels of one block of K of B."""
     t.begin(f"{name}_p0", "ptr %args, i64 %begin, i64 %end", False)
@@ -90,7 +106,7 @@ def write_pack_phase(t: Text, name: str, shape: Shape) -> None:
         src = t.at(b, t.dot((b0, strides[0]), (b1, strides[1]), (k, strides[2]), (n, strides[3])))
         dst = t.at(packed, t.mul(t.add(t.mul(rest, panels), t.mul(chunk, str(PACK_COLUMNS))), panel_bytes))
         wide, kc = t.least(t.sub(columns, n), str(PACK_COLUMNS * shape.columns)), t.least(t.sub(depth, k), tile_k)
-        _write_pack_panels(t, shape, src, strides[2], strides[3], wide, kc, dst, panel_bytes)
+        t.put(f"call void @pack_panels(ptr {src}, i64 {strides[2]}, i64 {strides[3]}, i64 {wide}, i64 {kc}, ptr {dst}, i64 {panel_bytes})")
     t.end()
 
 
@@ -149,6 +165,10 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
         p_here = t.at(partial, t.dot((b0, p0), (b1, p1)))
         buffer = t.select(is_near, "ptr", near, t.at(b_buffers, t.mul(t.op(f"udiv i64 {item.index}, {group}"), buffer_bytes)))
         ready = t.at(b_buffers, t.add(t.mul(batch, batch_bytes), t.mul(t.op(f"udiv i64 {n0}, {shape.columns}"), panel_bytes)))
+        # Where the next tile's columns begin: beside these, or in the next matrix.
+        more = t.test("slt", t.add(ni, "1"), blocks_n)
+        others = t.both(t.test("eq", t.add(mi, "1"), blocks_m), t.test("slt", t.add(b1, "1"), batch1))
+        next_tile = t.select(more, "ptr", t.at(b_here, t.mul(n1, b_strides[3])), t.select(others, "ptr", t.at(b_here, b_strides[1]), b_here))
         # The last columns of a B that is read in place are packed if they do not fill a vector.
         tail = t.op(f"and i64 {wide}, {-shape.columns}")
         ragged = t.both(b_in_place, t.test("ne", t.op(f"and i64 {wide}, {shape.lanes - 1}"), "0"))
@@ -165,7 +185,7 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
             add = t.op(f"zext i1 {from_p} to i64")
             mode = t.add(add, t.add(t.select(last, "i64", str(LAST_BLOCK), "0"),
                                     t.select(from_c, "i64", str(ADD_C), "0")))
-            stores = t.either(own, t.opposite(last)) if epilogue is None else t.opposite(last)
+            stores = t.either(own, t.opposite(last))
             stores = t.both(stores, t.opposite(from_c))
             source = t.at(b_here, t.dot((k0, b_strides[2]), (n0, b_strides[3])))
             with t.where(fresh):
@@ -173,19 +193,24 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                     offsets = t.at(k_offsets, t.mul(k0, "8")), t.at(n_offsets, t.mul(n0, "8"))
                     write_windows_packed(t, shape, b_here, *offsets, wide, kc, buffer, panel_bytes)
                 else:
-                    _write_pack_panels(t, shape, source, b_strides[2], b_strides[3], wide, kc, buffer, panel_bytes)
+                    t.put(f"call void @pack_panels(ptr {source}, i64 {b_strides[2]}, i64 {b_strides[3]}, i64 {wide}, i64 {kc}, "
+                          f"ptr {buffer}, i64 {panel_bytes})")
             if not tables:
                 with t.where(ragged):
-                    _write_pack_panels(t, shape, t.at(source, t.mul(tail, size)), b_strides[2], size, t.sub(wide, tail), kc, buffer, panel_bytes)
+                    t.put(f"call void @pack_panels(ptr {t.at(source, t.mul(tail, size))}, i64 {b_strides[2]}, i64 {size}, "
+                          f"i64 {t.sub(wide, tail)}, i64 {kc}, ptr {buffer}, i64 {panel_bytes})")
             b_first = t.select(b_in_place, "ptr", source, t.select(b_ready, "ptr", t.at(ready, t.mul(block.index, block_bytes)), buffer))
             # Meanwhile the next block of B comes: of a packed one evenly, otherwise a line of every other row, or of each column, in each
             # call of the micro-kernel until all were asked for.
-            after = t.select(last, "ptr", t.at(b_here, t.mul(n1, b_strides[3])), t.at(source, t.mul(tile_k, b_strides[2])))
+            after = t.select(last, "ptr", next_tile, t.at(source, t.mul(tile_k, b_strides[2])))
             packed = t.select(last, "i64", t.mul(wide, t.mul(tile_k, acc)), t.mul(t.add(block.index, "1"), block_bytes))
             after = t.select(b_ready, "ptr", t.at(ready, packed), after)
             across = t.op(f"udiv i64 {t.add(t.mul(kc, size), '64')}, 64")
             evenly = t.least("64", t.op(f"udiv i64 {t.add(sweeps, str(2 * int(line) - 1))}, {sweeps}"))
             after_k = t.select(b_ready, "i64", evenly, t.select(along, "i64", t.mul(b_strides[2], "2"), b_strides[3]))
+            across_n = t.op(f"udiv i64 {t.add(wide, str(shape.columns - 1))}, {shape.columns}")
+            a_dense = t.test("eq", a_strides[2], t.mul(kc, size))
+            dense_k = t.least("64", t.op(f"udiv i64 {t.add(across_n, str(2 * shape.rows * t.in_bytes - 1))}, {across_n}"))
             with t.loop(m0, m1, str(shape.rows)) as row:
                 a_rows = t.at(a_now, t.mul(row.index, a_strides[2]))
                 valid = t.least(t.sub(m1, row.index), str(shape.rows))
@@ -209,8 +234,7 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                     narrow = t.test("sle", width, str(shape.lanes))
                     full = t.either(t.test("eq", width, str(shape.columns)), t.test("eq", width, str(shape.lanes)))
                     direct = t.both(full, stores)
-                    turn = t.add(t.mul(t.op(f"udiv i64 {t.sub(row.index, m0)}, {shape.rows}"), t.op(
-                        f"udiv i64 {t.add(wide, str(shape.columns - 1))}, {shape.columns}")), number)
+                    turn = t.add(t.mul(t.op(f"udiv i64 {t.sub(row.index, m0)}, {shape.rows}"), across_n), number)
                     by_column = t.divide(turn, across)
                     there = t.select(b_ready, "i64", t.mul(turn, t.mul(half, after_k)), t.select(
                         along, "i64", t.add(t.mul(t.op(f"lshr i64 {turn}, 1"), "64"), t.mul(t.op(f"and i64 {turn}, 1"), b_strides[2])),
@@ -222,51 +246,59 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                         odd = t.op(f"and i64 {number}, 1")
                         soon, soon_k = t.at(a_soon, t.mul(odd, a_strides[3])), t.mul(a_strides[3], "2")
                     else:
-                        soon, soon_k = t.at(a_soon, t.mul(t.least(number, str(shape.rows - 1)), a_strides[2])), str(2 * t.in_bytes)
+                        # One row in each call, or all evenly where they are one piece of memory.
+                        soon_k = t.select(a_dense, "i64", dense_k, str(2 * t.in_bytes))
+                        soon = t.at(a_soon, t.select(a_dense, "i64", t.mul(t.mul(number, half), dense_k),
+                                                     t.mul(t.least(number, str(shape.rows - 1)), a_strides[2])))
                     place = t.add(t.mul(row.index, p_row), t.mul(n, acc))
                     into = t.select(direct, "ptr", t.at(p_here, place), tmp)
                     step = t.select(direct, "i64", p_row, line)
                     operands = (f"i64 {a_step}, ptr {b_now}, i64 {b_k}, i64 {kc}",
                                 f"i64 {step}, i64 {t.select(direct, 'i64', add, '0')}, ptr {soon}, i64 {soon_k}, ptr {b_soon}, i64 {b_soon_k}")
                     with Rows(t, shape, valid, narrow, a_first, a_row, into, t.select(direct, "i64", p_row, "0"),
-                              operands) as rows_now, t.where(t.opposite(direct)):
+                              operands) as rows_now:
                         m = t.add(row.index, rows_now.index)
-                        p_place = t.at(p_here, t.add(t.mul(m, p_row), t.mul(n, acc)))
                         c_place = t.at(c_here, t.add(t.mul(m, c_strides[2]), t.mul(n, c_strides[3])))
-                        t.put(f"call void @finish(ptr %args, ptr {tmp}, i64 {rows_now.height}, i64 {width}, "
-                              f"ptr {p_place}, ptr {c_place}, i64 {m}, i64 {n}, i64 {batch}, i64 {mode})")
+                        with t.where(t.opposite(direct)):
+                            p_place = t.at(p_here, t.add(t.mul(m, p_row), t.mul(n, acc)))
+                            t.put(f"call void @finish(ptr %args, ptr {tmp}, i64 {rows_now.height}, i64 {width}, "
+                                  f"ptr {p_place}, ptr {c_place}, i64 {m}, i64 {n}, i64 {batch}, i64 {mode})")
+                        if epilogue is not None:
+                            with t.where(t.both(direct, last)):
+                                t.put(f"call void @apply(ptr %args, ptr {c_place}, i64 {rows_now.height}, i64 {width}, i64 {m}, i64 {n}, i64 {batch})")
     t.end()
 
 
-def _write_pack_panels(t: Text, shape: Shape, source: str, k_stride: str, n_stride: str, wide: str, kc: str,
-                       panel: str, panel_bytes: str) -> None:
-    """Pack `wide` columns of a block of B into panels `panel_bytes` apart."""
+def write_pack_panels(t: Text, shape: Shape) -> None:
+    """`@pack_panels(src, k_stride, n_stride, wide, kc, dst, panel_bytes)`: `wide` columns of a block of B, as panels `panel_bytes` apart."""
+    t.begin("pack_panels", "ptr %src, i64 %k_stride, i64 %n_stride, i64 %wide, i64 %kc, ptr %dst, i64 %panel_bytes", True)
     line = shape.columns * t.scalar_bytes
     many, single, done = t.new_label(), t.new_label(), t.new_label()
-    whole = t.both(t.test("eq", n_stride, str(t.in_bytes)),
-                   t.test("eq", t.op(f"urem i64 {wide}, {shape.columns}"), "0"))
+    whole = t.both(t.test("eq", "%n_stride", str(t.in_bytes)),
+                   t.test("eq", t.op(f"urem i64 %wide, {shape.columns}"), "0"))
     t.put(f"br i1 {whole}, label %{many}, label %{single}")
     t.label(many)
     # Whole rows at once: long runs of memory, and one look-up of a page for all of them.
-    row_bytes = t.mul(wide, str(t.in_bytes))
-    with t.loop("0", kc, carry=[("ptr", source), ("ptr", panel)]) as loop:
+    row_bytes = t.mul("%wide", str(t.in_bytes))
+    with t.loop("0", "%kc", carry=[("ptr", "%src"), ("ptr", "%dst")]) as loop:
         src, dst = loop.values
         with t.loop("0", row_bytes, str(shape.columns * t.in_bytes), [("ptr", dst)]) as column:
             place = t.at(src, column.index)
             for v in range(shape.vectors):
                 value = t.load(t.at(place, str(v * shape.lanes * t.in_bytes)), t.dtype_in)
                 t.store(value, t.at(column.values[0], str(v * t.vector_bytes)))
-            column.next = [t.at(column.values[0], panel_bytes)]
-        loop.next = [t.at(src, k_stride), t.at(dst, str(line))]
+            column.next = [t.at(column.values[0], "%panel_bytes")]
+        loop.next = [t.at(src, "%k_stride"), t.at(dst, str(line))]
     t.put(f"br label %{done}")
     t.label(single)
-    with t.loop("0", wide, str(shape.lanes)) as lane:
+    with t.loop("0", "%wide", str(shape.lanes)) as lane:
         number, inside = t.divide(lane.index, str(shape.columns))
-        dst = t.at(panel, t.add(t.mul(number, panel_bytes), t.mul(inside, str(t.scalar_bytes))))
-        t.put(f"call void @pack(ptr {t.at(source, t.mul(lane.index, n_stride))}, i64 {n_stride}, i64 {k_stride}, "
-              f"i64 {t.sub(wide, lane.index)}, i64 {kc}, ptr {dst}, i64 {line})")
+        dst = t.at("%dst", t.add(t.mul(number, "%panel_bytes"), t.mul(inside, str(t.scalar_bytes))))
+        t.put(f"call void @pack(ptr {t.at('%src', t.mul(lane.index, '%n_stride'))}, i64 %n_stride, i64 %k_stride, "
+              f"i64 {t.sub('%wide', lane.index)}, i64 %kc, ptr {dst}, i64 {line})")
     t.put(f"br label %{done}")
     t.label(done)
+    t.end()
 
 
 class Rows:
@@ -327,12 +359,15 @@ def write(name: str, dtype_in: str, dtype_out: str, vector_bytes: int, registers
     t = Text(dtype_in, dtype_out, vector_bytes, half)
     shape = Shape(vector_bytes, registers, t.scalar_bytes)
     write_pack(t)
+    write_pack_panels(t, shape)
     if not lanes:
         write_copy_rows(t, shape)
     write_micro_kernels(t, shape, lanes)
     if tables:
         write_pack_windows(t)
     write_finish(t, shape, epilogue, transposed)
+    if epilogue is not None:
+        write_apply(t, epilogue, transposed)
     write_pack_phase(t, name, shape)
     write_tile_phase(t, name, shape, epilogue, lanes, tables)
     return t.module()

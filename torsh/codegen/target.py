@@ -131,3 +131,17 @@ def host() -> Target:
     digest = zlib.crc32(f"{cpu} {features}".encode())
     enabled = {name for name, on in names.items() if on}
     return Target(f"{triple}/{digest:08x}", triple, cpu, features, _vector_bytes(machine, enabled))
+
+
+@functools.cache
+def amx() -> bool:
+    """Whether this process may use the tile registers for bfloat16 of the host: the processor has them and Linux grants them.
+
+    They are granted for good, to all threads; asking costs a microsecond."""
+    if not sys.platform.startswith("linux") or _machine() != "x86_64" or host().vector_bytes != 64:
+        return False
+    if not {"amx_tile", "amx_bf16"} <= set(_first_processor().get(b"flags", b"").decode().split()):
+        return False
+    import ctypes
+    arch_prctl, request_permission, tile_data = 158, 0x1023, 18
+    return ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data) == 0

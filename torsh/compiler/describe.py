@@ -7,6 +7,7 @@ from torsh.compiler import whole
 from torsh.compiler.execute import Detail
 from torsh.core.shapes import Shape, numel
 from torsh.graph.node import Node
+from torsh.graph.primitives import WINOGRAD
 
 _FREE = frozenset(("view", "iota", "const"))
 
@@ -14,6 +15,10 @@ _FREE = frozenset(("view", "iota", "const"))
 def _flops(node: Node) -> int:
     if node.op.kind == "contract":
         return 2 * node.numel * int(node.srcs[0].shape[2])
+    if node.op.kind == "windows":
+        return 2 * node.numel * int(node.srcs[0].shape[2])
+    if node.op is WINOGRAD:  # as many as the convolution has, though fewer are done
+        return 2 * 9 * node.numel * int(node.srcs[0].shape[2])
     if node.op.kind == "coarse":
         return whole.flops(node)
     if node.op.kind == "reduce":

@@ -9,7 +9,6 @@ from typing import Any
 from torsh.compiler.schedule import Geometry, Group, Schedule
 from torsh.core.shapes import contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import GATHER
 from torsh.runtime.cpu.executor import Value
 
 
@@ -27,8 +26,7 @@ class Donations:
         self.fills: set[int] = set()  # ids of jobs that only copy an input into the root which takes it over: not needed
         self.indices = [_index(places[id(r)]) for r in roots]
         self.free = [i for i, d in enumerate(dead) if d and i not in self.indices]
-        risky = [k for k, unit in enumerate(units) if not isinstance(unit, list) or any(job.checks for job in unit)]
-        self.after = risky[-1] + 1 if risky else 0
+        self.after = past_what_may_fail(units, True)
         if self.free:
             self._find_readers()
             self._assign()
@@ -87,6 +85,23 @@ class Donations:
             and not job.group.folds and _reads_before_write(self.schedule, job.group, root, node)
 
 
+def past_what_may_fail(units: list[Any], steps_too: bool) -> int:
+    """How many of a plan's launches and host steps there are up to the last that may fail: a launch that looks at indices which none before
+    it has looked at (a derivative uses those of what it is the derivative of), and with `steps_too` any host step (which raises by itself,
+    where a launch only reports)."""
+    known: set[tuple[int, int]] = set()
+    last = 0
+    for k, unit in enumerate(units):
+        if not isinstance(unit, list):
+            last = k + 1 if steps_too else last
+            continue
+        checks = [check for job in unit for check in job.checks]
+        if any((check.source, check.size) not in known for check in checks):
+            last = k + 1
+        known.update((check.source, check.size) for check in checks if check.whole)
+    return last
+
+
 def _index(place: Any) -> int:
     """The value index of a root's place: memory that is found to be a root's has a value already."""
     found: Value = place if isinstance(place, Value) else place.value
@@ -114,7 +129,7 @@ def _reads_before_write(schedule: Schedule, group: Group, root: Node, donor: Nod
             if base is not donor:
                 continue
             plain = offset == 0 and strides == contiguous_strides(shape) and numel(shape) == donor.numel
-            if id(node) not in evaluated or not plain or (node.op is GATHER and position == 0):
+            if id(node) not in evaluated or not plain or (node.op.kind == "gather" and position == 0):
                 return False
     return True
 

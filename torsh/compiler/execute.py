@@ -41,7 +41,8 @@ class Stats:
         self.donations = 0  # outputs that took over an input's memory
 
     def __repr__(self) -> str:
-        return "Stats(" + ", ".join(f"{n}={getattr(self, n)}" for n in self.__slots__) + ")"
+        return (f"Stats(plans={self.plans}, runs={self.runs}, launches={self.launches}, host_calls={self.host_calls}, "
+                f"donations={self.donations})")  # (a compiled class keeps no __slots__ to list)
 
 
 stats: Final = Stats()

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from torsh.codegen.kernel_ir import (
     Acc,
@@ -29,7 +29,7 @@ from torsh.compiler.layout import FULL, ROW, Domain, along, broadcast_strides, o
 from torsh.compiler.schedule import Group, Schedule
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import CAST, COMPARISONS, GATHER, IOTA
+from torsh.graph.primitives import CAST, COMPARISONS, GATHER, IOTA, PADDED
 
 _HALF = ("float16", "bfloat16")
 _SQUARE = 8  # extents of both axes from which squares are worth their edges
@@ -90,12 +90,31 @@ class Arguments:
         return len(self.buffers) - 1
 
 
+class Checked(NamedTuple):
+    """What a kernel finds out about indices: that all it reads of a node are below `size`. `whole`: it reads all of the node."""
+    source: int  # the node's id
+    size: int
+    whole: bool
+
+
+def check_of(schedule: Schedule, index: Node, size: int) -> Checked:
+    base, (shape, strides, offset) = schedule.source(index)
+    walked = [(n, s) for n, s in zip(shape, strides, strict=True) if s]  # less what is repeated
+    extent = tuple(n for n, _ in walked)
+    return Checked(id(base), size, offset == 0 and tuple(s for _, s in walked) == contiguous_strides(extent) and numel(extent) == base.numel)
+
+
 class Lowered:
     """A kernel, its arguments, and per phase the number of work items; `serial` where sharing does not pay."""
     __slots__ = ("kernel", "args", "work", "serial", "scratch", "checks")
 
-    def __init__(self, kernel: Kernel, args: Arguments, work: list[int], serial: list[bool], scratch: list[int], checks: list[int]) -> None:
+    def __init__(self, kernel: Kernel, args: Arguments, work: list[int], serial: list[bool], scratch: list[int], checks: list[Checked]) -> None:
         self.kernel, self.args, self.work, self.serial, self.scratch, self.checks = kernel, args, work, serial, scratch, checks
+
+
+def _one(shape: Shape, axis: int) -> Shape:
+    """Strides that give the index along one dimension."""
+    return tuple(int(d == axis) for d in range(len(shape)))
 
 
 class Nest:
@@ -108,7 +127,7 @@ class Nest:
         self.args = Arguments()
         self.inside = {id(n) for n in group.nodes}
         self.external: list[tuple[Node, Shape]] = []
-        self.checks: list[int] = []
+        self.checks: list[Checked] = []
         self.scratch: list[int] = []
         self.points: dict[int, tuple[int, str]] = {}  # flat nests: the scratch and dtype where a single value waits for later phases
         self.stages = self._stages()
@@ -141,7 +160,7 @@ class Nest:
             base, geometry = self.schedule.copied[id(node)]
             return [(base, along(self.fine, node.shape, geometry[1], FULL), geometry[2], FULL)] if id(base) not in self.inside else []
         for s in sources:
-            if node.op is GATHER and s is node.srcs[0]:
+            if node.op.kind == "gather" and s is node.srcs[0]:
                 continue
             base, geometry = self.schedule.source(s)
             if id(base) in self.inside or base.op.kind == "const":
@@ -161,6 +180,9 @@ class Nest:
         accesses: list[Shape] = []
         for node in self.group.nodes:
             accesses += [r[1] for r in self._reads(node)]
+            if node.op is PADDED:
+                accesses.append(along(self.domain, node.shape, node.arg[0], self.group.levels[id(node)]))
+                accesses += [along(self.domain, node.shape, _one(node.shape, axis), self.group.levels[id(node)]) for axis, *_ in node.arg[2]]
             if node.op is GATHER:
                 accesses.append(along(self.domain, node.arg[0], node.arg[1], self.group.levels[id(node)]))
             if node.op is IOTA or any(self.schedule.source(s)[0].op is IOTA for s in node.srcs):
@@ -251,6 +273,8 @@ class Nest:
             if base.op is IOTA:
                 return self.flat_index(strides, geometry[2])
             return Load(self.args.buffer(base, geometry[2], False), self.address(strides), compute_type(base.dtype.name))
+        if node.op is PADDED:
+            return self._padded(node, level)
         if node.op is GATHER:
             return self._gather(node, level, stage, emit)
         srcs = tuple(self.read(s, node.shape, level, stage, emit) for s in node.srcs)
@@ -269,11 +293,24 @@ class Nest:
         gathers = []
         for s, step, size in zip(node.srcs[1:], index_strides, index_sizes, strict=True):
             index = self.read(s, node.shape, level, stage, emit)
-            self.checks.append(size)
+            self.checks.append(check_of(self.schedule, s, size))
             gathers.append((self.args.checked(index, size, emit), self.args.integer(step)))
         base, _ = self.schedule.memory(node.srcs[0], whole=True)
         return Load(self.args.buffer(base, offset, False), self.address(self.walk(shape, strides, level), tuple(gathers)),
                     compute_type(node.dtype.name))
+
+    def _padded(self, node: Node, level: int) -> Expr:
+        strides, offset, bounds, value = node.arg
+        inside: Expr | None = None
+        for axis, low, high in bounds:
+            at = self.flat_index(self.walk(node.shape, _one(node.shape, axis), level), 0)
+            for relation, limit, most in (("ge", low, 0), ("lt", high, node.shape[axis])):
+                if limit != most:
+                    test = Op(relation, (at, Arg(self.args.given(limit).index, "int64")), "bool")
+                    inside = test if inside is None else Op("and", (inside, test), "bool")
+        base, _ = self.schedule.memory(node.srcs[0], whole=True)
+        dtype = compute_type(base.dtype.name)
+        return Load(self.args.buffer(base, offset, False), self.address(self.walk(node.shape, strides, level)), dtype, inside, Const(value, dtype))
 
     # ---- statements
 

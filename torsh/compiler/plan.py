@@ -8,20 +8,21 @@ import numpy as np
 from torsh.codegen import compile as codegen
 from torsh.codegen.cache import digest
 from torsh.codegen.kernel_ir import Kernel
-from torsh.codegen.target import host
+from torsh.codegen.target import amx, host
 from torsh.codegen.text import text
 from torsh.compiler import steps, whole
 from torsh.compiler.canonical import INPUT
 from torsh.compiler.describe import describe
-from torsh.compiler.donate import Donations
+from torsh.compiler.donate import Donations, past_what_may_fail
+from torsh.compiler.epilogue import Fused, row_stride
 from torsh.compiler.execute import HEADER, Detail, Executable, HostStep, stats
 from torsh.compiler.lower import lower
-from torsh.compiler.nest import Lowered
+from torsh.compiler.nest import Checked, Lowered
 from torsh.compiler.order import order
 from torsh.compiler.schedule import Group, Schedule
 from torsh.core.shapes import contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import EMPTY, VIEW
+from torsh.graph.primitives import EMPTY, VIEW, WINOGRAD, WINOGRAD_WEIGHTS, offsets
 from torsh.runtime.cpu.executor import Launch, Program, Value, get_num_threads
 
 _ALIGN = 64
@@ -61,8 +62,8 @@ def arrange(memories: list[Memory], arena: int) -> int:
 
 
 class _Job:
-    """One launch before code and addresses are known. `group`: what it computes, if that is a group of loops; `checks`: whether it may
-    find an index out of range; `copies`: the input that it copies whole, to be written into afterwards; `tables`: arrays that it reads;
+    """One launch before code and addresses are known. `group`: what it computes, if that is a group of loops; `checks`: which indices it
+    looks at; `copies`: the input that it copies whole, to be written into afterwards; `tables`: arrays that it reads;
     `nodes`: what it computes, and `memories` what it reads and writes, for profiles."""
     __slots__ = ("key", "make_text", "symbols", "slots", "work", "serial", "depth", "group", "checks", "copies", "tables", "nodes", "memories")
 
@@ -70,7 +71,7 @@ class _Job:
         self.key, self.make_text, self.symbols, self.slots = key, make_text, symbols, slots
         self.work, self.serial, self.depth = work, serial, depth
         self.group: Group | None = None
-        self.checks = False
+        self.checks: list[Checked] = []
         self.copies: Node | None = None
         self.tables: list[np.ndarray] = []
         self.nodes: list[Node] = []
@@ -105,6 +106,7 @@ class Plan:
         self.constant_base = self.status_index + 1 + len(numbers)
         self.constant_at: dict[Any, int] = {}
         self.checked: list[int] = []
+        self.prepared: list[Any] = []  # what the last inputs are made from (`compiler.prepare`)
         self.program = self._build(dead)
 
     # ---- building
@@ -152,6 +154,8 @@ class Plan:
                 pending.extend(self._product(node, depth))
             elif group.kind == "windows":
                 pending.append(self._windows(node, depth))
+            elif group.kind == "winograd":
+                pending.append(self._winograd(node, depth))
             elif group.kind in ("host", "bitcast"):
                 segments.append(pending)
                 pending = []
@@ -176,8 +180,7 @@ class Plan:
                 memory.touch(position)
         arena_bytes = arrange(self.memories, self.arena_index)
         self.places = {key: p.value if isinstance(p, Memory) else p for key, p in self.places.items()}
-        risky = [k for k, unit in enumerate(units) if isinstance(unit, list) and any(job.checks for job in unit)]
-        early = risky[-1] + 1 if risky else 0
+        early = past_what_may_fail(units, False)
         parts: list[Any] = []
         details: list[list[Detail]] = []
         checks = 0
@@ -272,10 +275,10 @@ class Plan:
                 slots.append(self._at(scratch[entry[1]], 0))
             else:
                 slots.append(Value(self.status_index, 0))
-        self.checked += lowered.checks
+        self.checked += [c.size for c in lowered.checks]
         job = _Job(key, lambda: _emit(kernel), [f"k_p{i}" for i in range(len(kernel.phases))], slots, lowered.work,
                    lowered.serial, depth)
-        job.checks = bool(lowered.checks)
+        job.checks = lowered.checks
         job.nodes, job.memories = made, list(lowered.args.nodes)
         return job
 
@@ -300,28 +303,64 @@ class Plan:
         sa = (0 if node.srcs[0].shape[0] == 1 else ga[1][0], *ga[1][1:])
         sb = (0 if node.srcs[1].shape[0] == 1 else gb[1][0], *gb[1][1:])
         name = node.dtype.name
-        found = gemm.plan(name, name, batch, m, n, k, sa, sb, (m * n, n, 1), vector_bytes=host().vector_bytes, threads=get_num_threads())
-        return [self._gemm_job(found, node, (a, ga[2]), (b, gb[2]), {}, depth)]
+        _, chain, operands, more = self._steps(node, 2)
+        found = gemm.plan(name, name, batch, m, n, k, sa, sb, (m * n, n, 1), vector_bytes=host().vector_bytes, threads=get_num_threads(),
+                          epilogue=chain, amx=name == "bfloat16" and amx())
+        return [self._gemm_job(found, node, (a, ga[2]), (b, gb[2]), operands, depth, more)]
 
     def _windows(self, node: Node, depth: int) -> _Job:
         """A product with windows: where they are is in two tables."""
         from torsh.codegen import gemm
         a, (_, steps, at) = self.schedule.memory(node.srcs[0])
-        images, groups, (image, group), *axes, offset = node.arg
-        size = node.dtype.itemsize
-        tables = [sum((np.arange(extent).reshape((extent,) + (1,) * (len(shape) - i - 1)) * stride
-                       for i, (extent, stride) in enumerate(zip(shape, strides, strict=True))), np.zeros(1, np.int64)).reshape(-1).astype(np.int64) * size
-                  for shape, strides in axes]
+        arg, chain, operands, more = self._steps(node, 2)
+        images, groups, (image, group), *axes, offset = arg
+        tables = [offsets(*axis) * node.dtype.itemsize for axis in axes]
         m, n, k = node.shape[1], node.shape[2], node.srcs[0].shape[2]
         name = node.dtype.name
         found = gemm.plan(name, name, (images, groups), m, n, k, (0, steps[0] if groups > 1 else 0, *steps[1:]), (image, group, 0, 0),
-                          (groups * m * n, m * n, n, 1), vector_bytes=host().vector_bytes, tables=True, threads=get_num_threads())
+                          (groups * m * n, m * n, n, 1), vector_bytes=host().vector_bytes, tables=True, threads=get_num_threads(),
+                          epilogue=chain)
         known = dict(zip(("k_offsets", "n_offsets"), [t.ctypes.data for t in tables], strict=True))
-        job = self._gemm_job(found, node, (a, at), (node.srcs[1], offset), known, depth)
+        job = self._gemm_job(found, node, (a, at), (node.srcs[1], offset), {**known, **operands}, depth, more)
         job.tables = tables
         return job
 
-    def _gemm_job(self, found: Any, node: Node, a: tuple[Node, int], b: tuple[Node, int], known: dict[str, int], depth: int) -> _Job:
+    def _winograd(self, node: Node, depth: int) -> _Job:
+        """The weights' transform, or a convolution with transformed weights."""
+        from torsh.codegen import winograd
+        width = host().vector_bytes
+        x, (shape, strides, offset) = self.schedule.memory(node.srcs[node.op is WINOGRAD])
+        if node.op is WINOGRAD_WEIGHTS:
+            return self._gemm_job(winograd.weights_plan(node.arg[0], shape[0], shape[1], strides, width), node, (x, offset), (x, offset), {}, depth)
+        u, (_, u_strides, at) = self.schedule.memory(node.srcs[0])
+        o = node.shape[1]
+        (tile, before), chain, operands, more = self._steps(node, 2)
+        found = winograd.images_plan(tile, shape[0], shape[1], o, node.shape[2:], u_strides, strides, width, steps=chain.steps if chain else ())  # type: ignore[arg-type]
+        tables = winograd.tables(tile, shape[0], shape[2:], before, node.shape[2:], strides, o, width // 4)  # type: ignore[arg-type]
+        job = self._gemm_job(found, node, (u, at), (x, offset), {**{name: t.ctypes.data for name, t in tables.items()}, **operands}, depth, more)
+        job.tables = list(tables.values())
+        return job
+
+    def _steps(self, node: Node, sources: int) -> tuple[Any, Any, dict[str, Any], list[Node]]:
+        """Of a product its argument, the chain of steps that follows it (or None), what is in their slots, and the memories that they read."""
+        if type(node.arg) is not Fused:
+            return node.arg, None, {}, []
+        from torsh.codegen.chain import Chain
+        values: list[Any] = [node.arg.groups]
+        more: list[Node] = []
+        for source, (_, kind) in zip(node.srcs[sources:], node.arg.steps, strict=True):
+            if kind == "number":
+                values.append(self._number(source))
+                continue
+            memory, geometry = self.schedule.memory(source)
+            more.append(memory)
+            values.append(self._at(self._place(memory), geometry[2] * memory.dtype.itemsize))
+            if kind == "row":
+                values.append(row_stride(geometry) * memory.dtype.itemsize)
+        return node.arg.arg, Chain(node.arg.steps), {f"epilogue{i}": v for i, v in enumerate(values)}, more
+
+    def _gemm_job(self, found: Any, node: Node, a: tuple[Node, int], b: tuple[Node, int], known: dict[str, Any], depth: int,
+                  more: list[Node] | None = None) -> _Job:
         """The launch of a planned product of memories a and b, from an element on."""
         scratch = {label: self._reserve(size) for label, size in found.scratch.items()}
         slots: list[Any] = []
@@ -336,7 +375,7 @@ class Plan:
             else:
                 slots.append(self._at(scratch[entry], 0) if isinstance(entry, str) else entry)
         job = _Job(found.key, found.text, list(found.symbols), slots, list(found.items), [not s for s in found.share], depth)
-        job.nodes, job.memories = [node], [a[0], b[0], node]
+        job.nodes, job.memories = [node], [a[0], b[0], *(more or []), node]
         return job
 
     def _merge(self, jobs: list[_Job]) -> list[list[_Job]]:

@@ -77,7 +77,9 @@ def _as_number(node: Node) -> float | int | complex:
 
 def _build(trace: Trace) -> Plan:
     from torsh.compiler.canonical import INPUT, SCALAR, Canonical  # the compiler is loaded when something is first computed
+    from torsh.compiler.epilogue import fuse
     from torsh.compiler.plan import Plan
+    from torsh.compiler.prepare import take
     canonical = Canonical()
     inputs: list[Node] = []
     for leaf in trace.leaves:
@@ -101,7 +103,12 @@ def _build(trace: Trace) -> Plan:
     for placeholder in numbers:
         canonical.bind(placeholder, placeholder)
     roots = [canonical.convert(copies[id(trace.order[i])]) for i in trace.roots]
-    return Plan(roots, inputs, numbers, trace.dead)
+    fuse(roots)
+    dead = list(trace.dead)
+    prepared = take(roots, inputs, dead)
+    plan = Plan(roots, inputs, numbers, dead)
+    plan.prepared = prepared
+    return plan
 
 
 def _find(trace: Trace) -> Any:
@@ -190,7 +197,10 @@ def realize(nodes: list[Node]) -> None:
         _release()
     if runtime == "null":
         return
-    buffers = plan.program.run(trace.leaves, [_as_number(n) for n in trace.numbers])
+    leaves = trace.leaves
+    if plan.prepared:
+        leaves = leaves + [p.of(leaves[p.number]) for p in plan.prepared]
+    buffers = plan.program.run(leaves, [_as_number(n) for n in trace.numbers])
     order = trace.order
     for i, buffer in zip(trace.roots, buffers):
         done = order[i]

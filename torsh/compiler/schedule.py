@@ -13,7 +13,7 @@ from torsh.compiler.layout import FULL, ROW, Domain, along, broadcast_strides, c
 from torsh.compiler.layout import SCALAR as POINT
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import CONST, EMPTY, GATHER, IOTA, VIEW
+from torsh.graph.primitives import CONST, EMPTY, IOTA, VIEW
 
 Geometry = tuple[Shape, Shape, int]
 _OVER_ROWS = frozenset(("reduce_sum", "reduce_max", "reduce_min", "reduce_prod"))
@@ -150,9 +150,11 @@ class Schedule:
                 self._start(node)
             return
         group = self._new("host" if on_host else kind, node)
-        product = group.kind in ("contract", "windows")
+        product = group.kind in ("contract", "windows", "winograd")
         memories = whole.sources(self, node) if group.kind == "coarse" else []
         for i, s in enumerate(node.srcs):
+            if product and i > 1 and s.op.kind == "const":  # a number for what follows the product
+                continue
             if group.kind == "coarse":
                 base = memories[i]
             elif group.kind in ("host", "bitcast", "order") or (group.kind == "windows" and i == 1):  # these read arrays, not views
@@ -165,7 +167,7 @@ class Schedule:
             self._after(group, base)
 
     def _fusible_sources(self, node: Node) -> list[Node]:
-        return list(node.srcs[1:]) if node.op is GATHER else list(node.srcs)
+        return list(node.srcs[1:]) if node.op.kind == "gather" else list(node.srcs)
 
     def _start(self, node: Node) -> None:
         """A group of its own."""
@@ -180,7 +182,7 @@ class Schedule:
     def _connect(self, group: Group, node: Node) -> None:
         """Order the group after the producers of a new member; what they hand over needs memory."""
         for i, s in enumerate(node.srcs):
-            gathered = node.op is GATHER and i == 0
+            gathered = node.op.kind == "gather" and i == 0
             base = self.memory(s, whole=True)[0] if gathered else self.source(s)[0]
             if base.op.kind in ("const", "iota") and not gathered:
                 continue  # made where it is read, even if it has memory too
@@ -200,7 +202,7 @@ class Schedule:
                     producers.append(group)
         producers.sort(key=lambda g: -g.number)
         table = 0  # the groups that must have run before what a gather reads is in memory
-        if node.op is GATHER:
+        if node.op.kind == "gather":
             base = self.memory(node.srcs[0], whole=True)[0]
             self._store(base)
             at = self.where.get(id(base))
@@ -217,7 +219,7 @@ class Schedule:
 
     def _admit(self, group: Group, node: Node) -> bool:
         for i, s in enumerate(node.srcs):  # a path out of the group and back?
-            base = self.memory(s, whole=True)[0] if node.op is GATHER and i == 0 else self.source(s)[0]
+            base = self.memory(s, whole=True)[0] if node.op.kind == "gather" and i == 0 else self.source(s)[0]
             at = self.where.get(id(base))
             if at is not None and at != group.number:
                 other = self.groups[at]
@@ -348,7 +350,7 @@ def _reads_fit(schedule: Schedule, group: Group, node: Node, level: int, domain:
     if node.op.kind == "view":
         base, geometry = schedule.copied[id(node)]
         return not _member(schedule, group, base) or _read_fits(domain, level, group.levels[id(base)], node.shape, geometry)
-    if node.op is GATHER and _member(schedule, group, schedule.memory(node.srcs[0], whole=True)[0]):
+    if node.op.kind == "gather" and _member(schedule, group, schedule.memory(node.srcs[0], whole=True)[0]):
         return False  # its elements are read anywhere: they must all be there
     for s in schedule._fusible_sources(node):
         base, geometry = schedule.source(s)

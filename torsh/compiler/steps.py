@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from torsh.codegen.kernel_ir import Acc, Address, Arg, Const, Declare, Expr, Kernel, Load, Loop, Op, Phase, Read, Stmt, Store, Update
-from torsh.compiler.nest import Arguments, Lowered, compute_type
+from torsh.compiler.nest import Arguments, Checked, Lowered, check_of, compute_type
 from torsh.compiler.schedule import Schedule
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
@@ -80,11 +80,11 @@ def scatter(schedule: Schedule, node: Node) -> Lowered:
     shape, strides, offset, index_strides, index_sizes, mode = node.arg
     args = Arguments()
     body: list[Stmt] = []
-    checks: list[int] = []
+    checks: list[Checked] = []
     gathers = []
     for s, step, size in zip(node.srcs[2:], index_strides, index_sizes, strict=True):
         index = _value(schedule, args, s, shape)
-        checks.append(size)
+        checks.append(check_of(schedule, s, size))
         gathers.append((args.checked(index, size, body.append), args.integer(step)))
     value = _value(schedule, args, node.srcs[1], shape)
     terms = tuple((k, args.integer(s)) for k, s in enumerate(strides) if s)

@@ -13,7 +13,7 @@ class device:
     >>> device("cuda:1")
     device(type='cuda', index=1)
     """
-    __slots__ = ("type", "index")
+    __slots__ = ("type", "index", "_before")
 
     def __init__(self, type: str | device | int, index: int | None = None) -> None:
         if isinstance(type, device):
@@ -49,6 +49,18 @@ class device:
 
     def __reduce__(self) -> tuple[type[device], tuple[str, int | None]]:
         return device, (self.type, self.index)
+
+    def __enter__(self) -> device:
+        """As a context manager: the default device is this one, if it is there (RuntimeError otherwise)."""
+        from torsh.core.default_device import get_default_device, set_default_device
+        before = get_default_device()
+        set_default_device(self)
+        self._before = [*getattr(self, "_before", []), before]
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        from torsh.core.default_device import set_default_device
+        set_default_device(self._before.pop())
 
 
 CPU = device("cpu")

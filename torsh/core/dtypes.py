@@ -35,6 +35,15 @@ class dtype:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return by_name, (self.name,)
 
+    @property
+    def abbr(self) -> str:
+        """The name in short, e.g. "f32"."""
+        if self.name == "bool":
+            return "b8"
+        kind = {"uint": "u", "int": "i", "float": "f", "bfloat": "bf", "complex": "c"}
+        word = self.name.rstrip("0123456789") if "_" not in self.name else "float"
+        return kind[word] + self.name[len(word):].replace("_", "")
+
     def to_real(self) -> dtype:
         """The real type of the same precision (`complex64` -> `float32`); real types give themselves."""
         return {complex64: float32, complex128: float64}.get(self, self)

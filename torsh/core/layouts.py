@@ -1,4 +1,4 @@
-"""Memory formats: in which order a tensor's dimensions lie in memory; and layouts, of which there is one."""
+"""Memory formats: in which order a tensor's dimensions lie in memory; and layouts."""
 from __future__ import annotations
 
 from torsh.core.shapes import Shape, contiguous_strides
@@ -19,8 +19,7 @@ class memory_format:
 
 
 class layout:
-    """How a tensor keeps its elements. `torsh.strided` is the one there is; the sparse ones can be named, and are refused like a device that
-    is not built."""
+    """How a tensor keeps its elements: `torsh.strided`, or one of the sparse ones, whose tensors are in `torsh.sparse`."""
     __slots__ = ("name",)
 
     def __init__(self, name: str) -> None:

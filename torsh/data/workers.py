@@ -73,8 +73,9 @@ def _send(results: Any, message: Any, worker: int) -> None:
     results.put(data)
 
 
-def _work(task: Task, worker: int, indices: Any, results: Any, parent: int) -> None:
+def _work(task: Task, worker: int, indices: Any, results: Any) -> None:
     """The life of a worker process."""
+    parent = os.getppid()  # of a fork server, that: it ends with the loader's process
     from torsh.runtime.cpu.executor import set_num_threads
     set_num_threads(1)
     seed = task.seed + worker
@@ -163,7 +164,7 @@ class Workers:
         self._processes = []
         for worker, q in enumerate(self._queues):
             q.cancel_join_thread()
-            p = context.Process(target=_work, args=(task, worker, q, self._results, os.getpid()), daemon=True)
+            p = context.Process(target=_work, args=(task, worker, q, self._results), daemon=True)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads: ToRSh's own are made anew in a child
                 p.start()

@@ -3,21 +3,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Number
 from typing import Any
 
 from torsh.autograd.grad_mode import no_grad
 from torsh.distributions import constraints
 from torsh.distributions.exp_family import ExponentialFamily
-from torsh.distributions.utils import broadcast_all, lazy_property, logits_to_probs, probs_to_logits
+from torsh.distributions.probability import OfProbability
+from torsh.distributions.utils import broadcast_all
 from torsh.ops.loss import binary_cross_entropy_with_logits
 from torsh.ops.pointwise import where
 from torsh.ops.random import bernoulli
 from torsh.tensor.creation import arange
-from torsh.tensor.tensor import Size, Tensor
+from torsh.tensor.tensor import Tensor
 
 
-class Bernoulli(ExponentialFamily):
+class Bernoulli(OfProbability, ExponentialFamily):
     """1 with probability `probs` (the sigmoid of `logits`), else 0. Raises ValueError unless one of the two is given."""
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
     support = constraints.boolean
@@ -25,34 +25,7 @@ class Bernoulli(ExponentialFamily):
     _mean_carrier_measure = 0
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
-        given = logits if probs is None else probs
-        value, = broadcast_all(given)
-        if probs is None:
-            self.logits = value
-        else:
-            self.probs = value
-        super().__init__(() if isinstance(given, Number) else value._shape, validate_args=validate_args)
-
-    @lazy_property
-    def logits(self) -> Tensor:
-        """Log odds."""
-        return probs_to_logits(self.probs, True)
-
-    @lazy_property
-    def probs(self) -> Tensor:
-        """Probabilities."""
-        return logits_to_probs(self.logits, True)
-
-    @property
-    def _param(self) -> Tensor:
-        return self.__dict__["probs"] if "probs" in self.__dict__ else self.__dict__["logits"]  # type: ignore[no-any-return]
-
-    @property
-    def param_shape(self) -> Size:
-        """The shape of the parameter."""
-        return self._param.shape
+        super().__init__(self._take(probs, logits), validate_args=validate_args)
 
     @property
     def mean(self) -> Tensor:

@@ -7,10 +7,10 @@ from typing import Any
 from torsh.autograd.grad_mode import no_grad
 from torsh.distributions import constraints
 from torsh.distributions.distribution import Distribution
-from torsh.distributions.utils import broadcast_all, lazy_property, logits_to_probs, probs_to_logits
+from torsh.distributions.probability import OfProbability
 from torsh.ops.samplers import binomial
 from torsh.tensor.creation import arange
-from torsh.tensor.tensor import Size, Tensor
+from torsh.tensor.tensor import Tensor
 
 
 def _clamp_by_zero(x: Tensor) -> Tensor:
@@ -18,44 +18,17 @@ def _clamp_by_zero(x: Tensor) -> Tensor:
     return (x.clamp(min=0) + x - x.clamp(max=0)) / 2  # type: ignore[attr-defined,no-any-return]
 
 
-class Binomial(Distribution):
+class Binomial(OfProbability, Distribution):
     """How many of `total_count` trials of success probability `probs` succeed. Raises ValueError unless one parameter is given."""
     arg_constraints = {"total_count": constraints.nonnegative_integer, "probs": constraints.unit_interval, "logits": constraints.real}
     has_enumerate_support = True
 
     def __init__(self, total_count: Any = 1, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
-        count, value = broadcast_all(total_count, logits if probs is None else probs)
-        self.total_count = count.to(value.dtype)  # type: ignore[attr-defined]
-        if probs is None:
-            self.logits = value
-        else:
-            self.probs = value
-        super().__init__(value._shape, validate_args=validate_args)
+        super().__init__(self._take_counted(total_count, probs, logits), validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self) -> Any:
         return constraints.integer_interval(0, self.total_count)
-
-    @lazy_property
-    def logits(self) -> Tensor:
-        """Log odds."""
-        return probs_to_logits(self.probs, True)
-
-    @lazy_property
-    def probs(self) -> Tensor:
-        """Probabilities."""
-        return logits_to_probs(self.logits, True)
-
-    @property
-    def _param(self) -> Tensor:
-        return self.__dict__["probs"] if "probs" in self.__dict__ else self.__dict__["logits"]  # type: ignore[no-any-return]
-
-    @property
-    def param_shape(self) -> Size:
-        """The shape of the parameter."""
-        return self._param.shape
 
     @property
     def mean(self) -> Tensor:

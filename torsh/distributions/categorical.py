@@ -8,22 +8,22 @@ from typing import Any
 from torsh.autograd.grad_mode import no_grad
 from torsh.distributions import constraints
 from torsh.distributions.distribution import Distribution
-from torsh.distributions.utils import lazy_property, limits, logits_to_probs, probs_to_logits
+from torsh.distributions.probability import OfProbability, one_of
+from torsh.distributions.utils import limits
 from torsh.ops.join import broadcast_tensors
 from torsh.ops.random import multinomial
 from torsh.tensor.creation import arange, full
 from torsh.tensor.tensor import Size, Tensor
 
 
-class Categorical(Distribution):
+class Categorical(OfProbability, Distribution):
     """0 .. k-1 with probabilities proportional to `probs` [*, k] (or to exp(logits)). Raises ValueError unless one of the two is given."""
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
     has_enumerate_support = True
+    _binary = False
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
-        given = logits if probs is None else probs
+        given = one_of(probs, logits)
         if not given._shape:
             raise ValueError(f"`{'logits' if probs is None else 'probs'}` parameter must be at least one-dimensional.")
         if probs is None:
@@ -32,25 +32,6 @@ class Categorical(Distribution):
             self.probs = probs / probs.sum(-1, keepdim=True)
         self._num_events = given._shape[-1]
         super().__init__(given._shape[:-1], validate_args=validate_args)
-
-    @lazy_property
-    def logits(self) -> Tensor:
-        """Log probabilities."""
-        return probs_to_logits(self.probs)
-
-    @lazy_property
-    def probs(self) -> Tensor:
-        """Probabilities."""
-        return logits_to_probs(self.logits)
-
-    @property
-    def _param(self) -> Tensor:
-        return self.__dict__["probs"] if "probs" in self.__dict__ else self.__dict__["logits"]  # type: ignore[no-any-return]
-
-    @property
-    def param_shape(self) -> Size:
-        """The shape of the parameter."""
-        return self._param.shape
 
     @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self) -> Any:

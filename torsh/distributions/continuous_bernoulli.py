@@ -3,20 +3,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Number
 from typing import Any
 
 from torsh.autograd.grad_mode import no_grad
 from torsh.distributions import constraints
 from torsh.distributions.exp_family import ExponentialFamily
-from torsh.distributions.utils import broadcast_all, clamp_probs, holds, lazy_property, logits_to_probs, probs_to_logits
+from torsh.distributions.probability import OfProbability
+from torsh.distributions.utils import broadcast_all, clamp_probs, holds, lazy_property, logits_to_probs
 from torsh.ops.loss import binary_cross_entropy_with_logits
 from torsh.ops.pointwise import where
 from torsh.ops.random import rand
-from torsh.tensor.tensor import Size, Tensor
+from torsh.tensor.tensor import Tensor
 
 
-class ContinuousBernoulli(ExponentialFamily):
+class ContinuousBernoulli(OfProbability, ExponentialFamily):
     """Density proportional to probs^x (1 - probs)^(1 - x) on [0, 1]. Loaiza-Ganem & Cunningham 2019.
 
     For probs within `lims` of 1/2, where the normalizer is 0/0, Taylor series are used. Raises ValueError unless one parameter is given.
@@ -27,33 +27,18 @@ class ContinuousBernoulli(ExponentialFamily):
     _mean_carrier_measure = 0
 
     def __init__(self, probs: Any = None, logits: Any = None, lims: tuple[float, float] = (0.499, 0.501), validate_args: bool | None = None) -> None:
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
-        given = logits if probs is None else probs
-        value, = broadcast_all(given)
-        if probs is None:
-            self.logits = value
-        else:
-            if validate_args is not None and validate_args and not holds(constraints.unit_interval.check(value)):
+        shape = self._take(probs, logits)
+        if probs is not None:
+            if validate_args and not holds(constraints.unit_interval.check(self.probs)):
                 raise ValueError("The parameter probs has invalid values")
-            self.probs = clamp_probs(value)
+            self.probs = clamp_probs(self.probs)
         self._lims = lims
-        super().__init__(() if isinstance(given, Number) else value._shape, validate_args=validate_args)
-
-    @lazy_property
-    def logits(self) -> Tensor:
-        """Log odds."""
-        return probs_to_logits(self.probs, True)
+        super().__init__(shape, validate_args=validate_args)
 
     @lazy_property
     def probs(self) -> Tensor:
         """The parameter as a probability."""
         return clamp_probs(logits_to_probs(self.logits, True))
-
-    @property
-    def param_shape(self) -> Size:
-        """The shape of the parameter."""
-        return (self.__dict__["probs"] if "probs" in self.__dict__ else self.__dict__["logits"]).shape  # type: ignore[no-any-return]
 
     def _outside(self) -> Tensor:
         """Where probs are far enough from 1/2."""

@@ -8,47 +8,21 @@ from torsh.autograd.grad_mode import no_grad
 from torsh.distributions import constraints
 from torsh.distributions.distribution import Distribution
 from torsh.distributions.gamma import Gamma
-from torsh.distributions.utils import broadcast_all, lazy_property, logits_to_probs, probs_to_logits
+from torsh.distributions.probability import OfProbability
+from torsh.distributions.utils import lazy_property
 from torsh.ops.activation import logsigmoid
 from torsh.ops.pointwise import where
 from torsh.ops.samplers import poisson
-from torsh.tensor.tensor import Size, Tensor
+from torsh.tensor.tensor import Tensor
 
 
-class NegativeBinomial(Distribution):
+class NegativeBinomial(OfProbability, Distribution):
     """How many trials of success probability `probs` succeed before `total_count` fail. Raises ValueError unless one parameter is given."""
     arg_constraints = {"total_count": constraints.greater_than_eq(0), "probs": constraints.half_open_interval(0.0, 1.0), "logits": constraints.real}
     support = constraints.nonnegative_integer
 
     def __init__(self, total_count: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
-        count, value = broadcast_all(total_count, logits if probs is None else probs)
-        self.total_count = count.to(value.dtype)  # type: ignore[attr-defined]
-        if probs is None:
-            self.logits = value
-        else:
-            self.probs = value
-        super().__init__(value._shape, validate_args=validate_args)
-
-    @lazy_property
-    def logits(self) -> Tensor:
-        """Log odds."""
-        return probs_to_logits(self.probs, True)
-
-    @lazy_property
-    def probs(self) -> Tensor:
-        """Probabilities."""
-        return logits_to_probs(self.logits, True)
-
-    @property
-    def _param(self) -> Tensor:
-        return self.__dict__["probs"] if "probs" in self.__dict__ else self.__dict__["logits"]  # type: ignore[no-any-return]
-
-    @property
-    def param_shape(self) -> Size:
-        """The shape of the parameter."""
-        return self._param.shape
+        super().__init__(self._take_counted(total_count, probs, logits), validate_args=validate_args)
 
     @property
     def mean(self) -> Tensor:

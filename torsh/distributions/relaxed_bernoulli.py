@@ -2,19 +2,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Number
 from typing import Any
 
 from torsh.distributions import constraints
 from torsh.distributions.distribution import Distribution
+from torsh.distributions.probability import OfProbability
 from torsh.distributions.transformed_distribution import TransformedDistribution
 from torsh.distributions.transforms import SigmoidTransform
-from torsh.distributions.utils import broadcast_all, clamp_probs, lazy_property, logits_to_probs, probs_to_logits
+from torsh.distributions.utils import broadcast_all, clamp_probs
 from torsh.ops.random import rand
-from torsh.tensor.tensor import Size, Tensor
+from torsh.tensor.tensor import Tensor
 
 
-class LogitRelaxedBernoulli(Distribution):
+class LogitRelaxedBernoulli(OfProbability, Distribution):
     """The log odds of `RelaxedBernoulli`: logits plus logistic noise, over the temperature. Raises ValueError unless one parameter is given."""
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
     support = constraints.real
@@ -22,30 +22,7 @@ class LogitRelaxedBernoulli(Distribution):
 
     def __init__(self, temperature: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         self.temperature = temperature
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
-        given = logits if probs is None else probs
-        value, = broadcast_all(given)
-        if probs is None:
-            self.logits = value
-        else:
-            self.probs = value
-        super().__init__(() if isinstance(given, Number) else value._shape, validate_args=validate_args)
-
-    @lazy_property
-    def logits(self) -> Tensor:
-        """Log odds."""
-        return probs_to_logits(self.probs, True)
-
-    @lazy_property
-    def probs(self) -> Tensor:
-        """Probabilities."""
-        return logits_to_probs(self.logits, True)
-
-    @property
-    def param_shape(self) -> Size:
-        """The shape of the parameter."""
-        return (self.__dict__["probs"] if "probs" in self.__dict__ else self.__dict__["logits"]).shape  # type: ignore[no-any-return]
+        super().__init__(self._take(probs, logits), validate_args=validate_args)
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torsh.core.shapes import Shape
+from torsh.core.shapes import Shape, contiguous_strides
 from torsh.graph import primitives as p
 from torsh.graph.node import ITEM, Node, Op, several
 from torsh.graph.primitives import expand, reshape, view
@@ -142,7 +142,15 @@ def _indices(srcs: Sequence[Node], sources: Sequence[Node | None], shape: Shape)
     return tuple([s if b is None else aligned(b, len(shape)) for s, b in zip(srcs, sources, strict=True)])
 
 
+def _padded(node: Node, base: Node, size: int) -> Node:
+    strides, offset, bounds, value = node.arg
+    arg = ((base.numel // size, *strides), offset, tuple([(axis + 1, low, high) for axis, low, high in bounds]), value)
+    return Node(node.op, (base,), arg, (size, *node.shape), node.dtype)
+
+
 def _gather(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node:
+    if node.op is p.PADDED:
+        return _padded(node, sources[0], size)  # type: ignore[arg-type]
     shape, strides, offset, index_strides, index_sizes = node.arg
     base, step = (srcs[0], 0) if sources[0] is None else (sources[0], srcs[0].numel)
     places = ((size, *shape), (step, *strides), offset, index_strides, index_sizes)
@@ -193,20 +201,44 @@ def _product(a: Node, b: Node, shape: Shape, like: Node) -> Node:
     return Node(p.CONTRACT, (a, b), None, shape, like.dtype)
 
 
-def _windows(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node | None:
-    """Examples of images are more images. Where weights differ too (or images do not fill their memory), as products with copies of the windows."""
-    images, groups, (image, group), (k, k_strides), (n, n_strides), offset = node.arg
+def _windows(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node:
+    """Examples of images are more images, examples of weights more rows. Where both differ (or images do not fill their memory), example by example."""
+    images, groups, (image, group), *rest = node.arg
     batches, m, columns = node.shape
+    if images == 1:
+        image = srcs[1].numel
     if sources[0] is None and images * image == srcs[1].numel:
-        arg = (size * images, groups, (image, group), (k, k_strides), (n, n_strides), offset)
-        made = Node(p.WINDOWS, (srcs[0], sources[1]), arg, (size * batches, m, columns), node.dtype)  # type: ignore[arg-type]
+        made = Node(p.WINDOWS, (srcs[0], sources[1]), (size * images, groups, (image, group), *rest), (size * batches, m, columns), node.dtype)  # type: ignore[arg-type]
         return reshape(made, (size, *node.shape))
-    rows = srcs[0]
-    if images > 1 and groups > 1:
-        rows = reshape(view(rows, (images, *rows.shape), (0, rows.numel // groups, rows.shape[2], 1), 0), (batches, m, rows.shape[2]))
-    seen = view(srcs[1], (images, groups, *k, *n), (image, group, *k_strides, *n_strides), offset)
-    product = _product(rows, reshape(seen, (batches, rows.shape[2], columns)), node.shape, node)
-    return batch_nodes([product], size, {s: b for s, b in zip(srcs, sources, strict=True) if b is not None})[0]
+    if sources[1] is None:
+        k = srcs[0].shape[2]
+        rows = reshape(view(sources[0], (groups, size, m, k), (m * k, groups * m * k, k, 1), 0), (groups, size * m, k))  # type: ignore[arg-type]
+        made = Node(p.WINDOWS, (rows, srcs[1]), node.arg, (batches, size * m, columns), node.dtype)
+        return view(made, (size, *node.shape), (m * columns, size * m * columns, columns, 1), 0)
+    return _one_by_one(node, srcs, sources, size)
+
+
+def _one_by_one(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node:
+    """A node for each example, in one memory."""
+    whole = Node(p.EMPTY, (), None, (size, *node.shape), node.dtype)
+    for i in range(size):
+        here = [s if b is None else view(b, s.shape, contiguous_strides(s.shape), i * s.numel) for s, b in zip(srcs, sources, strict=True)]
+        one = Node(node.op, tuple(here), node.arg, node.shape, node.dtype)
+        whole = Node(p.ASSIGN, (whole, one), (node.shape, contiguous_strides(node.shape), i * node.numel), whole.shape, node.dtype)
+    return whole
+
+
+def _winograd(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node:
+    """Examples of weights are more weights, examples of images more images. Where both differ, example by example."""
+    if node.op is p.WINOGRAD_WEIGHTS:
+        points, o, c = node.shape
+        made = Node(node.op, (reshape(sources[0], (size * o, c, 3, 3)),), node.arg, (points, size * o, c), node.dtype)  # type: ignore[arg-type]
+        return view(made, (size, points, o, c), (o * c, size * o * c, c, 1), 0)
+    if sources[0] is not None:
+        return _one_by_one(node, srcs, sources, size)
+    x = reshape(sources[1], (size * srcs[1].shape[0], *srcs[1].shape[1:]))  # type: ignore[arg-type]
+    made = Node(node.op, (srcs[0], x), node.arg, (size * node.shape[0], *node.shape[1:]), node.dtype)
+    return reshape(made, (size, *node.shape))
 
 
 def _order(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node:
@@ -235,7 +267,8 @@ def _host(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size
 
 
 _RULES: dict[str, Rule] = {"pointwise": _pointwise, "view": _view, "bitcast": _bitcast, "assign": _assign, "reduce": _reduce, "scan": _scan,
-                           "gather": _gather, "scatter": _scatter, "contract": _contract, "windows": _windows, "order": _order, "host": _host}
+                           "gather": _gather, "scatter": _scatter, "contract": _contract, "windows": _windows, "winograd": _winograd, "order": _order,
+                           "host": _host}
 
 
 # ---- coarse operations that stay coarse
@@ -260,7 +293,7 @@ def _same_filter(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None
 def _declare() -> None:
     from torsh.ops import conv, matmul
     COARSE[matmul._LINEAR] = _linear
-    COARSE[conv.CONVOLUTION] = COARSE[conv._TRANSPOSED] = _same_filter
+    COARSE[conv.CONVOLUTION] = COARSE[conv._WITHOUT_RECORD] = COARSE[conv._TRANSPOSED] = _same_filter
 
 
 _declare()

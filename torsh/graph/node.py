@@ -70,6 +70,7 @@ KINDS = {
     "order": "the positions of the source's elements in order",
     "contract": "batched matrix product",
     "windows": "matrix products with windows of the second source's memory",
+    "winograd": "a step of Winograd's convolution",
     "host": "computed by a host library, array by array",
     "item": "one output of a node with several",
     "coarse": "expands into the kinds above",
@@ -82,9 +83,10 @@ class Node:
     """One value of the graph. `shape` is the logical shape of the (always contiguous) result.
 
     Nodes with several outputs have `outputs` ((shape, dtype) for each) and are read through `ITEM` nodes. `depth` counts the longest chain
-    of nodes without numbers below this one when it was made; `mark` and `uses` belong to the traversal that visits the node (`compiler.trace`).
+    of nodes without numbers below this one when it was made; `mark` and `uses` belong to the traversal that visits the node (`compiler.trace`). `derived`
+    is what plans made from a realized node and keep with it (`compiler.prepare`).
     """
-    __slots__ = ("op", "srcs", "arg", "shape", "dtype", "buffer", "outputs", "bounds", "depth", "mark", "uses")
+    __slots__ = ("op", "srcs", "arg", "shape", "dtype", "buffer", "outputs", "bounds", "depth", "mark", "uses", "derived")
 
     op: Op
     srcs: tuple[Node, ...]
@@ -97,6 +99,7 @@ class Node:
     depth: i64
     mark: i64
     uses: i64
+    derived: Any
 
     def __init__(self, op: Op, srcs: tuple[Node, ...], arg: Any, shape: Shape, dt: DType) -> None:
         self.op = op
@@ -114,6 +117,7 @@ class Node:
         self.depth = depth
         self.mark = 0
         self.uses = 0
+        self.derived = None
 
     @property
     def numel(self) -> int:

@@ -9,10 +9,14 @@ Everything else expands to these. Arguments (`node.arg`):
 - gather: (shape, strides, offset, index_strides, index_sizes): output element i is read at
   offset + sum(i * strides) + sum(index_k[i] * index_strides[k]); 0 <= index_k[i] < index_sizes[k] is checked.
   Sources: base, then one int64 node per index, each broadcastable to `shape`.
+- padded: (strides, offset, ((dimension, low, high), ...), number): output element i is the source's at offset + sum(i * strides) where
+  low <= i < high in each of the dimensions, and the number elsewhere.
 - scatter: the same and a mode ("set", "add", "mul", "max", "min"), for writing `value` (second source) in
   row-major order.
 - order: whether descending; the positions (int64) of the source's elements along its last axis, equal ones in their order, NaN as largest.
-- windows: (images, groups, their strides, (shape, strides) of k and of n, offset) for sources [groups, m, k] and a memory: the matrix
+- winograd_weights: (results of a tile in each dimension, whether what comes out is kept with the memory that it is made from) for a source [o, c, 3, 3].
+- winograd: (results, (rows, columns) of zeros before) for sources [points, o, c] and [n, c, h, w], float32.
+- windows: (images, groups, their strides, (shape, strides) of k and of n (see `offsets`), offset) for sources [groups, m, k] and a memory: the matrix
   products with [k, n] of each group of each image, [images * groups, m, n].
 - contract: none; sources [batch, m, k] and [batch, k, n] (a batch of 1 broadcasts).
 - host: (function, static arguments, name); `function(*arrays, *static) -> array or tuple of arrays`.
@@ -27,6 +31,7 @@ import numpy as np
 from torsh.core import dtypes
 from torsh.core.dtypes import dtype
 from torsh.core.shapes import Shape, contiguous_strides
+from torsh.graph import winograd
 from torsh.graph.node import Node, Op
 
 Array = Any
@@ -91,6 +96,21 @@ def _scatter(node: Node, base: Array, value: Array, *indices: Array) -> Array:
 
 
 GATHER: Final = Op("gather", "gather", _gather)
+
+
+def _padded(node: Node, base: Array) -> Array:
+    strides, offset, bounds, value = node.arg
+    at, inside = np.array(offset), np.array(True)
+    for d, (n, s) in enumerate(zip(node.shape, strides, strict=True)):
+        index = np.arange(n).reshape((n,) + (1,) * (len(strides) - d - 1))
+        at = at + index * s
+        for axis, low, high in bounds:
+            if axis == d:
+                inside = inside & (index >= low) & (index < high)
+    return np.where(inside, base.reshape(-1)[np.where(inside, at, 0)], np.asarray(value, base.dtype))
+
+
+PADDED: Final = Op("padded", "gather", _padded)
 SCATTER: Final = Op("scatter", "scatter", _scatter)
 
 
@@ -112,15 +132,26 @@ def _contract(node: Node, a: Array, b: Array) -> Array:
 CONTRACT: Final = Op("contract", "contract", _contract)
 
 
+def offsets(shape: Shape, strides: tuple[int | Shape, ...]) -> Array:
+    """Where the elements of a shape are, in row-major order: by dimension a stride, or where each is."""
+    at = np.zeros(1, np.int64)
+    for extent, stride in zip(shape, strides, strict=True):
+        at = (at[:, None] + (np.arange(extent) * stride if isinstance(stride, int) else np.array(stride))).reshape(-1)
+    return at
+
+
 def _windows(node: Node, a: Array, memory: Array) -> Array:
     images, groups, (image, group), (k, k_strides), (n, n_strides), offset = node.arg
-    columns = _strided(memory, (images, groups, *k, *n), (image, group, *k_strides, *n_strides), offset)
+    starts = offset + offsets((images, groups), (image, group))[:, None, None]
+    columns = memory.reshape(-1)[starts + offsets(k, k_strides)[:, None] + offsets(n, n_strides)]
     with np.errstate(all="ignore"):
         found = np.matmul(_wide(a)[None], _wide(columns.reshape(images, groups, a.shape[2], -1)))
         return found.reshape(node.shape).astype(node.dtype.np)
 
 
 WINDOWS = Op("windows", "windows", _windows)
+WINOGRAD_WEIGHTS = Op("winograd_weights", "winograd", lambda node, w: winograd.weights(w, node.arg[0]))
+WINOGRAD = Op("winograd", "winograd", lambda node, u, x: winograd.convolved(u, x, node.arg[0], node.arg[1], (node.shape[2], node.shape[3])))
 
 
 def _host(node: Node, *arrays: Array) -> Any:

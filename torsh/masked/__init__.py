@@ -21,7 +21,7 @@ from torsh.core.dtypes import dtype as dtype_type
 from torsh.core.dtypes import int64
 from torsh.ops import pointwise, reduce, scan
 from torsh.ops import softmax as _softmax
-from torsh.ops.dispatch import cast_tensor
+from torsh.ops.dispatch import cast_tensor, wide
 from torsh.ops.floating import logaddexp as _logaddexp
 from torsh.ops.pointwise import where
 from torsh.ops.sort import nanmedian
@@ -245,8 +245,16 @@ def softmin(input: Tensor, dim: int, *, dtype: dtype_type | None = None, mask: T
 def normalize(input: Tensor, ord: float, dim: int, *, eps: float = 1e-12, dtype: dtype_type | None = None, mask: Tensor | None = None) -> Tensor:
     """The input over its norm along a dimension (at least `eps`); 0 where masked out."""
     x, d = _normalized_type("normalize", input, dim, dtype)
+    dt, x = x._dtype, wide(x)
     size = pointwise.maximum(norm(x, ord, d, keepdim=True, mask=mask), eps)
-    return _filled(x, mask, 0) / size  # type: ignore[no-any-return]
+    return cast_tensor(_filled(x, mask, 0) / size, dt)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("MaskedTensor", "as_masked_tensor", "is_masked_tensor", "masked_tensor"):
+        from importlib import import_module
+        return getattr(import_module("torsh.masked.tensor"), name)
+    raise AttributeError(f"module 'torsh.masked' has no attribute '{name}'")
 
 
 __all__ = ["amax", "amin", "argmax", "argmin", "cumprod", "cumsum", "log_softmax", "logaddexp", "logsumexp", "mean", "median", "norm", "normalize", "prod",

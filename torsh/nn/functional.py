@@ -56,6 +56,10 @@ from torsh.ops.fractional_pool import fractional_max_pool3d_with_indices as frac
 from torsh.ops.gather import one_hot as one_hot
 from torsh.ops.grid import affine_grid as affine_grid
 from torsh.ops.grid import grid_sample as grid_sample
+from torsh.ops.grouped import ScalingType as ScalingType
+from torsh.ops.grouped import SwizzleType as SwizzleType
+from torsh.ops.grouped import grouped_mm as grouped_mm
+from torsh.ops.grouped import scaled_mm as scaled_mm
 from torsh.ops.linear_loss import linear_cross_entropy as linear_cross_entropy
 from torsh.ops.loss import binary_cross_entropy as binary_cross_entropy
 from torsh.ops.loss import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits

@@ -214,7 +214,7 @@ def _join(node: Node, re: Any, im: Any) -> Any:
 _COMPLEX = Op("complex", "pointwise", _join, None, lambda ctx, g: (real_of(g), imag_of(g)))
 
 
-@public("complex", method=False, out=True)
+@public("complex", method=False, out="exact")
 def complex_(real: Tensor, imag: Tensor) -> Tensor:
     """`real + i imag`, broadcast. Raises RuntimeError unless both are float32 or both float64."""
     _floats("complex", real, imag)
@@ -229,7 +229,7 @@ def _floats(what: str, a: Tensor, b: Tensor) -> None:
         raise RuntimeError(f"{what}: Expected object of scalar type {a._dtype.title} but got scalar type {b._dtype.title} for second argument")
 
 
-@public(method=False, out=True)
+@public(method=False, out="exact")
 @in_full_precision
 def polar(abs: Tensor, angle: Tensor) -> Tensor:
     """`abs * (cos(angle) + i sin(angle))`, broadcast. Raises RuntimeError unless both are float32 or both float64."""

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 from torsh.core.dtypes import dtype
 from torsh.ops.dispatch import FUNCTIONS, LATE, late
+from torsh.ops.views import clone as _clone
 from torsh.tensor.tensor import Tensor, attribute
 
 H = TypeVar("H", bound=Callable[..., Any])
@@ -23,7 +24,7 @@ _KEPT = frozenset((
     "is_cuda is_mps is_xpu is_meta is_sparse is_sparse_csr is_quantized is_mkldnn is_nested is_cpu layout requires_grad requires_grad_ is_leaf grad grad_fn "
     "output_nr retains_grad backward register_hook retain_grad data detach clone is_inference is_pinned is_conj is_neg names").split())
 #: Functions that tell from the shape alone what they give, and must not for such tensors.
-_REFUSED = ("zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like")
+_REFUSED = ("zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "equal")
 _OPERATORS = ("add sub mul truediv floordiv mod pow matmul and or xor lshift rshift eq ne lt le gt ge").split()
 #: Names of operators, whose methods are `__name__`; the same operation's name as a function.
 _NAMED = {"truediv": "div", "floordiv": "floor_divide", "mod": "remainder", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
@@ -53,6 +54,88 @@ class Composed(Tensor):
                 cls.handlers[name] = function
             return function
         return register
+
+
+class Valued(Composed):
+    """A composed tensor whose gradient is that of one tensor, its values."""
+    _entries: Tensor
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._entries.requires_grad  # type: ignore[no-any-return]
+
+    @requires_grad.setter
+    def requires_grad(self, flag: bool) -> None:
+        self.requires_grad_(flag)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Any:
+        """Set `requires_grad` in place."""
+        if requires_grad and self._entries.grad_fn is None and not self._entries.requires_grad:
+            self._entries = self._entries.detach()  # the values given need no gradient, this tensor does
+        self._entries.requires_grad_(requires_grad)
+        return self
+
+    @property
+    def grad_fn(self) -> Any:
+        return self._entries.grad_fn
+
+    @property
+    def is_leaf(self) -> bool:
+        return self._entries.is_leaf  # type: ignore[no-any-return]
+
+    @property
+    def grad(self) -> Any:
+        """The gradient of the values, as a tensor like this one."""
+        g = self._entries.grad
+        return None if g is None else self._with(g)
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        self._entries.grad = None if value is None else value._entries  # type: ignore[attr-defined]
+
+    @property
+    def data(self) -> Any:
+        return self._with(self._entries.detach())
+
+    @property
+    def _graded(self) -> Tensor:
+        """The tensor whose gradient is this one's."""
+        return self._entries
+
+    def _with(self, entries: Tensor) -> Any:
+        """A tensor like this one with other values."""
+        raise NotImplementedError
+
+    def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None) -> None:
+        """As `Tensor.backward`, from the values. `gradient` is a tensor like this one, or one of the values' shape."""
+        given = gradient._entries if isinstance(gradient, Valued) else gradient
+        self._entries.backward(given, retain_graph, create_graph, None if inputs is None else [
+            getattr(t, "_graded", t) for t in ((inputs,) if isinstance(inputs, Tensor) else inputs)])
+
+    def register_hook(self, hook: Callable[[Any], Any]) -> Any:
+        """Call `hook(grad)` with the gradient, a tensor like this one; what it returns (if not None) replaces that."""
+        def call(g: Tensor) -> Tensor | None:
+            found = hook(self._with(g))
+            return found._entries if isinstance(found, Valued) else found
+        return self._entries.register_hook(call)
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this computed tensor in `.grad` too."""
+        self._entries.retain_grad()
+
+    def detach(self) -> Any:
+        """The same without history."""
+        return self._with(self._entries.detach())
+
+    def clone(self, *, memory_format: Any = None) -> Any:
+        """A copy of its own, differentiable."""
+        return self._with(_clone(self._entries))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        if not self.is_leaf:
+            raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment.")
+        made = memo[id(self)] = self._with(_clone(self._entries.detach()).requires_grad_(self.requires_grad))
+        return made
 
 
 def bare(cls: type[Any], shape: Iterable[int], dt: dtype) -> Any:
@@ -111,6 +194,10 @@ def install(cls: type[Any], methods: Iterable[str] = ()) -> None:
         setattr(cls, name, _operator(found))
         if operator not in ("eq", "ne", "lt", "le", "gt", "ge"):
             setattr(cls, f"__r{operator}__", _reflected(found))
+    for operator in _OPERATORS[:_OPERATORS.index("eq")]:
+        change = handlers.get(_NAMED.get(operator, operator) + "_")
+        if hasattr(Tensor, f"__i{operator}__"):
+            setattr(cls, f"__i{operator}__", _refusal(f"__i{operator}__") if change is None else _operator(change))
     for own, name in (("__neg__", "neg"), ("__abs__", "abs"), ("__invert__", "bitwise_not"), ("__pos__", "positive"), ("__getitem__", "__getitem__"),
                       ("__setitem__", "__setitem__"), ("__array__", "numpy"), ("__contains__", "__contains__")):
         setattr(cls, own, _operator(handlers[name]) if name in handlers else _refusal(own))
@@ -146,4 +233,4 @@ def _operator(handler: Callable[..., Any]) -> Callable[..., Any]:
 
 
 
-__all__ = ["Composed", "bare", "install"]
+__all__ = ["Composed", "Valued", "bare", "install"]

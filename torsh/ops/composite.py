@@ -1,24 +1,21 @@
 """Help for operations built of others: half types in float32, backward rules as one node, names of reductions."""
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from torsh.autograd.grad_mode import state
 from torsh.core.dtypes import bfloat16, dtype, float16, float32
 from torsh.core.shapes import Shape
 from torsh.graph.primitives import reshape
-from torsh.ops.dispatch import apply, cast_tensor, coarse
+from torsh.ops.dispatch import apply, cast_tensor, coarse, wide
 from torsh.ops.gather import iota as positions
 from torsh.tensor.tensor import Tensor, wrap
 
+F = TypeVar("F", bound=Callable[..., Any])
 HALF = (float16, bfloat16)
-
-
-def wide(t: Tensor) -> Tensor:
-    """A half precision tensor as float32 (differentiably); others as they are."""
-    return cast_tensor(t, float32) if t._dtype in HALF else t
 
 
 def in_float32(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -30,6 +27,23 @@ def in_float32(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         found = function(cast_tensor(first, float32), *[wide(a) if isinstance(a, Tensor) else a for a in args])
         return cast_tensor(found, dt)
     return call
+
+
+def rounded_once(function: F) -> F:
+    """A function of tensors and other arguments that, when all its floating tensors are of one half type, computes in float32 and
+    rounds once what it returns: a tensor, or a tuple of tensors and Nones.
+
+    Its gradients are then computed in float32 and rounded once, too.
+    """
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        types = {a._dtype for a in (*args, *kwargs.values()) if isinstance(a, Tensor) and a._dtype.category >= 2}
+        if len(types) != 1 or (dt := types.pop()) not in HALF:
+            return function(*args, **kwargs)
+        widened = {id(a): wide(a) for a in (*args, *kwargs.values()) if isinstance(a, Tensor)}  # the same tensor stays the same one
+        found = function(*[widened.get(id(a), a) for a in args], **{k: widened.get(id(a), a) for k, a in kwargs.items()})
+        return tuple([None if t is None else cast_tensor(t, dt) for t in found]) if isinstance(found, tuple) else cast_tensor(found, dt)
+    return call  # type: ignore[return-value]
 
 
 def rule(name: str, function: Callable[..., Tensor]) -> Callable[[tuple[Tensor, ...], tuple[Any, ...], Shape, dtype], Tensor]:
@@ -66,4 +80,4 @@ def reduction_of(reduction: str, size_average: bool | None, reduce: bool | None)
     return reduction
 
 
-__all__ = ["HALF", "along", "check_reduction", "in_float32", "positions", "reduction_of", "rule", "wide"]
+__all__ = ["HALF", "along", "check_reduction", "in_float32", "positions", "reduction_of", "rounded_once", "rule", "wide"]

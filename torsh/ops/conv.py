@@ -8,58 +8,163 @@ Puri & Simard, 2006), groups in the batch.
 from __future__ import annotations
 
 import itertools
+from math import gcd
 from typing import Any
 
 from torsh.autograd.autocast import lower_type, lowered
 from torsh.autograd.entered import entered
-from torsh.autograd.graph import GradNode
+from torsh.autograd.graph import GradNode, needs_record
+from torsh.core.dtypes import float32
+from torsh.core.layouts import contiguous_format
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import WINDOWS
-from torsh.ops.composite import in_float32
+from torsh.graph.primitives import EMPTY, VIEW, WINDOWS, WINOGRAD, WINOGRAD_WEIGHTS
+from torsh.ops.composite import in_float32, rounded_once
 from torsh.ops.dispatch import apply, coarse
 from torsh.ops.matmul import contract
 from torsh.ops.pointwise import conj_if
-from torsh.ops.windows import embedded, numbers, reversed_last, windows
+from torsh.ops.views import region_assigned
+from torsh.ops.windows import filled, numbers, reversed_last, tap, windows
 from torsh.tensor.tensor import Tensor, wrap
 
 #: Grouped convolutions with at most this many outputs and weights (an output) in a group are computed without a matrix product.
 _FEW_OUTPUTS, _FEW_WEIGHTS = 4, 32
+#: Images with at most this many windows are multiplied together: alone, they would not fill the columns of a product.
+_FEW_WINDOWS = 64
 _PRODUCTS = frozenset(("float16", "bfloat16", "float32", "float64"))
 
 # Arguments of the three: (stride, padding before, dilation, groups, spatial size of the result). Shapes:
 # x [n, groups * c, *size], w [groups * o, c, *kernel], y [n, groups * o, *out].
 
 
-def _convolve(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shape, groups: int, out: Shape) -> Tensor:
+def _convolve(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shape, groups: int, out: Shape, kept: bool = False) -> Tensor:
     n, kernel = x._shape[0], w._shape[2:]
     c, o = w._shape[1], w._shape[0] // groups
     k = len(kernel)
-    seen = windows(x, out, kernel, stride, before, dilation)  # [n, groups * c, *out, *kernel]
-    if groups > 1 and o <= _FEW_OUTPUTS and c * numel(kernel) <= _FEW_WEIGHTS and not x._dtype.is_complex:
-        return in_float32(_convolve_directly)(seen, w, groups, out)
+    if x._dtype is float32 and groups == 1 and kernel == (3, 3) and stride == dilation == (1, 1):
+        tile = _winograd_tile(x._shape[0], c, o, out, kept)
+        if tile:
+            return _winograd(x, w, tile, before, out, kept)
+    direct = groups > 1 and o <= _FEW_OUTPUTS and c * numel(kernel) <= _FEW_WEIGHTS and not x._dtype.is_complex
+    product = x._dtype.name in _PRODUCTS and not direct
+    if numel(kernel) == 1 and any(s > 1 for s in stride) and not any(before) and product:
+        x = x[(slice(None), slice(None), *[slice(0, (m - 1) * s + 1, s) for m, s in zip(out, stride, strict=True)])].contiguous()  # type: ignore[attr-defined]
+        stride = (1,) * k
     rows = w.reshape(groups, o, c * numel(kernel))  # type: ignore[attr-defined]
-    if (numel(kernel) > 1 or any(s > 1 for s in stride)) and x._dtype.name in _PRODUCTS:
-        image, channel, *steps = seen._strides or contiguous_strides(seen._shape)
-        arg = (n, groups, (image, c * channel), ((c, *kernel), (channel, *steps[k:])), (out, tuple(steps[:k])), seen._offset)
-        y = wrap(Node(WINDOWS, (rows._node(), seen._storage.node), arg, (n * groups, o, numel(out)), x._dtype))
-        return y.reshape(n, groups * o, *out)  # type: ignore[attr-defined,no-any-return]
+    plain = numel(kernel) == 1 and all(s == 1 for s in stride) and not any(before) and (n == 1 or numel(out) > _FEW_WINDOWS)
+    if product and not plain:
+        seen = _seen(x, out, kernel, stride, before, dilation)
+        return _with_windows(rows, seen, n, groups, out, (c, *kernel), (seen.channel, *seen.inside), 0)
+    if direct:
+        return in_float32(_convolve_directly)(x, w, stride, before, dilation, groups, out)
+    view = windows(x, out, kernel, stride, before, dilation)  # [n, groups * c, *out, *kernel]
     order = [0, 1, *range(2 + k, 2 + 2 * k), *range(2, 2 + k)]
-    columns = seen.permute(order).reshape(n * groups, c * numel(kernel), numel(out))  # type: ignore[attr-defined]
+    columns = view.permute(order).reshape(n * groups, c * numel(kernel), numel(out))  # type: ignore[attr-defined]
     if groups > 1 and n > 1:
         rows = rows.unsqueeze(0).expand(n, *rows._shape).reshape(n * groups, o, -1)
     return contract(rows, columns).reshape(n, groups * o, *out)  # type: ignore[attr-defined,no-any-return]
 
 
-def _convolve_directly(seen: Tensor, w: Tensor, groups: int, out: Shape) -> Tensor:
+class _Seen:
+    """Windows in a memory: how far apart images, channels and windows are, and the elements inside of one (by dimension a stride, or where each is)."""
+    __slots__ = ("memory", "channels", "image", "channel", "places", "inside", "offset")
+
+    def __init__(self, memory: Node, channels: int, image: int, channel: int, places: Shape, inside: tuple[int | Shape, ...], offset: int) -> None:
+        self.memory, self.channels, self.image, self.channel = memory, channels, image, channel
+        self.places, self.inside, self.offset = places, inside, offset
+
+
+def _seen(x: Tensor, out: Shape, kernel: Shape, stride: Shape, before: Shape, dilation: Shape) -> _Seen:
+    k = len(out)
+    step, size = stride[-1], x._shape[2:]
+    if step == 1 or numel(kernel) == 1:
+        view = windows(x, out, kernel, stride, before, dilation)
+        image, channel, *steps = view._strides or contiguous_strides(view._shape)
+        return _Seen(view._storage.node, x._shape[1], image, channel, tuple(steps[:k]), tuple(steps[k:]), view._offset)
+    # Columns by their remainder: so windows next to each other are next to each other in memory, whatever the stride.
+    reach = tuple((m - 1) * s + (e - 1) * d + 1 for m, s, e, d in zip(out, stride, kernel, dilation, strict=True))
+    wide = -(-reach[-1] // step)
+    rows = tuple(max(b + i, r) for b, i, r in zip(before[:-1], size[:-1], reach[:-1], strict=True))
+    shape = (*x._shape[:2], *rows, step, wide)
+    strides = contiguous_strides(shape)
+    base = filled(0, shape, x)
+    lead = sum(b * s for b, s in zip(before[:-1], strides[2:], strict=False))
+    for rest in range(step):
+        first = (rest - before[-1]) % step
+        at = (first + before[-1]) // step
+        count = min(-(-(size[-1] - first) // step), wide - at)
+        if count > 0:
+            part = x[(..., slice(first, first + (count - 1) * step + 1, step))]
+            base = region_assigned(base, part, part._shape, (*strides[:1 + k], 1), lead + rest * wide + at)
+    columns = tuple(i * dilation[-1] % step * wide + i * dilation[-1] // step for i in range(kernel[-1]))
+    return _Seen(base._node(), x._shape[1], strides[0], strides[1], (*[s * m for s, m in zip(strides[2:1 + k], stride[:-1], strict=True)], 1),
+                 (*[s * m for s, m in zip(strides[2:1 + k], dilation[:-1], strict=True)], columns), 0)
+
+
+def _with_windows(rows: Tensor, seen: _Seen, n: int, groups: int, out: Shape, terms: Shape, steps: tuple[int | Shape, ...], first: int) -> Tensor:
+    """[groups, o, numel(terms)] times the windows of each image, [n, groups * o, *out]. The elements of a window are `terms` with `steps` in memory, from
+    `first` on."""
+    o, group = rows._shape[1], seen.channels // groups * seen.channel
+    joined = n > 1 and numel(out) <= _FEW_WINDOWS
+    if joined:  # the windows of all images side by side
+        arg = (1, groups, (0, group), (terms, steps), ((n, *out), (seen.image, *seen.places)), seen.offset + first)
+        y = wrap(Node(WINDOWS, (rows._node(), seen.memory), arg, (groups, o, n * numel(out)), rows._dtype))
+        return y.reshape(groups * o, n, numel(out)).transpose(0, 1).reshape(n, groups * o, *out)  # type: ignore[attr-defined,no-any-return]
+    arg = (n, groups, (seen.image, group), (terms, steps), (out, seen.places), seen.offset + first)
+    y = wrap(Node(WINDOWS, (rows._node(), seen.memory), arg, (n * groups, o, numel(out)), rows._dtype))
+    return y.reshape(n, groups * o, *out)  # type: ignore[attr-defined,no-any-return]
+
+
+def _winograd(x: Tensor, w: Tensor, tile: int, before: Shape, out: Shape, kept: bool) -> Tensor:
+    n, (o, c) = x._shape[0], w._shape[:2]
+    u = Node(WINOGRAD_WEIGHTS, (w._node(),), (tile, kept), ((tile + 2) ** 2, o, c), float32)
+    return wrap(Node(WINOGRAD, (u, x._node()), (tile, before), (n, o, *out), float32))
+
+
+#: By tile: what a transform takes, in multiplications that take as long (measured), for a tile of a channel of the image, of the result, and a weight.
+_TRANSFORMS = {4: (1000, 800, 1400), 2: (450, 250, 600)}
+
+
+def _winograd_tile(n: int, c: int, o: int, out: Shape, kept: bool) -> int:
+    """The results of a tile in each dimension with which Winograd's algorithm takes the least time, or 0 if it does not pay. `kept`: the weights'
+    transform costs nothing."""
+    if min(c, o) < 16:
+        return 0
+    joined = n * numel(out) if numel(out) <= _FEW_WINDOWS else numel(out)
+    best, found = 0.8 * 9 * _lanes(joined) * c * o * (1 if joined > numel(out) else n), 0
+    for tile, (image, result, weight) in _TRANSFORMS.items():
+        tiles = n * -(-out[0] // tile) * -(-out[1] // tile)
+        vectors = 16 * -(-tiles // 16)
+        cost = (tile + 2) ** 2 * _lanes(tiles) * c * o + vectors * (image * c + result * o) + (0 if kept else weight * c * o)
+        if cost < best:
+            best, found = cost, tile
+    return found
+
+
+def _lanes(columns: int) -> int:
+    """The columns that a product takes the time of: two vectors at once, or one."""
+    rest = columns % 32
+    return columns - rest + (0 if not rest else 16 if rest <= 16 else 32)
+
+
+def _convolve_without_record(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shape, groups: int, out: Shape) -> Tensor:
+    """Nobody is about to change the weights if no derivative is asked for: what is made from weights in memory is kept with them."""
+    node = w._node()
+    while node.op is VIEW:
+        node = node.srcs[0]
+    return _convolve(x, w, stride, before, dilation, groups, out, node.op.kind == "leaf")
+
+
+def _convolve_directly(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shape, groups: int, out: Shape) -> Tensor:
     """A term for each weight of an output, all in one pass over the result: little is gained from a product of such thin matrices."""
-    n, k = seen._shape[0], len(out)
+    n, k = x._shape[0], len(out)
     c, o, kernel = w._shape[1], w._shape[0] // groups, w._shape[2:]
-    by_group = seen.reshape(n, groups, 1, c, *out, *kernel)  # type: ignore[attr-defined]
     weights = w.reshape(groups, o, c, *kernel)  # type: ignore[attr-defined]
+    by_group = x.reshape(n, groups, c, *x._shape[2:])  # type: ignore[attr-defined]
     total: Tensor | None = None
     for channel, *place in itertools.product(range(c), *map(range, kernel)):
-        here = by_group[(slice(None), slice(None), slice(None), channel, *[slice(None)] * k, *place)]
+        one = x if c == 1 else by_group.select(2, channel)
+        here = tap(one, out, tuple(place), stride, before, dilation).reshape(n, groups, 1, *out)  # type: ignore[attr-defined]
         weight = weights[(slice(None), slice(None), channel, *place)].reshape(1, groups, o, *[1] * k)
         total = here * weight if total is None else total + here * weight
     assert total is not None
@@ -67,28 +172,94 @@ def _convolve_directly(seen: Tensor, w: Tensor, groups: int, out: Shape) -> Tens
 
 
 def _convolve_back(y: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shape, groups: int, size: Shape) -> Tensor:
-    """The transpose: y spread out by the stride, convolved with the weight turned around, its channels exchanged."""
+    """The transpose: y convolved with the weight turned around, its channels exchanged.
+
+    With a stride, position i meets those weights k only for which i + before - k * dilation is a multiple of it: for each remainder of
+    i + before, a convolution of its own, without stride, with some of the weights.
+    """
     kernel = w._shape[2:]
-    c, o = w._shape[1], w._shape[0] // groups
-    lead = tuple(d * (k - 1) - b for d, k, b in zip(dilation, kernel, before, strict=True))
-    if any(s > 1 for s in stride):
-        y = embedded(y, (0,) * len(size), tuple((m - 1) * s + 1 for m, s in zip(y._shape[2:], stride, strict=True)), 0, stride)
+    o, k = w._shape[0] // groups, len(kernel)
+    if all(s == 1 for s in stride):
+        lead = tuple(d * (m - 1) - b for d, m, b in zip(dilation, kernel, before, strict=True))
+        if y._dtype is float32 and groups == 1 and kernel == (3, 3) and dilation == (1, 1):
+            tile = _winograd_tile(y._shape[0], o, w._shape[1], size, False)
+            if tile:
+                return _winograd(y, reversed_last(w, k).transpose(0, 1), tile, lead, size, False)  # type: ignore[attr-defined]
+    # The products' rows: a channel's weights at each place, outputs last. All of them are turned at once, as one matrix.
+    turned = w.reshape(groups, o, *w._shape[1:]).permute(0, *range(2, 3 + k), 1).clone(memory_format=contiguous_format)  # type: ignore[attr-defined]
+    if all(s == 1 for s in stride):
+        return _convolve_turned(y, turned, lead, dilation, size)
+    n, channels = y._shape[0], w._shape[1] * groups
+    parts: list[tuple[Shape, Tensor]] = []
+    covered = 0
+    strides = contiguous_strides((n, channels, *size))
+    for rest in itertools.product(*[range(s) for s in stride]):
+        taps, first, space, at, lead, count = zip(*map(_remainder, rest, stride, before, dilation, w._shape[2:], size), strict=True)
+        if 0 in count or 0 in taps:
+            continue
+        place: Any = tuple(slice(f, f + (t - 1) * s // gcd(s, d) + 1, s // gcd(s, d)) for f, t, s, d in zip(first, taps, stride, dilation, strict=True))
+        part = turned[(slice(None), slice(None), *place)]
+        parts.append((at, _convolve_turned(y, part, tuple(a * (t - 1) - b for a, t, b in zip(space, taps, lead, strict=True)), space, count)))
+        covered += numel(count)
+    whole = covered == numel(size)
+    base = wrap(Node(EMPTY, (), None, (n, channels, *size), y._dtype)) if whole else filled(0, (n, channels, *size), y)
+    steps = (*strides[:2], *[a * s for a, s in zip(strides[2:], stride, strict=True)])
+    for at, part in parts:
+        base = region_assigned(base, part, part._shape, steps, sum(a * s for a, s in zip(at, strides[2:], strict=True)))
+    return base
+
+
+def _remainder(rest: int, stride: int, before: int, dilation: int, kernel: int, size: int) -> tuple[int, int, int, int, int, int]:
+    """In one dimension, of the positions i with (i + before) % stride == rest: how many weights they meet and the first of those, by how many windows the
+    next one's window lies earlier, the first such i, the `before` of the convolution that gives them, and how many they are."""
+    first = next((k for k in range(min(kernel, stride)) if k * dilation % stride == rest), kernel)
+    step, space = stride // gcd(stride, dilation), dilation // gcd(stride, dilation)
+    taps = max(0, -(-(kernel - first) // step))
+    start = -(-(before - rest) // stride) if before > rest else 0
+    at = rest + start * stride - before
+    return taps, first, space, at, start - (first * dilation - rest) // stride, max(0, -(-(size - at) // stride))
+
+
+def _convolve_turned(y: Tensor, turned: Tensor, before: Shape, dilation: Shape, size: Shape) -> Tensor:
+    """The convolution without stride with weights [groups, c, *kernel, o] turned around."""
+    groups, c, *kernel, o = turned._shape
+    k = len(kernel)
     # Positions past what a window of the result can reach meet no weight.
-    room = tuple(max(1, i + d * (k - 1) - a) for i, d, k, a in zip(size, dilation, kernel, lead, strict=True))
+    room = tuple(max(1, i + d * (m - 1) - b) for i, d, m, b in zip(size, dilation, kernel, before, strict=True))
     for j, most in enumerate(room):
         if y._shape[2 + j] > most:
             y = y.narrow(2 + j, 0, most)  # type: ignore[attr-defined]
-    turned = w.reshape(groups, o, c, *kernel).transpose(1, 2).contiguous()  # type: ignore[attr-defined]
-    return _convolve(y, reversed_last(turned, len(kernel)).reshape(groups * c, o, *kernel), (1,) * len(size), lead, dilation, groups, size)  # type: ignore[attr-defined]
+    direct = groups > 1 and c <= _FEW_OUTPUTS and o * numel(tuple(kernel)) <= _FEW_WEIGHTS
+    if direct or y._dtype.name not in _PRODUCTS:
+        order = (0, 1, k + 2, *range(2, k + 2))
+        w = reversed_last(turned.permute(order).clone(memory_format=contiguous_format), k)  # type: ignore[attr-defined]
+        return _convolve(y, w.reshape(groups * c, o, *kernel), (1,) * k, before, dilation, groups, size)  # type: ignore[attr-defined]
+    seen = _seen(y, size, tuple(kernel), (1,) * k, before, dilation)
+    steps: Any = seen.inside
+    rows = turned.reshape(groups, c, numel(tuple(kernel)) * o)  # type: ignore[attr-defined]
+    first = sum((m - 1) * s for m, s in zip(kernel, steps, strict=True))
+    return _with_windows(rows, seen, y._shape[0], groups, size, (*kernel, o), (*[-s for s in steps], seen.channel), first)
 
 
 def _weight_gradient(x: Tensor, y: Tensor, stride: Shape, before: Shape, dilation: Shape, groups: int, kernel: Shape) -> Tensor:
     n, out, k = x._shape[0], y._shape[2:], len(kernel)
     c, o = x._shape[1] // groups, y._shape[1] // groups
+    rows = y.reshape(n, groups, o, numel(out)).permute(1, 2, 0, 3).reshape(groups, o, n * numel(out))  # type: ignore[attr-defined]
+    if x._dtype.name in _PRODUCTS:
+        # The sum runs over the windows of all images. Where a row of a window is too short to be read at once, the channels are last in memory.
+        short = kernel[-1] < 3 or dilation[-1] != 1
+        seen = windows(x, out, kernel, stride, before, dilation, channels_last=short)
+        image, channel, *steps = seen._strides or contiguous_strides(seen._shape)
+        if not short:
+            arg = (1, groups, (0, c * channel), ((n, *out), (image, *steps[:k])), ((c, *kernel), (channel, *steps[k:])), seen._offset)
+            found = wrap(Node(WINDOWS, (rows._node(), seen._storage.node), arg, (groups, o, c * numel(kernel)), x._dtype))
+            return found.reshape(groups * o, c, *kernel)  # type: ignore[attr-defined,no-any-return]
+        arg = (1, groups, (0, c * channel), ((n, *out), (image, *steps[:k])), ((*kernel, c), (*steps[k:], channel)), seen._offset)
+        found = wrap(Node(WINDOWS, (rows._node(), seen._storage.node), arg, (groups, o, numel(kernel) * c), x._dtype))
+        return found.reshape(groups * o, *kernel, c).permute(0, k + 1, *range(1, k + 1))  # type: ignore[attr-defined,no-any-return]
     seen = windows(x, out, kernel, stride, before, dilation).reshape(n, groups, c, *out, *kernel)  # type: ignore[attr-defined]
     order = [1, 2, *range(3 + k, 3 + 2 * k), 0, *range(3, 3 + k)]
     columns = seen.permute(order).reshape(groups, c * numel(kernel), n * numel(out)).transpose(1, 2)
-    rows = y.reshape(n, groups, o, numel(out)).permute(1, 2, 0, 3).reshape(groups, o, n * numel(out))  # type: ignore[attr-defined]
     return contract(rows, columns).reshape(groups * o, c, *kernel)  # type: ignore[attr-defined,no-any-return]
 
 
@@ -111,6 +282,7 @@ def _weight_gradient_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tenso
 
 
 CONVOLUTION = coarse("convolution", _convolve, _convolve_vjp, (0, 1))
+_WITHOUT_RECORD = coarse("convolution_without_record", _convolve_without_record, None)
 _TRANSPOSED = coarse("convolution_transposed", _convolve_back, _convolve_back_vjp, (0, 1), grad_name="ConvolutionBackward0")
 _WEIGHT = coarse("convolution_weight", _weight_gradient, _weight_gradient_vjp, (0, 1), grad_name="ConvolutionBackwardBackward0")
 
@@ -118,6 +290,8 @@ _WEIGHT = coarse("convolution_weight", _weight_gradient, _weight_gradient_vjp, (
 def _call(op: Any, a: Tensor, b: Tensor, arg: tuple[Any, ...], shape: Shape) -> Tensor:
     if 0 in shape or 0 in a._shape or 0 in b._shape:
         return (a.sum() + b.sum()) * 0 + a.new_zeros(shape)  # type: ignore[attr-defined,no-any-return]
+    if op is CONVOLUTION and not needs_record((a, b)):
+        op = _WITHOUT_RECORD
     return apply(op, (a, b), arg, shape, a._dtype)
 
 
@@ -209,6 +383,8 @@ def _conv_transpose(k: int, what: str, x: Tensor, w: Tensor, bias: Tensor | None
     return _with_bias(y, bias, k, batched)
 
 
+#: With a bias, half precision is rounded once, after it is added.
+_conv_rounded, _transpose_rounded = rounded_once(_conv), rounded_once(_conv_transpose)
 _DOC = ("{k}-dimensional cross-correlation: input [n, c, *size] (or without n), weight [o, c / groups, *kernel], bias [o].\n\n"
         "    `padding` is a number of zeros for each side, \"same\" or \"valid\". Raises RuntimeError for shapes and types that do not fit.\n    ")
 _TRANSPOSED_DOC = ("The transpose of `conv{k}d` (its gradient by the input): input [n, c, *size], weight [c, o / groups, *kernel], bias [o].\n\n"
@@ -217,11 +393,12 @@ _TRANSPOSED_DOC = ("The transpose of `conv{k}d` (its gradient by the input): inp
 
 def _make(k: int) -> tuple[Any, Any]:
     def conv(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Tensor:
-        return _conv(k, f"conv{k}d", input, weight, bias, stride, padding, dilation, groups)
+        return (_conv if bias is None else _conv_rounded)(k, f"conv{k}d", input, weight, bias, stride, padding, dilation, groups)
 
     def conv_transpose(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
                        groups: int = 1, dilation: Any = 1) -> Tensor:
-        return _conv_transpose(k, f"conv_transpose{k}d", input, weight, bias, stride, padding, output_padding, groups, dilation)
+        found = _conv_transpose if bias is None else _transpose_rounded
+        return found(k, f"conv_transpose{k}d", input, weight, bias, stride, padding, output_padding, groups, dilation)
     conv.__name__, conv_transpose.__name__ = f"conv{k}d", f"conv_transpose{k}d"
     conv.__doc__, conv_transpose.__doc__ = _DOC.format(k=k), _TRANSPOSED_DOC.format(k=k)
     return conv, conv_transpose

@@ -342,6 +342,11 @@ def cast_tensor(t: Tensor, dt: dtype) -> Tensor:
     return recorded(CAST, None, (t,), wrap(cast(node_of(t), dt)))
 
 
+def wide(t: Tensor) -> Tensor:
+    """A half precision tensor as float32 (differentiably); others as they are."""
+    return cast_tensor(t, dtypes.float32) if t._dtype.category == 2 and t._dtype.itemsize == 2 else t
+
+
 def _cast_vjp(ctx: Any, g: Tensor) -> Tensor:
     return cast_tensor(g, ctx.dtypes[0])
 
@@ -349,4 +354,4 @@ def _cast_vjp(ctx: Any, g: Tensor) -> Tensor:
 CAST.vjp = _cast_vjp
 CAST.grad_name = "ToCopyBackward0"
 __all__ = ["FUNCTIONS", "LATE", "apply", "apply_several", "cast_tensor", "coarse", "copy_into", "late", "operand", "pointwise", "public", "recorded",
-           "result_type_of", "scalar_tensor", "shape_of", "tensors_of", "with_out", "write_out"]
+           "result_type_of", "scalar_tensor", "shape_of", "tensors_of", "wide", "with_out", "write_out"]

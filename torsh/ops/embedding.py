@@ -54,8 +54,13 @@ def _gradient_vjp(ctx: GradNode, g: Tensor) -> Tensor:
 
 
 def _sparse_vjp(ctx: GradNode, g: Tensor) -> Tensor:
-    """The gradient as a sparse tensor of the rows that were looked up; those of the padding are left out."""
-    at, (padding, _) = ctx[1], ctx.arg
+    """The gradient as a sparse tensor of the rows that were looked up; those of the padding are left out.
+
+    Raises RuntimeError where it is to be scaled by frequency.
+    """
+    at, (padding, by_frequency) = ctx[1], ctx.arg
+    if by_frequency:
+        raise RuntimeError("embedding_backward: scale_grad_by_freq not supported with sparse gradients")
     if padding >= 0:
         kept = (at != padding).nonzero().squeeze(1)  # type: ignore[attr-defined]
         at, g = at[kept], g[kept]  # type: ignore[index]
@@ -68,9 +73,7 @@ _GRADIENT = coarse("embedding_backward", _lookup_gradient, _gradient_vjp, (1,), 
 
 
 def _rows(what: str, weight: Tensor, index: Tensor, padding_idx: int | None, by_frequency: bool, sparse: bool) -> Tensor:
-    """[n, columns] for indices [n]. Raises RuntimeError for a sparse gradient scaled by frequency."""
-    if sparse and by_frequency:
-        raise RuntimeError(f"{what}: scale_grad_by_freq does not go with sparse gradients")
+    """[n, columns] for indices [n]."""
     padding = -1 if padding_idx is None else padding_idx
     at = checked_index(index, weight._shape[0], what + "(): index out of range in self (index {index}, table of {size} rows)")
     return apply(_EMBEDDING_SPARSE if sparse else _EMBEDDING, (weight, at), (padding, by_frequency), (at._shape[0], weight._shape[1]), weight._dtype)
@@ -164,13 +167,14 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None, 
             member = member & (input != padding).unsqueeze(1)  # type: ignore[attr-defined]
         return _max_of(where(member, rows, float("-inf")), member)
     rows = _rows("embedding_bag", weight, input, padding, scale_grad_by_freq, sparse)
+    dt, rows = rows._dtype, wide(rows)  # half precision is rounded once
     share = cast_tensor(bag.unsqueeze(0) == _column(count), rows._dtype)  # type: ignore[attr-defined]
     if padding is not None:
         share = share * cast_tensor(input != padding, rows._dtype)
     if per_sample_weights is not None:
-        share = share * per_sample_weights
+        share = share * wide(per_sample_weights)
     out = share @ rows  # type: ignore[operator]
-    return out / sum(share, (1,), True).clamp_min(1) if mode == "mean" else out  # type: ignore[attr-defined,no-any-return]
+    return cast_tensor(out / sum(share, (1,), True).clamp_min(1) if mode == "mean" else out, dt)  # type: ignore[attr-defined]
 
 
 def _column(n: int) -> Tensor:
@@ -190,16 +194,15 @@ def _fixed_bags(input: Tensor, weight: Tensor, padding: int | None, by_frequency
     if mode == "max":
         member = counted if counted is not None else (input == input).unsqueeze(2)  # type: ignore[attr-defined]
         return _max_of(where(member, rows, float("-inf")), member)
+    dt, rows = rows._dtype, wide(rows)  # half precision is rounded once
     if per_sample is not None:
-        rows = rows * per_sample.unsqueeze(2)  # type: ignore[attr-defined]
+        rows = rows * wide(per_sample).unsqueeze(2)  # type: ignore[attr-defined]
     if counted is not None:
         rows = where(counted, rows, 0.0)
     total = sum(rows, (1,))
-    if mode == "sum":
-        return total
-    if counted is None:
-        return total / max(1, input._shape[1])
-    return total / cast_tensor(sum(counted, (1,)), total._dtype).clamp_min(1)  # type: ignore[attr-defined,no-any-return]
+    if mode == "mean":
+        total = total / (max(1, input._shape[1]) if counted is None else cast_tensor(sum(counted, (1,)), total._dtype).clamp_min(1))  # type: ignore[attr-defined]
+    return cast_tensor(total, dt)
 
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,14 @@ from torsh.core.shapes import broadcast
 from torsh.graph import primitives as p
 from torsh.graph.node import Node
 from torsh.graph.primitives import expand, host, leading_batch
-from torsh.ops.dispatch import apply, cast_tensor, coarse, copy_into, operand, pointwise, public, result_type_of, shape_of, write_out
+from torsh.ops.composite import in_float32
+from torsh.ops.dispatch import apply, cast_tensor, coarse, copy_into, operand, pointwise, public, result_type_of, shape_of, wide, write_out
 from torsh.ops.pointwise import abs as absolute
 from torsh.ops.pointwise import (
     add,
     conj_if,
     eq,
+    exp,
     exp2,
     float_type,
     gt,
@@ -205,7 +208,15 @@ def _hypot(x: Tensor, y: Tensor) -> Tensor:
     return where(eq(a, math.inf) | eq(b, math.inf), math.inf, big * sqrt(1 + square(ratio)))  # type: ignore[no-any-return]
 
 
-_HYPOT = coarse("hypot", _hypot, lambda ctx, g: (g * (ctx[0] / ctx.out), g * (ctx[1] / ctx.out)), (0, 1), True)
+def _hypot_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor, Tensor]:
+    x, y, g = wide(ctx[0]), wide(ctx[1]), wide(g)
+    out = ctx.out
+    if out._dtype is not x._dtype:
+        out = _hypot(x, y)  # not the one that was rounded
+    return g * (x / out), g * (y / out)
+
+
+_HYPOT = coarse("hypot", in_float32(_hypot), _hypot_vjp, (0, 1), True)
 
 
 @public(inplace=True, out=True)
@@ -234,8 +245,15 @@ def _log_add2(x: Tensor, y: Tensor) -> Tensor:
     return where(eq(x, y) & eq(absolute(x), math.inf), x, maximum(x, y) + log1p(exp2(-absolute(x - y))) / math.log(2))  # type: ignore[no-any-return]
 
 
-_LOG_ADD = coarse("logaddexp", _log_add, lambda ctx, g: (g / conj_if(1 + (ctx[1] - ctx[0]).exp()), g / conj_if(1 + (ctx[0] - ctx[1]).exp())), (0, 1))
-_LOG_ADD2 = coarse("logaddexp2", _log_add2, lambda ctx, g: (g / (1 + exp2(ctx[1] - ctx[0])), g / (1 + exp2(ctx[0] - ctx[1]))), (0, 1))
+def _log_add_vjp(power: Callable[[Tensor], Tensor]) -> Callable[..., tuple[Tensor, Tensor]]:
+    def vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor, Tensor]:
+        x, y, g = wide(ctx[0]), wide(ctx[1]), wide(g)
+        return g / conj_if(1 + power(y - x)), g / conj_if(1 + power(x - y))
+    return vjp
+
+
+_LOG_ADD = coarse("logaddexp", in_float32(_log_add), _log_add_vjp(exp), (0, 1))
+_LOG_ADD2 = coarse("logaddexp2", in_float32(_log_add2), _log_add_vjp(exp2), (0, 1))
 
 
 def _both_floating(what: str, input: Any, other: Any, complex_too: bool) -> dtype:

@@ -41,7 +41,8 @@ def _reflected(x: Tensor, twice_low: int, twice_high: int) -> Tensor:
 
 
 def _clipped(x: Tensor, size: int) -> Tensor:
-    return minimum(maximum(x, 0), size - 1)
+    """Positions limited to an image, with no gradient at its ends either (`clamp` has one there)."""
+    return where((x > 0) & (x < size - 1), x, minimum(maximum(x, 0), size - 1).detach())  # type: ignore[attr-defined,no-any-return]
 
 
 def _placed(x: Tensor, size: int, padding_mode: str, align: bool) -> Tensor:

@@ -19,7 +19,7 @@ from torsh.graph.node import Op
 from torsh.ops.dispatch import cast_tensor, check_writable, copy_into, public
 from torsh.ops.gather import MOST_INDICES, Places, checked_index, gather_at, nonzero_array, scatter_at, with_trailing
 from torsh.ops.pointwise import where
-from torsh.ops.views import Geometry, _region_of, _view, select, slice_dim, unbind
+from torsh.ops.views import Geometry, select, slice_dim, unbind, view_vjp, view_with
 from torsh.tensor.storage import leaf
 from torsh.tensor.tensor import Tensor, method, wrap
 
@@ -54,7 +54,7 @@ def _index_geometry(shape: Shape, strides: Shape, offset: int, parts: Parts) -> 
     return (*new_shape, *shape[d:]), (*new_strides, *strides[d:]), offset
 
 
-_BASIC = Op("index_view", "history", None, None, _region_of, grad_name="SliceBackward0")
+_BASIC = Op("index_view", "history", None, None, view_vjp, grad_name="SliceBackward0")
 
 
 def _integer(value: Any) -> int:
@@ -174,7 +174,7 @@ _WHOLE = slice(None)
 
 def _basic(x: Tensor, parts: Parts) -> Tensor:
     geometry = _index_geometry(x._shape, x.stride(), x._offset, parts)
-    return _view(x, geometry, _BASIC, (_index_geometry, (parts,)))
+    return view_with(x, geometry, _BASIC, (_index_geometry, (parts,)))
 
 
 # ---- the index part

@@ -11,8 +11,8 @@ from torsh.core.dtypes import PROMOTE, dtype
 from torsh.core.shapes import Shape, broadcast, contiguous_strides, wrap_dim
 from torsh.graph.node import Node, Op
 from torsh.graph.primitives import ASSIGN, EMPTY, cast
-from torsh.ops import views
-from torsh.ops.dispatch import apply, check_apart, coarse, public, write_out
+from torsh.ops import parts, views
+from torsh.ops.dispatch import apply, cast_tensor, check_apart, coarse, public, wide, write_out
 from torsh.ops.gather import gather_at, iota, selected
 from torsh.ops.pointwise import where
 from torsh.ops.views import region_assigned, slice_dim, zeros_like_shape
@@ -92,7 +92,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None, out
     return made if out is None else write_out(out, made, "cat")
 
 
-views.joined = cat
+parts.joined = cat
 
 
 @public(method=False)
@@ -106,14 +106,17 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None)
         if t._shape != first:
             raise RuntimeError(f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and {list(t._shape)} at entry {i}")
     d = wrap_dim(dim, len(first) + 1, "stack")
-    parts = [views.unsqueeze(t, d) for t in tensors]
+    placed = [views.unsqueeze(t, d) for t in tensors]
     if 0 in first:
-        dt = parts[0]._dtype
-        for t in parts:
+        dt = placed[0]._dtype
+        for t in placed:
             dt = PROMOTE[dt, t._dtype]
-        made = apply(_CAT, tuple(parts), (d,), (*first[:d], len(parts), *first[d:]), dt)
+        made = apply(_CAT, tuple(placed), (d,), (*first[:d], len(placed), *first[d:]), dt)
         return made if out is None else write_out(out, made, "stack")
-    return cat(parts, d, out=out)
+    return cat(placed, d, out=out)
+
+
+parts.stacked = stack
 
 
 def _atleast(n: int, shape_of: Any) -> Any:
@@ -174,7 +177,7 @@ def column_stack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Ten
 @public(function=False)
 def repeat(self: Tensor, *repeats: Any) -> Tensor:
     """The tensor laid side by side so many times in each dimension (new ones in front). Raises RuntimeError for fewer numbers than dimensions."""
-    times = views._sizes(repeats)
+    times = views.sizes_of(repeats)
     if len(times) < len(self._shape):
         raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
     if any(r < 0 for r in times):
@@ -188,7 +191,7 @@ def repeat(self: Tensor, *repeats: Any) -> Tensor:
 @public()
 def tile(input: Tensor, *dims: Any) -> Tensor:
     """`repeat` with missing leading numbers taken as 1."""
-    times = views._sizes(dims)
+    times = views.sizes_of(dims)
     return repeat(input, (1,) * (len(input._shape) - len(times)) + times)
 
 
@@ -245,7 +248,7 @@ _FLIP = coarse("flip", _flipped, _flip_vjp)
 @public()
 def flip(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
     """The order of some dimensions reversed (a copy). Raises RuntimeError for a dimension named twice."""
-    axes = tuple([wrap_dim(d, len(input._shape), "flip") for d in views._sizes(axes if dims is None else (dims,))])
+    axes = tuple([wrap_dim(d, len(input._shape), "flip") for d in views.sizes_of(axes if dims is None else (dims,))])
     if len(set(axes)) != len(axes):
         raise RuntimeError(f"dim {next(d for d in axes if axes.count(d) > 1)} appears multiple times in the list of dims")
     axes = tuple([d for d in sorted(axes) if d < len(input._shape) and input._shape[d] > 1])
@@ -435,9 +438,10 @@ def padded_by_index(input: Tensor, amounts: Sequence[tuple[int, int]], mode: str
 
     The caller has checked that the amounts fit the mode; negative amounts cut off.
     """
+    x = wide(input)  # the gradient of an element is a sum
     for d, (before, after) in enumerate(amounts):
         if before or after:
-            n = input._shape[d]
+            n = x._shape[d]
             at = iota(n + before + after) - before
             if mode == "replicate":
                 at = at.clamp(0, n - 1)  # type: ignore[attr-defined]
@@ -446,8 +450,8 @@ def padded_by_index(input: Tensor, amounts: Sequence[tuple[int, int]], mode: str
             else:
                 at = at.abs()  # type: ignore[attr-defined]
                 at = where(at >= n, 2 * (n - 1) - at, at)
-            input = selected(input, d, at)
-    return input
+            x = selected(x, d, at)
+    return cast_tensor(x, input._dtype)
 
 
 __all__ = ["broadcast_tensors", "cat", "constant_pad_nd", "flip", "pad_amounts", "padded_by_index", "repeat", "roll", "stack", "tile"]

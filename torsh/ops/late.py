@@ -25,7 +25,7 @@ _NAMES: dict[str, tuple[str, str, str]] = {
         "",
         "float_power_"),
     "torsh.ops.statistics": (
-        "corrcoef cov dist histc histogram nanmean nanquantile nansum quantile renorm renorm_",
+        "corrcoef cov dist hash_tensor histc histogram nanmean nanquantile nansum quantile renorm renorm_",
         "histogramdd isin",
         ""),
     "torsh.ops.native": (
@@ -34,6 +34,11 @@ _NAMES: dict[str, tuple[str, str, str]] = {
         "kl_div binary_cross_entropy_with_logits cosine_embedding_loss hinge_embedding_loss margin_ranking_loss poisson_nll_loss triplet_margin_loss "
         "celu_ selu_ rrelu_ threshold_ dropout_ alpha_dropout_ feature_alpha_dropout_",
         ""),
+    "torsh.quantized": (
+        "dequantize int_repr q_scale q_zero_point q_per_channel_scales q_per_channel_zero_points q_per_channel_axis",
+        "quantize_per_tensor quantize_per_tensor_dynamic quantize_per_channel empty_quantized quantized_batch_norm quantized_max_pool1d quantized_max_pool2d "
+        "quantized_max_pool3d fake_quantize_per_tensor_affine fake_quantize_per_channel_affine fused_moving_avg_obs_fake_quant",
+        "qscheme"),
     "torsh.ops.native_layers": (
         "",
         "adaptive_max_pool1d bilinear convolution embedding_bag embedding_renorm_ feature_dropout feature_dropout_ max_pool1d_with_indices native_dropout "

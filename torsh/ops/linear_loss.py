@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torsh.core.dtypes import bfloat16, dtype, float16, float32, float64
+from torsh.ops.composite import rounded_once
 from torsh.ops.cross_entropy import cross_entropy
 from torsh.ops.matmul import linear
 from torsh.tensor.tensor import Tensor
@@ -39,6 +40,7 @@ class LinearCrossEntropyOptions:
                              "Pass acc_dtype=None to let the op pick automatically.")
 
 
+@rounded_once
 def linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Tensor, *, linear_bias: Tensor | None = None, weight: Tensor | None = None,
                          reduction: str = "mean", ignore_index: int | None = None, label_smoothing: float = 0.0, options: Any = None) -> Tensor:
     """`cross_entropy(linear(input, linear_weight, linear_bias), target)`: [n, in] with weight [classes, ..., in] and target [n, ...].

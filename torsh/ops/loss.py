@@ -10,7 +10,7 @@ from torsh.autograd.graph import GradNode
 from torsh.core import dtypes
 from torsh.core.shapes import broadcast, numel
 from torsh.graph.node import Op
-from torsh.ops.composite import along, check_reduction, in_float32, positions, reduction_of, rule
+from torsh.ops.composite import along, check_reduction, in_float32, positions, reduction_of, rounded_once, rule
 from torsh.ops.dispatch import apply, cast_tensor, coarse, scalar_tensor
 from torsh.ops.gather import gather_at
 from torsh.ops.pointwise import abs, exp, log, log1p, maximum, minimum, sigmoid, sign, sqrt, square, where
@@ -190,6 +190,11 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
         if weight is None:
             return _call(_BCE_LOGITS, "binary_cross_entropy_with_logits", input, target, reduction)
         return _reduced(_call(_BCE_LOGITS, "binary_cross_entropy_with_logits", input, target, "none") * weight, reduction)
+    return _bce_weighing(input, target, weight, pos_weight, reduction)
+
+
+@rounded_once
+def _bce_weighing(input: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor, reduction: str) -> Tensor:
     log_weight = (pos_weight - 1) * target + 1
     losses = (1 - target) * input + log_weight * (log1p(exp(-abs(input))) + maximum(-input, 0))
     return _reduced(losses if weight is None else losses * weight, reduction)
@@ -218,6 +223,7 @@ def kl_div(input: Tensor, target: Tensor, size_average: bool | None = None, redu
 
 
 @in_full_precision
+@rounded_once
 def poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool = True, full: bool = False, size_average: bool | None = None, eps: float = 1e-8,
                      reduce: bool | None = None, reduction: str = "mean") -> Tensor:
     """Minus the log likelihood of counts: exp(x) - y x (x the log rate), or x - y log(x + eps); `full` adds Stirling's term.
@@ -227,9 +233,7 @@ def poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool = True, full
     reduction = reduction_of(reduction, size_average, reduce)
     losses = exp(input) - target * input if log_input else input - target * log(input + eps)
     if full:
-        above = target > 1
-        safe = where(above, target, 2)
-        losses = losses + where(above, safe * log(safe) - safe + 0.5 * log(2 * math.pi * safe), 0.0)
+        losses = losses + where(target > 1, target * log(target) - target + 0.5 * log(2 * math.pi * target), 0.0)
     return _reduced(losses, reduction)
 
 
@@ -252,6 +256,11 @@ def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | float, full: 
     check_reduction(reduction)
     if var._storage.node.buffer is not None and var.numel() and var._window().min() < 0:
         raise ValueError("var has negative entry/entries")
+    return _gaussian(input, target, var, full, eps, reduction)
+
+
+@rounded_once
+def _gaussian(input: Tensor, target: Tensor, var: Tensor, full: bool, eps: float, reduction: str) -> Tensor:
     limited = var + (maximum(var, eps) - var).detach()  # type: ignore[attr-defined]
     losses = 0.5 * (log(limited) + square(input - target) / limited)
     return _reduced(losses + 0.5 * math.log(2 * math.pi) if full else losses, reduction)
@@ -261,6 +270,7 @@ def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | float, full: 
 
 
 @in_full_precision
+@rounded_once
 def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, size_average: bool | None = None, reduce: bool | None = None,
                          reduction: str = "mean") -> Tensor:
     """x where the target is 1, max(0, margin - x) where it is -1."""
@@ -269,6 +279,7 @@ def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, siz
 
 
 @in_full_precision
+@rounded_once
 def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0, size_average: bool | None = None,
                         reduce: bool | None = None, reduction: str = "mean") -> Tensor:
     """max(0, -target * (input1 - input2) + margin). Raises RuntimeError for different numbers of dimensions."""
@@ -280,6 +291,7 @@ def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: 
 
 
 @in_full_precision
+@rounded_once
 def cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0, size_average: bool | None = None,
                           reduce: bool | None = None, reduction: str = "mean") -> Tensor:
     """1 - cos where the target is 1, max(0, cos - margin) where it is -1; inputs [n, d] and target [n], or [d] and [].
@@ -324,12 +336,14 @@ def triplet_margin_with_distance_loss(anchor: Tensor, positive: Tensor, negative
 
 
 @in_full_precision
+@rounded_once
 def soft_margin_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> Tensor:
     """log(1 + exp(-target * input)) for targets of 1 and -1."""
     z = -target * input
     return _reduced(maximum(z, 0) + log1p(exp(-abs(z))), reduction_of(reduction, size_average, reduce))
 
 
+@rounded_once
 def multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
                                 reduce: bool | None = None, reduction: str = "mean") -> Tensor:
     """The mean over the classes (last dimension) of the binary cross entropy of logits with targets of 0 and 1."""
@@ -358,6 +372,7 @@ def _at(x: Tensor, index: Tensor) -> Tensor:
 
 
 @in_full_precision
+@rounded_once
 def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float = 1.0, weight: Tensor | None = None, size_average: bool | None = None,
                       reduce: bool | None = None, reduction: str = "mean") -> Tensor:
     """sum over wrong classes of max(0, margin - x[target] + x[i])^p / classes, for scores [n, c] and classes [n].
@@ -386,6 +401,7 @@ def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float =
 
 
 @in_full_precision
+@rounded_once
 def multilabel_margin_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
                            reduction: str = "mean") -> Tensor:
     """sum over targets j and other classes i of max(0, 1 - (x[j] - x[i])) / classes; the targets of a row end at the first -1.

@@ -11,7 +11,7 @@ from torsh.core.dtypes import dtype, float32
 from torsh.core.shapes import broadcast, numel
 from torsh.graph.primitives import CONTRACT
 from torsh.ops.composite import rule
-from torsh.ops.dispatch import apply, cast_tensor, coarse, public, write_out
+from torsh.ops.dispatch import apply, cast_tensor, coarse, public, wide, write_out
 from torsh.ops.pointwise import conj_if
 from torsh.ops.reduce import sum, sum_to
 from torsh.tensor.tensor import Tensor, attribute
@@ -19,6 +19,8 @@ from torsh.tensor.tensor import Tensor, attribute
 
 def _contract_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
     a, b = ctx[0], ctx[1]
+    if ctx.shapes[0][0] != ctx.shapes[1][0]:  # products are summed over a batch: of half types, before they are rounded
+        a, b, g = wide(a), wide(b), wide(g)
     ga = contract(g, conj_if(b).transpose(1, 2)) if ctx.needs[0] else None  # type: ignore[attr-defined]
     gb = contract(conj_if(a).transpose(1, 2), g) if ctx.needs[1] else None  # type: ignore[attr-defined]
     return (None if ga is None else sum_to(ga, ctx.shapes[0])), (None if gb is None else sum_to(gb, ctx.shapes[1]))
@@ -162,6 +164,8 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         return mm(input, other)
     if len(b) == 1:
         return matmul(input, other.unsqueeze(1)).squeeze(-1)  # type: ignore[attr-defined,no-any-return]
+    if len(a) == 1 and len(b) > 2:  # one product with all rows, so that the vector's gradient is summed there
+        return matmul(other.transpose(-1, -2), input)  # type: ignore[attr-defined,no-any-return]
     if len(a) == 1:
         return matmul(input.unsqueeze(0), other).squeeze(-2)  # type: ignore[attr-defined,no-any-return]
     if len(b) == 2:  # one matrix for every batch: fold the batch into the rows
@@ -214,8 +218,10 @@ _fused("addbmm", lambda a, b: bmm(a, b).sum(0, dtype=a._dtype), "bmm(batch1, bat
 
 
 def _linear(x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
-    out = matmul(x, weight.t())
-    return out + bias[0] if bias else out
+    if not bias:
+        return matmul(x, weight.t())
+    found = matmul(wide(x), wide(weight).t()) + wide(bias[0])
+    return cast_tensor(found, x._dtype) if bias[0]._dtype is x._dtype else found
 
 
 def _linear_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, ...]:

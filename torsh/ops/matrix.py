@@ -99,7 +99,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     size = input._shape[-1] + (offset if offset > 0 else -offset)
     rest = list(input._shape[:-1])
     shape = tuple([size if d in (a, b) else rest.pop(0) for d in range(n)])
-    region = views._diagonal_geometry(shape, contiguous_strides(shape), 0, offset, a, b)
+    region = views.diagonal_geometry(shape, contiguous_strides(shape), 0, offset, a, b)
     return region_assigned(zeros_like_shape(shape, input), input, *region)
 
 
@@ -123,7 +123,7 @@ def diagflat(input: Tensor, offset: int = 0) -> Tensor:
 def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """A copy of `input` with a diagonal replaced by `src`. Raises RuntimeError for a source of another shape."""
     a, b = wrap_dim(dim1, len(input._shape), "diagonal_scatter"), wrap_dim(dim2, len(input._shape), "diagonal_scatter")
-    region = views._diagonal_geometry(input._shape, contiguous_strides(input._shape), 0, offset, a, b)
+    region = views.diagonal_geometry(input._shape, contiguous_strides(input._shape), 0, offset, a, b)
     if src._shape != region[0]:
         raise RuntimeError(f"expected src to have a size equal to the slice of self. src size = {list(src._shape)}, slice size = {list(region[0])}")
     return region_assigned(input, src, *region)

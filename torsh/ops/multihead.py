@@ -7,6 +7,7 @@ from typing import Any
 
 from torsh.core.dtypes import bool_
 from torsh.ops.attention import scaled_dot_product_attention
+from torsh.ops.composite import rounded_once
 from torsh.ops.dropout import dropout
 from torsh.ops.join import cat
 from torsh.ops.matmul import bmm, linear
@@ -94,6 +95,7 @@ def _heads(t: Any, batch: int, size: int, static: Tensor | None, name: str) -> A
     return static
 
 
+@rounded_once
 def multi_head_attention_forward(query: Tensor, key: Tensor, value: Tensor, embed_dim_to_check: int, num_heads: int, in_proj_weight: Tensor | None,
                                  in_proj_bias: Tensor | None, bias_k: Tensor | None, bias_v: Tensor | None, add_zero_attn: bool, dropout_p: float,
                                  out_proj_weight: Tensor, out_proj_bias: Tensor | None, training: bool = True,

@@ -24,6 +24,7 @@ for _family in (
     "plain",
     "random",
     "reduce",
+    "removed",
     "scan",
     "scatter",
     "sort",

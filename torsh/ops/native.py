@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from torsh.core.dtypes import dtype
+from torsh.core.layouts import channels_last
 from torsh.ops import activation, dropout, embedding, grid, loss, norm, reduce
 from torsh.ops.composite import wide
 from torsh.ops.dispatch import cast_tensor, public
@@ -41,7 +42,11 @@ def native_layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Te
 
 @public(method=False)
 def native_group_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, N: int, C: int, HxW: int, group: int, eps: float) -> tuple[Tensor, ...]:
-    """(`group_norm`, mean [N, group], reciprocal deviation [N, group]). Raises as `group_norm` does."""
+    """(`group_norm`, mean [N, group], reciprocal deviation [N, group]). Raises as `group_norm` does, and RuntimeError for an input that lies in
+    memory neither in row-major order nor channels last."""
+    if not input.is_contiguous() and not (len(input._shape) == 4 and input.is_contiguous(memory_format=channels_last)):
+        raise RuntimeError(f"native_group_norm: Expected X.is_contiguous(memory_format) to be true, but got strides {list(input.stride())} for shape "
+                           f"{list(input._shape)}")
     y = norm.group_norm(input, group, weight, bias, eps)
     centre, spread = _moments(input.reshape(N, group, C // group * HxW), (2,), eps, input._dtype)  # type: ignore[attr-defined]
     return y, centre.squeeze(2), spread.squeeze(2)  # type: ignore[attr-defined]
@@ -50,7 +55,8 @@ def native_group_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None,
 @public(method=False)
 def native_batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None, running_var: Tensor | None,
                       training: bool, momentum: float, eps: float, *, out: Sequence[Tensor] | None = None) -> tuple[Tensor, ...]:
-    """(`batch_norm`, mean [c], reciprocal deviation [c]); without training the statistics are empty. Raises as `batch_norm` does."""
+    """(`batch_norm`, mean [c], reciprocal deviation [c]); without training the statistics are empty. Raises as `batch_norm` does, and RuntimeError
+    without training when the statistics' `out` are no vectors, since they are not resized then."""
     y = norm.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     if training:
         axes = (0, *range(2, len(input._shape)))
@@ -61,6 +67,9 @@ def native_batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None,
     if out is None:
         return y, *stats
     from torsh.ops.dispatch import write_out
+    for t in () if training else out[1:]:
+        if len(t._shape) != 1:
+            raise RuntimeError(f"native_batch_norm: statistics in out= must be 1-D without training, got shape {list(t._shape)}")
     return tuple([write_out(o, v, "native_batch_norm") for o, v in zip(out, (y, *stats), strict=True)])
 
 

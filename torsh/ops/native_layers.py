@@ -8,7 +8,7 @@ from torsh.autograd.autocast import as_written
 from torsh.core.dtypes import bool_, float64, int64
 from torsh.core.shapes import wrap_dim
 from torsh.ops import adaptive_pool, conv, dropout, embedding, pool
-from torsh.ops.composite import positions
+from torsh.ops.composite import positions, rounded_once
 from torsh.ops.dispatch import cast_tensor, copy_into, public
 from torsh.ops.matmul import linear
 from torsh.ops.pointwise import where
@@ -19,6 +19,7 @@ from torsh.tensor.tensor import Tensor
 
 @public(method=False)
 @as_written
+@rounded_once
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x1 @ weight[o] @ x2 + bias[o]: [..., i] and [..., j] with weight [o, i, j] give [..., o].
 

@@ -8,7 +8,7 @@ from torsh.autograd.grad_mode import no_grad, state
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import float64
 from torsh.core.shapes import Shape, numel, reduced
-from torsh.ops.composite import HALF, rule, wide
+from torsh.ops.composite import HALF, rounded_once, rule, wide
 from torsh.ops.dispatch import apply, apply_several, cast_tensor, coarse, scalar_tensor
 from torsh.ops.pointwise import rsqrt
 from torsh.ops.reduce import mean, sum, sum_to, vector_norm
@@ -299,12 +299,17 @@ def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bia
 # ---- by size
 
 
+@rounded_once
+def _over_norm(input: Tensor, p: float, axes: Shape, eps: float) -> Tensor:
+    return input / vector_norm(input, p, axes, True).clamp_min(eps)  # type: ignore[attr-defined,no-any-return]
+
+
 def normalize(input: Tensor, p: float = 2.0, dim: int | Sequence[int] = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
     """The input over its p-norm along a dimension (at least `eps`). Raises IndexError for a dimension out of range."""
     from torsh.core.shapes import wrap_dims
     from torsh.ops.dispatch import write_out
     axes = wrap_dims((dim,) if isinstance(dim, int) else tuple(dim), len(input._shape), "normalize")
-    found = input / vector_norm(input, p, axes, True).clamp_min(eps)  # type: ignore[attr-defined]
+    found = _over_norm(input, p, axes, eps)
     return found if out is None else write_out(out, found, "normalize")
 
 

@@ -6,6 +6,8 @@ operations that can be differentiated again.
 """
 from __future__ import annotations
 
+import functools
+import itertools
 from typing import Any
 
 from torsh.autograd.autocast import in_full_precision
@@ -18,10 +20,14 @@ from torsh.ops.gather import scatter_at
 from torsh.ops.pointwise import maximum, minimum, where
 from torsh.ops.reduce import amax, argmax, sum
 from torsh.ops.views import zeros_like_shape
-from torsh.ops.windows import gathered_in, numbers, spread, windows
+from torsh.ops.windows import gathered_in, numbers, spread, tap, windows
 from torsh.tensor.tensor import Tensor
 
 # Arguments: (kernel, stride, padding, dilation, out). Tensors: x [..., *size].
+
+
+#: Windows of at most so many elements are looked at in one pass over the result.
+_FEW_PLACES = 32
 
 
 def lowest(t: Tensor) -> Any:
@@ -57,6 +63,9 @@ _MAX_INDEX = coarse("max_pool_index", _max_index, None)
 
 
 def _max_pool(x: Tensor, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape, out: Shape) -> Tensor:
+    if numel(kernel) <= _FEW_PLACES:
+        places = itertools.product(*map(range, kernel))
+        return functools.reduce(maximum, [tap(x, out, place, stride, padding, dilation, lowest(x)) for place in places])
     seen = windows(x, out, kernel, stride, padding, dilation, lowest(x))
     return amax(seen, tuple(range(len(x._shape), len(seen._shape))))
 
@@ -76,7 +85,7 @@ def planes_added(g: Tensor, index: Tensor, size: Shape, mode: str = "add") -> Te
     return scatter_at(base, flat, (at,), _plane_places(head, size, inner), mode).reshape(head + size)  # type: ignore[attr-defined,no-any-return]
 
 
-def _max_pool_gradient(g: Tensor, at: Tensor, size: Shape) -> Tensor:
+def max_pool_gradient(g: Tensor, at: Tensor, size: Shape) -> Tensor:
     """Each window's gradient at the position it chose, summed: [..., *size]."""
     return cast_tensor(planes_added(wide(g), at, size), g._dtype)
 
@@ -91,7 +100,7 @@ def _max_block_gradient(g: Tensor, x: Tensor, kernel: Shape, out: Shape) -> Tens
     return gathered_in(where(here, g.reshape(wide_shape), zeros_like_shape((), g)), x._shape[-n:], out, kernel, (0,) * n)  # type: ignore[attr-defined]
 
 
-_max_rule = rule("max_pool_backward", _max_pool_gradient)
+_max_rule = rule("max_pool_backward", max_pool_gradient)
 _max_block_rule = rule("max_pool_backward_blocks", _max_block_gradient)
 
 

@@ -60,6 +60,12 @@ class Generator:
         """Continue from a state of `get_state`. Raises TypeError unless uint8, RuntimeError for an impossible state."""
         self.engine.set_state(np.array(new_state._window()))
 
+    def clone_state(self) -> Generator:
+        """A generator of its own in the same state."""
+        made = Generator()
+        made.engine.set_state(self.engine.get_state())
+        return made
+
     def __getstate__(self) -> Any:
         return self.engine.get_state()
 
@@ -99,7 +105,7 @@ def drawn(shape: Shape, draw: Callable[..., np.ndarray], *parameters: Tensor) ->
     """
     if mapped.draw is not None:
         return mapped.draw(shape, draw, parameters)
-    return from_array(draw(shape, *[np.ascontiguousarray(p._window()) for p in parameters]))
+    return from_array(draw(shape, *[np.asarray(p._window(), order="C") for p in parameters]))
 
 
 def _made(made: Tensor, requires_grad: bool, out: Tensor | None, what: str) -> Tensor:

@@ -14,10 +14,10 @@ from torsh.graph import primitives as p
 from torsh.graph.node import Op
 from torsh.graph.primitives import cast
 from torsh.ops import views
-from torsh.ops.dispatch import apply, cast_tensor, coarse, late, public, recorded, write_out
+from torsh.ops.dispatch import apply, cast_tensor, coarse, late, public, recorded, wide, write_out
 from torsh.ops.pointwise import abs, conj_if, exp, float_type, log, ne, where
 from torsh.ops.views import zeros_like_shape
-from torsh.tensor.tensor import Tensor, node_of
+from torsh.tensor.tensor import Tensor, method, node_of
 
 Dims = Any
 
@@ -233,17 +233,18 @@ def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
 
 
 def _variance(x: Tensor, axes: Shape, keepdim: bool, correction: float) -> Tensor:
+    dt, x = x._dtype.to_real(), wide(x)
     centred = x - mean(x, axes, True)
     squares = (centred * conj_if(centred))
     total = sum(squares.real if x._dtype.is_complex else squares, axes, keepdim)  # type: ignore[attr-defined]
-    return total / builtin_max(0, _count(x._shape, axes) - correction)
+    return cast_tensor(total / builtin_max(0, _count(x._shape, axes) - correction), dt)
 
 
 def _variance_vjp(ctx: GradNode, g: Tensor) -> Tensor:
-    x = ctx[0]
+    x = wide(ctx[0])
     axes, _, correction = ctx.arg
     n = builtin_max(0, _count(ctx.shapes[0], axes) - correction)
-    return _unreduce(g, ctx.shapes[0], axes) * ((x - mean(x, axes, True)) * (2 / n if n else math.inf))
+    return _unreduce(wide(g), ctx.shapes[0], axes) * ((x - mean(x, axes, True)) * (2 / n if n else math.inf))
 
 
 _VAR = coarse("var", _variance, _variance_vjp, (0,))
@@ -367,7 +368,7 @@ def _norm2_vjp(ctx: GradNode, g: Tensor) -> Tensor:
 _NORM2 = coarse("linalg_vector_norm", lambda x, axes, keepdim: sum(x * x, axes, keepdim).sqrt(), _norm2_vjp, (0,), True)  # type: ignore[attr-defined]
 
 
-@public()
+@public(method=False)
 def norm(input: Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False, out: Tensor | None = None, dtype: dtype | None = None) -> Tensor:
     """The vector p-norm over dimensions (all by default); "fro" is the 2-norm, "nuc" the sum of singular values of two dimensions.
 
@@ -384,6 +385,12 @@ def norm(input: Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False,
     else:
         found = vector_norm(x, order, wrap_dims(dim, len(x._shape), "norm"), keepdim)
     return found if out is None else write_out(out, found, "norm")
+
+
+@method("norm")
+def _norm_method(self: Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False, dtype: dtype | None = None) -> Tensor:
+    """The p-norm over dimensions, as `torsh.norm`."""
+    return norm(self, p, dim, keepdim, None, dtype)  # type: ignore[no-any-return]
 
 
 builtin_max = __builtins__["max"] if isinstance(__builtins__, dict) else __builtins__.max

@@ -128,9 +128,10 @@ def interpolate(input: Tensor, size: Any = None, scale_factor: Any = None, mode:
     if mode == "area":
         return {3: adaptive_avg_pool1d, 4: adaptive_avg_pool2d, 5: adaptive_avg_pool3d}[len(s)](input, out)  # type: ignore[no-any-return]
     if mode in ("nearest", "nearest-exact"):
+        x = wide(input)  # the gradient of an element is a sum
         for d, (o, factor) in enumerate(zip(out, factors, strict=True)):
-            input = _nearest(input, d + 2, o, factor, mode == "nearest-exact")
-        return input
+            x = _nearest(x, d + 2, o, factor, mode == "nearest-exact")
+        return cast_tensor(x, input._dtype)
     if _DIMENSIONS.get(mode) != len(s) and not antialias:
         if mode in _DIMENSIONS:
             raise NotImplementedError(f"Got {len(s)}D input, but {mode} mode needs {_DIMENSIONS[mode]}D input")

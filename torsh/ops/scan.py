@@ -14,7 +14,8 @@ from torsh.core.shapes import wrap_dim
 from torsh.graph import primitives as p
 from torsh.graph.node import Op
 from torsh.graph.primitives import axis_first, cast
-from torsh.ops.dispatch import apply, cast_tensor, coarse, public
+from torsh.ops.composite import in_float32
+from torsh.ops.dispatch import apply, cast_tensor, coarse, public, wide
 from torsh.ops.gather import iota
 from torsh.ops.host import host_op
 from torsh.ops.join import cat, flip
@@ -159,7 +160,10 @@ def _log_cumulative(x: Tensor, d: int) -> Tensor:
 
 def _logcumsumexp_vjp(ctx: GradNode, g: Tensor) -> Tensor:
     """exp(x_k) times the sum over j >= k of g_j / exp(out_j), in logarithms, for positive and negative gradients apart."""
-    x, out, (d,) = ctx[0], ctx.out, ctx.arg
+    x, g, (d,) = wide(ctx[0]), wide(g), ctx.arg
+    out = ctx.out
+    if out._dtype is not x._dtype:
+        out = _log_cumulative(x, d)  # not the one that was rounded
     if x._dtype.is_complex:
         return conj_if(exp(flip(logcumsumexp(flip(conj_if(g).log() - out, d), d), d) + x))
     lowest = float(np.finfo(np.float32).min)
@@ -170,7 +174,7 @@ def _logcumsumexp_vjp(ctx: GradNode, g: Tensor) -> Tensor:
     return side(g, g > 0) - side(-g, g < 0)
 
 
-_LOG_CUMULATIVE = coarse("logcumsumexp", _log_cumulative, _logcumsumexp_vjp, (0,), True)
+_LOG_CUMULATIVE = coarse("logcumsumexp", in_float32(_log_cumulative), _logcumsumexp_vjp, (0,), True)
 _COMPLEX_LOG_CUMULATIVE = host_op("complex_logcumsumexp", _complex_log_cumulative, _logcumsumexp_vjp, (0,), True, "LogcumsumexpBackward0", axis_first)
 
 

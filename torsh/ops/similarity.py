@@ -5,6 +5,7 @@ import numpy as np
 
 from torsh.core import dtypes
 from torsh.core.shapes import broadcast, wrap_dim
+from torsh.ops.composite import rounded_once
 from torsh.ops.dispatch import cast_tensor, public
 from torsh.ops.gather import selected
 from torsh.ops.matrix import cdist
@@ -14,6 +15,7 @@ from torsh.tensor.tensor import Tensor
 
 
 @public(method=False)
+@rounded_once
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """The cosine of the angle between vectors along `dim`, broadcast; norms count as at least `eps`.
 

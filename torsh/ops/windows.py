@@ -5,7 +5,8 @@ from typing import Any
 
 from torsh.core.layouts import contiguous_format
 from torsh.core.shapes import Shape, contiguous_strides
-from torsh.graph.primitives import const
+from torsh.graph.node import Node
+from torsh.graph.primitives import PADDED, const
 from torsh.graph.primitives import expand as expand_node
 from torsh.graph.primitives import view as view_node
 from torsh.ops.views import as_strided, region_assigned
@@ -35,10 +36,10 @@ def embedded(x: Tensor, lead: Shape, total: Shape, value: Any = 0, step: Shape |
     return region_assigned(filled(value, shape, x), x, x._shape, strides[:len(head)] + tuple(a * s for a, s in zip(step, inner, strict=True)), offset)
 
 
-def windows(x: Tensor, out: Shape, kernel: Shape, stride: Shape, before: Shape, dilation: Shape, value: Any = 0) -> Tensor:
+def windows(x: Tensor, out: Shape, kernel: Shape, stride: Shape, before: Shape, dilation: Shape, value: Any = 0, channels_last: bool = False) -> Tensor:
     """[..., *out, *kernel]: element (o, k) is x at o * stride - before + k * dilation in each dimension, `value` outside.
 
-    `before` may be negative, to begin inside.
+    `before` may be negative, to begin inside. With `channels_last` x is [n, c, *size], and the copy that is read has its channels last in memory.
     """
     n = len(out)
     size = x._shape[-n:]
@@ -46,12 +47,33 @@ def windows(x: Tensor, out: Shape, kernel: Shape, stride: Shape, before: Shape, 
     start = tuple(max(-b, 0) for b in before)
     reach = tuple((o - 1) * s + (k - 1) * d + 1 + a for o, s, k, d, a in zip(out, stride, kernel, dilation, start, strict=True))
     total = tuple(max(a + m, r) for a, m, r in zip(lead, size, reach, strict=True))
-    memory = embedded(x, lead, total, value)
-    strides = contiguous_strides(memory._shape)
+    if channels_last:
+        turned = x.permute(0, *range(2, 2 + n), 1).clone(memory_format=contiguous_format)  # type: ignore[attr-defined]
+        memory = embedded(turned, (*lead, 0), (*total, x._shape[1]), value)
+        image, *spaces, channel = contiguous_strides(memory._shape)
+        strides: Shape = (image, channel, *spaces)
+    else:
+        memory = embedded(x, lead, total, value)
+        strides = contiguous_strides(memory._shape)
     head, inner = strides[:-n], strides[-n:]
     offset = sum(a * s for a, s in zip(start, inner, strict=True))
     return as_strided(memory, x._shape[:-n] + out + kernel,
                       head + tuple(s * i for s, i in zip(stride, inner, strict=True)) + tuple(d * i for d, i in zip(dilation, inner, strict=True)), offset)
+
+
+def tap(x: Tensor, out: Shape, place: Shape, stride: Shape, before: Shape, dilation: Shape, value: Any = 0) -> Tensor:
+    """[..., *out]: of each window (as `windows` has them) the element at one place, without a padded copy (no history)."""
+    n = len(out)
+    size, strides = x._shape[-n:], contiguous_strides(x._shape)
+    head = len(x._shape) - n
+    starts = tuple(p * d - b for p, d, b in zip(place, dilation, before, strict=True))
+    bounds = tuple((head + i, min(o, max(0, -(a // s))), max(0, min(o, (m - 1 - a) // s + 1)))
+                   for i, (o, a, s, m) in enumerate(zip(out, starts, stride, size, strict=True)))
+    bounds = tuple((axis, low, high) for axis, low, high in bounds if low > 0 or high < out[axis - head])
+    inner = tuple(s * t for s, t in zip(strides[head:], stride, strict=True))
+    offset = sum(a * s for a, s in zip(starts, strides[head:], strict=True))
+    shape = x._shape[:head] + out
+    return wrap(Node(PADDED, (x._node(),), ((*strides[:head], *inner), offset, bounds, value), shape, x._dtype))
 
 
 def spread(y: Tensor, size: Shape, reach: Shape, stride: Shape, before: Shape) -> tuple[Tensor, Shape, Shape]:

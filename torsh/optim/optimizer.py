@@ -14,6 +14,7 @@ from torsh.autograd.handles import HookHandle
 from torsh.compiler.realize import realize
 from torsh.graph.node import Node
 from torsh.graph.primitives import const
+from torsh.optim.update import undo
 from torsh.tensor.tensor import Tensor, wrap
 
 
@@ -143,7 +144,11 @@ class Optimizer:
                 if ready:
                     self._update(group, ready, written)
         # Built in the call: a list held here would make the runtime think that its nodes are still wanted elsewhere.
-        realize([t._storage.node for t in written])
+        try:
+            realize([t._storage.node for t in written])
+        except BaseException:
+            undo(written, self.state)
+            raise
         return loss
 
     def _without_sparse(self, group: dict[str, Any], params: list[Tensor], written: list[Tensor]) -> list[Tensor]:

@@ -28,13 +28,18 @@ class SparseAdam(Optimizer):
     def __init__(self, params: Iterable[Any], lr: float | Tensor = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
                  maximize: bool = False) -> None:
         check_options(lr=lr)
+        if not lr > 0.0:
+            raise ValueError(f"Invalid learning rate: {lr}")
         if not eps > 0.0:
             raise ValueError(f"Invalid epsilon value: {eps}")
         for i in (0, 1):
             if not 0.0 <= betas[i] < 1.0:
                 raise ValueError(f"Invalid beta parameter at index {i}: {betas[i]}")
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "maximize": maximize})
-        sparse = [i for i, p in enumerate(p for g in self.param_groups for p in g["params"]) if p.is_sparse]
+        sparse = [[i, j] for i, g in enumerate(self.param_groups) for j, p in enumerate(g["params"]) if p.is_sparse]
+        wrong = [[i, j] for i, g in enumerate(self.param_groups) for j, p in enumerate(g["params"]) if p._dtype.is_complex]
+        if wrong:
+            raise ValueError(f"Complex params at indices {wrong}: SparseAdam does not support complex parameters")
         if sparse:
             raise ValueError(f"Sparse params at indices {sparse}: SparseAdam requires dense parameter tensors")
 

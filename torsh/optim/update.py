@@ -4,8 +4,8 @@ from __future__ import annotations
 from typing import Any
 
 from torsh.core.dtypes import dtype
-from torsh.graph.node import Node, Op, several
-from torsh.graph.primitives import const
+from torsh.graph.node import ITEM, Node, Op, several
+from torsh.graph.primitives import CONST, VIEW, const
 from torsh.tensor.tensor import Tensor, node_of, put
 
 State = dict[Tensor, Any]
@@ -60,4 +60,25 @@ def count(params: list[Tensor], state: State, name: str, node: Node) -> None:
         put(held[name], node)
 
 
-__all__ = ["counted_together", "count", "update"]
+def undo(written: list[Tensor], state: State) -> None:
+    """What `update` wrote is as it was, and steps are not counted: its values could not be computed. The old values are found in the graph,
+    since anybody else who held them would keep their memory from being updated in place."""
+    for t in written:
+        node = t._storage.node
+        if node.op is ITEM and node.buffer is None:
+            whole = node.srcs[0]
+            assert whole.outputs is not None
+            n: int = whole.arg[0]
+            each = len(whole.outputs) // n
+            i, kind = divmod(int(node.arg), each)
+            t._storage.node = whole.srcs[i if kind == each - 1 else (2 + kind) * n + i]
+            held = state.get(t)
+            if kind == each - 1 and held and "step" in held:
+                steps: Tensor = held["step"]
+                value = steps._storage.node
+                value = value.srcs[0] if value.op is VIEW else value
+                if value.op is CONST:
+                    put(steps, const(value.arg - 1, steps._dtype))
+
+
+__all__ = ["counted_together", "count", "undo", "update"]

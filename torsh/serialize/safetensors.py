@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from torsh.core.dtypes import ALL, by_name
+from torsh.serialize.files import replacing
 from torsh.tensor.creation import from_array
 from torsh.tensor.tensor import Tensor
 
@@ -28,18 +29,8 @@ def save_file(tensors: Mapping[str, Tensor], filename: str | os.PathLike[str], m
         if t._dtype.name not in _NAMES.values():
             raise TypeError(f"save_file: {name!r} is {t._dtype}, which safetensors files cannot hold; save view_as_real of it")
         parts[name] = np.array(t._window(), order="C")
-    path = os.fspath(filename)
-    temporary = f"{path}.{os.getpid()}.part"
-    try:
-        with open(temporary, "wb") as file:
-            file.write(save(parts, metadata))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
+    with replacing(filename) as file:
+        file.write(save(parts, metadata))
 
 
 def load_file(filename: str | os.PathLike[str]) -> dict[str, Tensor]:

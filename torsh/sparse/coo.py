@@ -13,7 +13,7 @@ import numpy as np
 from torsh.core.dtypes import bool_, dtype, int64
 from torsh.core.layouts import layout, sparse_coo
 from torsh.core.shapes import Shape, numel
-from torsh.ops.composed import Composed, bare
+from torsh.ops.composed import Valued, bare
 from torsh.ops.dispatch import cast_tensor
 from torsh.ops.gather import index_select
 from torsh.ops.pointwise import ne
@@ -26,55 +26,8 @@ from torsh.tensor.printing import _with_suffixes as with_suffixes
 from torsh.tensor.tensor import Tensor
 
 
-class Sparse(Composed):
-    """What all sparse layouts share: values that carry the gradient, printing, copies."""
-    _entries: Tensor
-
-    @property
-    def requires_grad(self) -> bool:
-        return self._entries.requires_grad  # type: ignore[no-any-return]
-
-    @requires_grad.setter
-    def requires_grad(self, flag: bool) -> None:
-        self.requires_grad_(flag)
-
-    def requires_grad_(self, requires_grad: bool = True) -> Any:
-        """Set `requires_grad` in place."""
-        if requires_grad and self._entries.grad_fn is None and not self._entries.requires_grad:
-            self._entries = self._entries.detach()  # the values given need no gradient, this tensor does
-        self._entries.requires_grad_(requires_grad)
-        return self
-
-    @property
-    def grad_fn(self) -> Any:
-        return self._entries.grad_fn
-
-    @property
-    def is_leaf(self) -> bool:
-        return self._entries.is_leaf  # type: ignore[no-any-return]
-
-    @property
-    def grad(self) -> Any:
-        """The gradient of the values, at the places of this tensor."""
-        g = self._entries.grad
-        return None if g is None else self._with(g)
-
-    @grad.setter
-    def grad(self, value: Any) -> None:
-        self._entries.grad = None if value is None else value._entries  # type: ignore[attr-defined]
-
-    @property
-    def data(self) -> Any:
-        return self._with(self._entries.detach())
-
-    @property
-    def _graded(self) -> Tensor:
-        """The tensor whose gradient is this one's."""
-        return self._entries
-
-    def _with(self, entries: Tensor) -> Any:
-        """The same places with other values."""
-        raise NotImplementedError
+class Sparse(Valued):
+    """What all sparse layouts share: printing, and what they do not have."""
 
     def _nnz(self) -> int:
         """The number of elements (blocks) that are named."""
@@ -82,14 +35,6 @@ class Sparse(Composed):
 
     def _indices_shown(self) -> list[tuple[str, Tensor]]:
         raise NotImplementedError
-
-    def detach(self) -> Any:
-        """The same without history."""
-        return self._with(self._entries.detach())
-
-    def clone(self, *, memory_format: Any = None) -> Any:
-        """A copy of its own, differentiable."""
-        return self._with(clone_dense(self._entries))
 
     def stride(self, dim: int | None = None) -> Any:
         return (0,) * len(self._shape) if dim is None else 0
@@ -116,12 +61,6 @@ class Sparse(Composed):
             raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous" if numel(self._shape)
                                else "Boolean value of Tensor with no values is ambiguous")
         return bool(self._entries.any()) if self._nnz() else False
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        if not self.is_leaf:
-            raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment.")
-        made = memo[id(self)] = self._with(clone_dense(self._entries.detach()).requires_grad_(self.requires_grad))
-        return made
 
     def __repr__(self, *, tensor_contents: str | None = None) -> str:
         lines = []

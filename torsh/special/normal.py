@@ -5,7 +5,8 @@ import math
 from typing import Any
 
 from torsh.autograd.graph import GradNode
-from torsh.ops.dispatch import coarse, pointwise, public, result_type_of
+from torsh.ops.composite import in_float32
+from torsh.ops.dispatch import coarse, pointwise, public, result_type_of, wide
 from torsh.ops.pointwise import cos, erfc, exp, float_type, isnan, log, log1p, sin, where
 from torsh.ops.views import zeros_like_shape
 from torsh.special.common import constant, real_function, real_type, scipy_op, special
@@ -159,7 +160,7 @@ def _sinc(x: Tensor) -> Tensor:
 
 
 def _sinc_vjp(ctx: GradNode, g: Tensor) -> Tensor:
-    x = ctx[0]
+    x, g = wide(ctx[0]), wide(g)
     none = x == 0
     angle = where(none, constant(1, x), x * math.pi)
     slope = (angle * cos(angle) - sin(angle)) / (angle * angle) * math.pi
@@ -167,7 +168,7 @@ def _sinc_vjp(ctx: GradNode, g: Tensor) -> Tensor:
     return where(none, zeros_like_shape((), g), g * slope)  # type: ignore[no-any-return]
 
 
-_SINC = coarse("sinc", _sinc, _sinc_vjp, (0,))
+_SINC = coarse("sinc", in_float32(_sinc), _sinc_vjp, (0,))
 
 
 @special("sinc")

@@ -284,7 +284,10 @@ def range_(start: Any, end: Any, step: Any = 1, **options: Any) -> Tensor:
 
 
 def _evenly(what: str, start: Any, end: Any, steps: int, dt: dtype) -> np.ndarray:
-    """`steps` numbers from start to end as PyTorch computes them: ends rounded to the type, from both ends to the middle."""
+    """`steps` numbers from start to end as PyTorch computes them: ends rounded to the type, from both ends to the middle.
+
+    For half types, where that is off by several percent near zero, in float64 of the ends as they are.
+    """
     if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)):
         raise TypeError(f"{what}(): argument 'steps' must be int, not {type(steps).__name__}")
     if steps < 0:
@@ -295,8 +298,9 @@ def _evenly(what: str, start: Any, end: Any, steps: int, dt: dtype) -> np.ndarra
     start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))  # type: ignore[attr-defined]
     if dt.category == 3:
         return np.linspace(start, end, steps, dtype=np.complex128)
-    own: Any = np.float64 if dt.category < 2 else np.float32 if dt.itemsize < 4 else dt.np.type
-    first, last = (own(int(v)) if dt.category == 1 else own(dt.np.type(v)) for v in (start, end))
+    half = dt.category == 2 and dt.itemsize < 4
+    own: Any = np.float64 if dt.category < 2 or half else dt.np.type
+    first, last = (own(int(v)) if dt.category == 1 else own(v) if half else own(dt.np.type(v)) for v in (start, end))
     if steps < 2:
         return np.full(steps, first, own)
     step = own((last - first) / own(steps - 1))

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from torsh.core.dtypes import bool_ as bool_dtype
-from torsh.core.dtypes import dtype, get_default_dtype, int64
+from torsh.core.dtypes import dtype, float8_e8m0fnu, get_default_dtype, int64
 
 _PROFILES = {
     "default": (4, 1000, 3, 80),
@@ -223,17 +223,18 @@ def _cells(flat: np.ndarray, dtype: dtype) -> tuple[list[str], int]:
         joined = [r + (i if i[0] == "-" else "+" + i) + "j" for r, i in zip(real, parts)]
         return joined, real_width + imag_width + 1
     if dtype.is_floating_point:
-        return _real_cells(flat)
+        return _real_cells(flat, dtype is float8_e8m0fnu)
     cells = [str(value) for value in flat.tolist()]
     width = max(map(len, cells), default=1)
     return [cell.rjust(width) for cell in cells], width
 
 
-def _real_cells(flat: np.ndarray) -> tuple[list[str], int]:
-    """`_cells` of floating numbers: one notation for all of them, chosen by those that are finite and not zero."""
+def _real_cells(flat: np.ndarray, nan_counts: bool = False) -> tuple[list[str], int]:
+    """`_cells` of floating numbers: one notation for all of them, chosen by those that are finite and not zero (in PyTorch's powers of two,
+    which know no infinity, NaN counts as finite)."""
     with np.errstate(invalid="ignore"):  # widening a signalling NaN
         flat = flat.astype(np.float64)
-    counted = np.isfinite(flat) & (flat != 0)
+    counted = (np.isfinite(flat) | (np.isnan(flat) & nan_counts)) & (flat != 0)
     finite = flat[counted]
     if finite.size and _is_scientific(finite):
         cells = [format(value, f".{_Options.precision}e") for value in flat.tolist()]

@@ -132,6 +132,7 @@ class Storage(Referable):
             realize([self.node])
         if (self.outside is None or not self.shared()) and _node_references(self) > _NODE_ALONE:
             self.node = leaf(self.memory().copy())
+        self.node.derived = None  # the memory may change now
         made = handle(self.node.buffer)
         self.outside = [*(self.outside or []), weakref.ref(made)]
         return made

@@ -1,0 +1,120 @@
+"""Pointwise operations that are done on a convolution's results before they are stored: bias, scale and shift of a normalization, residual, activation.
+
+A pointwise node that reads a product (through views, and as its only reader) becomes a view of a product that does it, one after the other.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+from torsh.codegen.chain import Step
+from torsh.compiler.layout import compose
+from torsh.core.shapes import Shape, contiguous_strides, numel
+from torsh.graph.node import Node
+from torsh.graph.primitives import ADD, CONTRACT, MAX, MIN, MUL, SUB, VIEW, WINDOWS, WINOGRAD
+
+_OPERATIONS = {ADD: "add", SUB: "sub", MUL: "mul", MAX: "max", MIN: "min"}
+_MOST_STEPS = 6
+#: Products with so few rows or columns are done by kernels that read a matrix once.
+_FEW = 4
+
+
+class Fused:
+    """The argument of a product with `steps`; their operands follow its sources. `matrix`: the extents [batch, rows, columns] of its results, `groups`:
+    how many matrices are the groups of an image."""
+    __slots__ = ("arg", "steps", "groups")
+
+    def __init__(self, arg: Any, steps: tuple[Step, ...], groups: int) -> None:
+        self.arg, self.steps, self.groups = arg, steps, groups
+
+
+def matrix(node: Node) -> tuple[int, int, int]:
+    """The extents [batch, rows, columns] of a product's results."""
+    return (node.shape[0], node.shape[1], numel(node.shape[2:]))
+
+
+def fuse(roots: list[Node]) -> None:
+    """Rewrites the canonical graph of `roots` in place."""
+    order: list[Node] = []
+    readers: dict[int, int] = {}
+    stack = [(r, False) for r in roots]
+    seen: set[int] = set()
+    for r in roots:
+        readers[id(r)] = readers.get(id(r), 0) + 2  # what is asked for stays as it is
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            order.append(node)
+        elif id(node) not in seen:
+            seen.add(id(node))
+            stack.append((node, True))
+            for s in node.srcs:
+                readers[id(s)] = readers.get(id(s), 0) + 1
+                stack.append((s, False))
+    for node in order:
+        if node.op in _OPERATIONS and node.dtype.name in ("float32", "float64"):
+            for side in (0,) if node.op is SUB else (0, 1):
+                if _joined(node, side, readers):
+                    break
+
+
+def _joined(node: Node, side: int, readers: dict[int, int]) -> bool:
+    """Make a step of `node` if its source on a side is a product that nobody else reads."""
+    geometry = (node.shape, contiguous_strides(node.shape), 0)
+    product = node.srcs[side]
+    if product.shape != node.shape:
+        return False
+    while readers.get(id(product)) == 1 and product.op is VIEW:
+        found = compose(*geometry, product.arg)
+        if found is None:
+            return False
+        geometry, product = found, product.srcs[0]
+    shape, strides, offset = geometry
+    if all(n == 1 or s == t for n, s, t in zip(shape, strides, contiguous_strides(shape), strict=True)):
+        geometry = shape, contiguous_strides(shape), offset  # whatever the strides of sizes of 1 were
+    if product.op not in (WINDOWS, WINOGRAD, CONTRACT) or readers.get(id(product)) != 1 or product.dtype is not node.dtype:
+        return False
+    known = product.arg if type(product.arg) is Fused else Fused(product.arg, (), product.arg[1] if product.op is WINDOWS else 1)
+    if numel(node.shape) != product.numel or len(known.steps) == _MOST_STEPS:
+        return False
+    other = node.srcs[1 - side]
+    kind = _kind(other, product, geometry, known.groups)
+    if kind is None or (product.op is CONTRACT and (min(matrix(product)[1:]) <= _FEW or not (known.steps or kind == "row"))):
+        return False
+    arg = Fused(known.arg, (*known.steps, (_OPERATIONS[node.op], kind)), known.groups)
+    made = Node(product.op, (*product.srcs, other), arg, product.shape, product.dtype)
+    readers[id(made)] = 1
+    node.op, node.srcs, node.arg = VIEW, (made,), geometry
+    return True
+
+
+def _kind(other: Node, product: Node, geometry: tuple[Shape, Shape, int], groups: int) -> str | None:
+    """What an operand is to the product whose results are read through a view."""
+    shape, strides, offset = geometry
+    if other.op.kind == "const":
+        return None if other.shape else "number"
+    _, rows, columns = matrix(product)
+    lead = len(shape) - len(other.shape)
+    wide = [lead + i for i, n in enumerate(other.shape) if n != 1]
+    if len(wide) == 1 and shape[wide[0]] == groups * rows == other.shape[wide[0] - lead] and strides[wide[0]] == columns \
+            and offset == 0 and _covers(shape, strides):
+        return "row"
+    plain = offset == 0 and other.shape == shape and strides == contiguous_strides(shape)
+    while other.op is VIEW and other.arg[1:] == (contiguous_strides(other.shape), 0) and other.numel == other.srcs[0].numel:
+        other = other.srcs[0]
+    return "full" if plain and other.op.kind in ("leaf", "pointwise", "winograd", "windows", "contract", "reduce") else None
+
+
+def _covers(shape: Shape, strides: Shape) -> bool:
+    """Whether a view has each element of its memory once."""
+    size = 1
+    for n, s in sorted(zip(shape, strides, strict=True), key=lambda axis: axis[1]):
+        if n != 1:
+            if s != size:
+                return False
+            size *= n
+    return True
+
+
+def row_stride(geometry: tuple[Shape, Shape, int]) -> int:
+    """The distance in elements between the numbers of a row operand."""
+    return next(s for n, s in zip(geometry[0], geometry[1], strict=True) if n != 1)
