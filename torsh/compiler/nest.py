@@ -26,6 +26,7 @@ from torsh.codegen.kernel_ir import (
     Update,
 )
 from torsh.compiler.layout import FULL, ROW, Domain, along, broadcast_strides, own_strides
+from torsh.compiler.ranges import surely_below
 from torsh.compiler.schedule import Group, Schedule
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
@@ -293,8 +294,10 @@ class Nest:
         gathers = []
         for s, step, size in zip(node.srcs[1:], index_strides, index_sizes, strict=True):
             index = self.read(s, node.shape, level, stage, emit)
-            self.checks.append(check_of(self.schedule, s, size))
-            gathers.append((self.args.checked(index, size, emit), self.args.integer(step)))
+            if not surely_below(s, size):
+                self.checks.append(check_of(self.schedule, s, size))
+                index = self.args.checked(index, size, emit)
+            gathers.append((index, self.args.integer(step)))
         base, _ = self.schedule.memory(node.srcs[0], whole=True)
         return Load(self.args.buffer(base, offset, False), self.address(self.walk(shape, strides, level), tuple(gathers)),
                     compute_type(node.dtype.name))
@@ -310,7 +313,8 @@ class Nest:
                     inside = test if inside is None else Op("and", (inside, test), "bool")
         base, _ = self.schedule.memory(node.srcs[0], whole=True)
         dtype = compute_type(base.dtype.name)
-        return Load(self.args.buffer(base, offset, False), self.address(self.walk(node.shape, strides, level)), dtype, inside, Const(value, dtype))
+        return Load(self.args.buffer(base, offset, False), self.address(self.walk(node.shape, strides, level)), dtype, inside,
+                    None if inside is None else Const(value, dtype))
 
     # ---- statements
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from torsh.codegen.kernel_ir import Acc, Address, Arg, Const, Declare, Expr, Kernel, Load, Loop, Op, Phase, Read, Stmt, Store, Update
 from torsh.compiler.nest import Arguments, Checked, Lowered, check_of, compute_type
+from torsh.compiler.ranges import surely_below
 from torsh.compiler.schedule import Schedule
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
@@ -84,8 +85,10 @@ def scatter(schedule: Schedule, node: Node) -> Lowered:
     gathers = []
     for s, step, size in zip(node.srcs[2:], index_strides, index_sizes, strict=True):
         index = _value(schedule, args, s, shape)
-        checks.append(check_of(schedule, s, size))
-        gathers.append((args.checked(index, size, body.append), args.integer(step)))
+        if not surely_below(s, size):
+            checks.append(check_of(schedule, s, size))
+            index = args.checked(index, size, body.append)
+        gathers.append((index, args.integer(step)))
     value = _value(schedule, args, node.srcs[1], shape)
     terms = tuple((k, args.integer(s)) for k, s in enumerate(strides) if s)
     body.append(Store(args.buffer(node, offset, True), Address(0, terms, tuple(gathers)), value, mode))

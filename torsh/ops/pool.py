@@ -14,6 +14,7 @@ from torsh.autograd.autocast import in_full_precision
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import int64
 from torsh.core.shapes import Shape, numel
+from torsh.ops.arithmetic import fmod
 from torsh.ops.composite import along, positions, rule, wide
 from torsh.ops.dispatch import apply, cast_tensor, coarse
 from torsh.ops.gather import scatter_at
@@ -51,7 +52,7 @@ def _max_index(x: Tensor, kernel: Shape, stride: Shape, padding: Shape, dilation
     at = argmax(seen.reshape(*seen._shape[:ndim], numel(kernel)), -1)  # type: ignore[attr-defined]
     coordinates: list[Tensor] = []
     for d in range(n - 1, -1, -1):
-        inside = at % kernel[d]
+        inside = fmod(at, kernel[d])  # nothing here is negative, so that the compiler sees that the places are in range
         at = at.div(kernel[d], rounding_mode="trunc") if d else at  # type: ignore[attr-defined]
         origin = along(positions(out[d]), head + d, ndim) * stride[d] - padding[d]
         found = origin + inside * dilation[d]
