@@ -12,9 +12,13 @@ from torsh.core.layouts import strides_for
 from torsh.core.shapes import Shape, contiguous_strides, is_contiguous, storage_extent
 from torsh.graph.node import Node
 from torsh.graph.primitives import EMPTY, IOTA, POINTWISE, cast, const, expand
+from torsh.runtime.cpu.memory import allocate
 from torsh.tensor.size import Size
 from torsh.tensor.storage import leaf
 from torsh.tensor.tensor import Tensor, alias, constructed_by, wrap
+
+#: Arrays of so many elements are copied to memory whose vectors do not straddle lines, and whose pages may be large.
+_ALIGNED = 4096
 
 
 def _sizes(size: tuple[Any, ...], what: str) -> Shape:
@@ -120,7 +124,11 @@ def _leaf_of(array: np.ndarray, dt: dtype) -> Node:
     if dt.category == 1 and array.dtype.kind == "f" and not np.isfinite(array).all():
         raise RuntimeError(f"value cannot be converted to type {dt.name} without overflow")
     with np.errstate(all="ignore"):
-        return leaf(np.array(array, dtype=dt.np, order="C", copy=True).reshape(array.shape))
+        if array.size < _ALIGNED:
+            return leaf(np.array(array, dtype=dt.np, order="C", copy=True).reshape(array.shape))
+        copy = allocate(array.size * dt.itemsize).array(dt.np, array.size).reshape(array.shape)
+        np.copyto(copy, array, casting="unsafe")
+        return leaf(copy)
 
 
 def _filled(value: Any, shape: Shape, dt: dtype, requires_grad: bool) -> Tensor:
