@@ -302,9 +302,9 @@ class Plan:
             return []
         sa = (0 if node.srcs[0].shape[0] == 1 else ga[1][0], *ga[1][1:])
         sb = (0 if node.srcs[1].shape[0] == 1 else gb[1][0], *gb[1][1:])
-        name = node.dtype.name
+        name = node.srcs[0].dtype.name
         _, chain, operands, more = self._steps(node, 2)
-        found = gemm.plan(name, name, batch, m, n, k, sa, sb, (m * n, n, 1), vector_bytes=host().vector_bytes, threads=get_num_threads(),
+        found = gemm.plan(name, node.dtype.name, batch, m, n, k, sa, sb, (m * n, n, 1), vector_bytes=host().vector_bytes, threads=get_num_threads(),
                           epilogue=chain, amx=name == "bfloat16" and amx())
         return [self._gemm_job(found, node, (a, ga[2]), (b, gb[2]), operands, depth, more)]
 

@@ -40,8 +40,7 @@ def _combined(name: str, ranges: list[Range]) -> Range | None:
     if name == "sub":
         return a - d, b - c
     if name in ("mul", "max", "min"):
-        combine = {"mul": lambda x, y: x * y, "max": max, "min": min}[name]
-        corners = [combine(x, y) for x in (a, b) for y in (c, d)]
+        corners = [x * y if name == "mul" else max(x, y) if name == "max" else min(x, y) for x in (a, b) for y in (c, d)]
         return min(corners), max(corners)
     if a < 0 or c <= 0:
         return None

@@ -23,7 +23,7 @@ def _xor(x: np.ndarray, axes: Shape, keepdim: bool) -> Any:
 _HASH = host_op("hash_tensor", _xor, batching=axes_first)
 
 
-@public(out=True)
+@public(out="exact")
 def hash_tensor(input: Tensor, dim: Any = (), *, keepdim: bool = False, mode: int = 0) -> Tensor:
     """The exclusive or of the elements' bits, over dimensions or all: uint64. Elements are made int64 or float64 first.
 

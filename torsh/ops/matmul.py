@@ -6,11 +6,12 @@ from typing import Any, Final
 
 from torsh.autograd.autocast import lower_type, lowered, outside
 from torsh.autograd.entered import entered
+from torsh.autograd.grad_mode import state
 from torsh.autograd.graph import GradNode
 from torsh.core.dtypes import dtype, float32
 from torsh.core.shapes import broadcast, numel
 from torsh.graph.primitives import CONTRACT
-from torsh.ops.composite import rule
+from torsh.ops.composite import HALF, rule
 from torsh.ops.dispatch import apply, cast_tensor, coarse, public, wide, write_out
 from torsh.ops.pointwise import conj_if
 from torsh.ops.reduce import sum, sum_to
@@ -29,9 +30,13 @@ def _contract_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, Tensor | Non
 CONTRACT.vjp, CONTRACT.save_inputs, CONTRACT.grad_name = _contract_vjp, (0, 1), "BmmBackward0"
 
 
-def contract(a: Tensor, b: Tensor) -> Tensor:
-    """[batch, m, k] times [batch, k, n]; a batch of 1 broadcasts. The caller has checked shapes and dtypes."""
-    return apply(CONTRACT, (a, b), None, (max(a._shape[0], b._shape[0]) if 0 not in (a._shape[0], b._shape[0]) else 0, a._shape[1], b._shape[2]), a._dtype)
+def contract(a: Tensor, b: Tensor, dt: dtype | None = None) -> Tensor:
+    """[batch, m, k] times [batch, k, n]; a batch of 1 broadcasts. The caller has checked shapes and dtypes.
+
+    With `dt` float32, products of half types are given as they are summed, not rounded; that has no derivative.
+    """
+    shape = max(a._shape[0], b._shape[0]) if 0 not in (a._shape[0], b._shape[0]) else 0, a._shape[1], b._shape[2]
+    return apply(CONTRACT, (a, b), None, shape, dt or a._dtype)
 
 
 def _same_type(what: str, a: Tensor, b: Tensor) -> dtype:
@@ -220,7 +225,12 @@ _fused("addbmm", lambda a, b: bmm(a, b).sum(0, dtype=a._dtype), "bmm(batch1, bat
 def _linear(x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
     if not bias:
         return matmul(x, weight.t())
-    found = matmul(wide(x), wide(weight).t()) + wide(bias[0])
+    if x._dtype in HALF and weight._dtype is x._dtype and not state.enabled:
+        rows = _rows(x)
+        product = contract(rows.unsqueeze(0), weight.t().unsqueeze(0), float32).reshape(*x._shape[:-1], weight._shape[0])  # type: ignore[attr-defined]
+    else:
+        product = matmul(wide(x), wide(weight).t())
+    found = product + wide(bias[0])
     return cast_tensor(found, x._dtype) if bias[0]._dtype is x._dtype else found
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from torsh.autograd.autocast import in_full_precision
-from torsh.core.dtypes import bool_, dtype, float32, float64, get_default_dtype, uint64
+from torsh.core.dtypes import bool_, dtype, float32, float64, get_default_dtype
 from torsh.core.results import result_type
-from torsh.core.shapes import Shape, reduced, wrap_dim, wrap_dims
+from torsh.core.shapes import Shape, reduced, wrap_dim
 from torsh.graph.primitives import cast, host
 from torsh.ops import reduce
 from torsh.ops.dispatch import cast_tensor, public, result_type_of
@@ -363,30 +363,4 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     return wrap(host(_isin, "isin", (cast(operand(elements, dt, "isin"), dt), operand(test_elements, dt, "isin")), shape, bool_, (invert,)))
 
 
-# ---- a fingerprint
-
-
-def _hash(x: np.ndarray, axes: Shape, keepdim: bool) -> Any:
-    bits = np.ascontiguousarray(x.astype(np.int64 if x.dtype.kind in "iub" else np.float64)).view(np.uint64).reshape(x.shape)
-    return np.asarray(np.bitwise_xor.reduce(bits, axis=axes, keepdims=keepdim)) if axes else bits  # type: ignore[call-overload]
-
-
-@public(out="exact")
-def hash_tensor(input: Tensor, dim: int | Sequence[int] | None = None, *, keepdim: bool = False, mode: int = 0) -> Tensor:
-    """The exclusive or, over dimensions, of the bits of all elements as float64 or int64: uint64. Only mode 0 exists.
-
-    Raises RuntimeError for another mode and for complex tensors.
-
-    >>> import torsh
-    >>> torsh.hash_tensor(torsh.tensor([1, 2, 4]))
-    tensor(7, dtype=torsh.uint64)
-    """
-    if mode != 0:
-        raise RuntimeError(f"hash_tensor: Unknown mode {mode}; only 0 (exclusive or) exists")
-    if input._dtype.is_complex:
-        raise RuntimeError(f"hash_tensor: not implemented for '{input._dtype.title}'")
-    axes = wrap_dims(dim if dim is None or isinstance(dim, int) else tuple(dim), len(input._shape), "hash_tensor")
-    return wrap(host(_hash, "hash_tensor", (input._node(),), reduced(input._shape, axes, keepdim), uint64, (axes, keepdim)))
-
-
-__all__ = ["corrcoef", "cov", "dist", "hash_tensor", "histc", "histogram", "histogramdd", "isin", "nanmean", "nanquantile", "nansum", "quantile", "renorm"]
+__all__ = ["corrcoef", "cov", "dist", "histc", "histogram", "histogramdd", "isin", "nanmean", "nanquantile", "nansum", "quantile", "renorm"]
