@@ -18,6 +18,7 @@ from torsh.autograd.graph import GradNode, needs_record
 from torsh.core.dtypes import float32, float64
 from torsh.core.shapes import Shape
 from torsh.ops.activation import relu
+from torsh.ops.differentiated import one_node
 from torsh.ops.dispatch import FUNCTIONS, apply_several, cast_tensor, coarse
 from torsh.ops.join import cat
 from torsh.ops.matmul import linear, matmul
@@ -408,7 +409,39 @@ def recurrent_layer(mode: str, x: Tensor, first: tuple[Tensor, ...], weights: Se
     return made[:3] if mode == "LSTM" else made[:2]
 
 
-# ---- single steps
+# ---- single steps: each a node, and its derivative another
+
+
+def _stepped(cell: Callable[..., Callable[..., tuple[Tensor, ...]]], states: int) -> Callable[..., tuple[Tensor, ...]]:
+    """A step as a function of (x, states, weights, and maybe biases)."""
+    def step(x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        w_ih, w_hh, *biases = rest[states:]
+        b_ih, b_hh = biases or (None, None)
+        return cell(w_hh, b_hh)(linear(x, w_ih, b_ih), *rest[:states])
+    return step
+
+
+_STEPS = {
+    "rnn_tanh": (_stepped(lambda w, b: _simple_cell(tanh, w, b), 1), 1), "rnn_relu": (_stepped(lambda w, b: _simple_cell(relu, w, b), 1), 1),
+    "gru": (_stepped(_gru_cell, 1), 3), "lstm": (_stepped(lambda w, b: _lstm_cell(w, b, None), 2), 4)}
+_NODES = {name: one_node(name + "_cell", function, 7) for name, (function, _) in _STEPS.items()}
+
+
+def _step(name: str, x: Tensor, states: tuple[Tensor, ...], w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None, b_hh: Tensor | None) -> tuple[Tensor, ...]:
+    function, gates = _STEPS[name]
+    if (b_ih is None) is not (b_hh is None):  # one of them alone: the other is zeros
+        given = b_ih if b_hh is None else b_hh
+        zeros = zeros_like_shape(given._shape, given)  # type: ignore[union-attr,arg-type]
+        b_ih, b_hh = zeros if b_ih is None else b_ih, zeros if b_hh is None else b_hh
+    tensors = (x, *states, w_ih, w_hh) if b_ih is None or b_hh is None else (x, *states, w_ih, w_hh, b_ih, b_hh)
+    shape, dt = states[0]._shape, x._dtype
+    if len(shape) != 2 or len(x._shape) != 2:
+        return function(*tensors)
+    n, hidden = shape
+    wanted = ((n, x._shape[1]), *[shape] * len(states), (gates * hidden, x._shape[1]), (gates * hidden, hidden), (gates * hidden,), (gates * hidden,))
+    if any(t._shape != s or t._dtype is not dt for t, s in zip(tensors, wanted)):  # by the general rules, which say what is wrong
+        return function(*tensors)
+    return _NODES[name](tensors, (), ((shape, dt),) * len(states))
 
 
 def lstm_cell(input: Tensor, hx: Sequence[Tensor], w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -416,26 +449,27 @@ def lstm_cell(input: Tensor, hx: Sequence[Tensor], w_ih: Tensor, w_hh: Tensor, b
     if entered.autocast and lower_type() is not None:
         h, c = raised(lstm_cell, input, tuple(hx), w_ih, w_hh, b_ih, b_hh)
         return cast_tensor(h, hx[0]._dtype), cast_tensor(c, hx[1]._dtype)
-    return _lstm_cell(w_hh, b_hh, None)(linear(input, w_ih, b_ih), *hx)
+    h, c = _step("lstm", input, tuple(hx), w_ih, w_hh, b_ih, b_hh)
+    return h, c
 
 
 def gru_cell(input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None) -> Tensor:
     """One step of a GRU: input [n, i], hx [n, h] give the next hidden state."""
     if entered.autocast and lower_type() is not None:
         return cast_tensor(raised(gru_cell, input, hx, w_ih, w_hh, b_ih, b_hh), hx._dtype)
-    return _gru_cell(w_hh, b_hh)(linear(input, w_ih, b_ih), hx)[0]
+    return _step("gru", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
 
 
 @in_lower_type
 def rnn_tanh_cell(input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None) -> Tensor:
     """tanh(input @ w_ih^T + hx @ w_hh^T + biases)."""
-    return _simple_cell(tanh, w_hh, b_hh)(linear(input, w_ih, b_ih), hx)[0]
+    return _step("rnn_tanh", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
 
 
 @in_lower_type
 def rnn_relu_cell(input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None) -> Tensor:
     """relu(input @ w_ih^T + hx @ w_hh^T + biases)."""
-    return _simple_cell(relu, w_hh, b_hh)(linear(input, w_ih, b_ih), hx)[0]
+    return _step("rnn_relu", input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
 
 
 CELLS: dict[str, Callable[..., Any]] = {f.__name__: f for f in (gru_cell, lstm_cell, rnn_relu_cell, rnn_tanh_cell)}
