@@ -176,7 +176,7 @@ def _plan_stream(p: _Problem, same: bool, dtype_in: str, dtype_out: str, vector_
     items = [0 if in_place else batches * p.m, batches * blocks_k * blocks_n,
              batches * p.m * _cdiv(p.n, FINISH_COLUMNS)]
     size = STORAGE[dtype_in][1]
-    large = [batches * p.m * p.k * size > 262144, batches * p.n * p.k * size > 524288,
+    large = [batches * p.m * p.k * size > 262144, batches * p.n * p.k * size > 262144,
              batches * blocks_k * rows * row * size > 262144]
 
     def text() -> str:

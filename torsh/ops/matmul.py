@@ -266,7 +266,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: Te
         return product if bias is None else product + bias
     dt = _same_type("linear", input, weight)
     tensors = (input, weight) if bias is None else (input, weight, bias)
-    if bias is not None and (bias._dtype is not dt or len(bias._shape) > 1 or len(x) == 1):
+    if bias is not None and (bias._dtype is not dt or (bias._shape != (w[0],) if len(x) == 1 else len(bias._shape) > 1)):
         return _linear(*tensors)  # a bias that broadcasts or promotes: by the general rules
     return apply(_LINEAR, tensors, (), (*x[:-1], w[0]), dt)
 
