@@ -120,3 +120,17 @@ def test_arguments_that_are_equal_but_of_other_types_are_other_plans() -> None:
         assert Record(trace(first), None).fits(trace(first))
         assert not Record(trace(first), None).fits(trace(other))
         assert trace(first).signature() != trace(other).signature()
+
+
+def test_attention_compiles_nothing_for_a_third_length() -> None:
+    def run(length: int) -> None:
+        q, k, v = (torsh.randn(2, 4, length, 32) for _ in range(3))
+        q.requires_grad_()
+        torsh.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True).sum().backward()
+        q.grad.numpy()
+    run(64)  # whole tiles
+    run(65)
+    before = code.compiles + code.disk_hits
+    for length in (40, 72, 96, 101):
+        run(length)
+    assert code.compiles + code.disk_hits == before

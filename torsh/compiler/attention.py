@@ -47,6 +47,8 @@ class _Attention:
         self.batch, heads, self.rows, self.size = q.shape
         self.heads, self.keys, self.wide = k.shape[1], k.shape[2], v.shape[3]
         self.groups = heads // self.heads
+        #: All tiles are whole. One question for rows and keys, so that there are two kernels for all lengths.
+        self.even = self.rows % _TALL == 0 and self.keys % _BLOCK == 0
         self.blocks, self.row_blocks = -(-self.keys // _BLOCK), -(-self.rows // _BLOCK)
         self.padded = self.blocks * _BLOCK
         self.made = {item.arg: item for item in schedule.several[id(node)]}
@@ -152,7 +154,7 @@ class _Attention:
         if size % _BLOCK:
             start = Op("add", (Op("mul", (Index(_COLUMNS), Const(_BLOCK, "int64")), "int64"), Const(v * _LANES, "int64")), "int64")
             found = Op("lt", (Op("add", (start, Index(_LANE)), "int64"), self.given(size)), "bool")
-        if r is not None and rows % _TALL:
+        if r is not None and not self.even:
             row = Op("lt", (self.row(r), self.given(rows)), "bool")
             found = row if found is None else Op("and", (found, row), "bool")
         return found
@@ -160,7 +162,7 @@ class _Attention:
     def of_tile(self, array: _Array, r: int, *terms: tuple[int, int]) -> Address:
         """An address in row `r` of the present tile; rows beyond the last are copies of it."""
         step = array.strides[3]
-        if self.rows % _TALL == 0:
+        if self.even:
             return self.address(r * step, *self.head_of(array), (_TILE, _TALL * step), *terms)
         row = Op("min", (self.row(r), self.given(self.rows - 1)), "int64")
         return self.address(0, *self.head_of(array), *terms, gathers=((row, self.args.integer(step)),))
@@ -178,7 +180,7 @@ class _Attention:
             place = self.address(v * _LANES * step, *self.head_of(array), (_KEYS, _BLOCK * step), (_LANE, step), (_K, array.strides[4]))
             into = self.address(v * _LANES, *self.packed_head(size), (_KEYS, size * _BLOCK), (_K, _BLOCK), (_LANE, 1))
             mask: Expr | None = None
-            if self.keys % _BLOCK:
+            if not self.even:
                 start = Op("add", (Op("mul", (Index(_KEYS), Const(_BLOCK, "int64")), "int64"), Const(v * _LANES, "int64")), "int64")
                 mask = Op("lt", (Op("add", (start, Index(_LANE)), "int64"), self.given(self.keys)), "bool")
             copy = Loop(_LANE, _LANES, "vector", (Store(packed, into, self.load(array.buffer, place, mask)),))
