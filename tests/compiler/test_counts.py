@@ -134,3 +134,46 @@ def test_attention_compiles_nothing_for_a_third_length() -> None:
     for length in (40, 72, 96, 101):
         run(length)
     assert code.compiles + code.disk_hits == before
+
+
+def _newest() -> Any:
+    from torsh.compiler import realize
+    return list(realize._plans.values())[-1].plan
+
+
+def test_a_backward_pass_uses_what_the_forward_has_computed_from_a_number() -> None:
+    x = torsh.randn(8, 24, requires_grad=True)
+    torsh.nn.functional.layer_norm(x, (24,)).square().sum().backward()
+    x.grad.numpy()
+    assert [n.op.name for g in _newest().schedule.steps for n in g.nodes].count("rsqrt") == 1
+
+
+def test_a_number_used_twice_is_another_graph_than_two_numbers() -> None:
+    from torsh.core.dtypes import float32
+    from torsh.graph.node import Node
+    from torsh.graph.primitives import ADD, MUL, const
+    from torsh.tensor.tensor import wrap
+    x = torsh.arange(3, dtype=torsh.float32) + 0
+    x.numpy()
+
+    def made(a: Any, b: Any) -> list[float]:
+        product = Node(MUL, (x._node(), a), None, (3,), float32)
+        return wrap(Node(ADD, (product, b), None, (3,), float32)).tolist()
+    two, three = const(2.0, float32), const(3.0, float32)
+    assert made(two, two) == [2, 4, 6]
+    assert made(const(2.0, float32), three) == [3, 5, 7]
+    assert made(three, const(1.0, float32)) == [1, 4, 7]
+    assert made(const(5.0, float32), const(5.0, float32)) == [5, 10, 15]
+    again = const(4.0, float32)
+    assert made(again, again) == [4, 8, 12]
+
+
+def test_transformed_weights_are_made_when_they_are_needed() -> None:
+    layers = torsh.nn.Sequential(*[torsh.nn.Conv2d(64, 64, 3, padding=1, bias=False) for _ in range(6)])
+    x = torsh.randn(2, 64, 16, 16)
+    layers(x).square().sum().backward()
+    for p in layers.parameters():
+        p.grad.numpy()
+    transformed = [i for i, g in enumerate(_newest().schedule.steps) if g.nodes[0].op.name == "winograd_weights"]
+    assert len(transformed) >= 6
+    assert len({g.number for g in _newest().schedule.steps if g.nodes[0].op.name == "winograd_weights"}) == len(transformed)

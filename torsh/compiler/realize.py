@@ -88,12 +88,15 @@ def _build(trace: Trace) -> Plan:
         canonical.bind(leaf, made)
     copies: dict[int, Node] = {}
     numbers: list[Node] = []
-    for node in trace.order:  # numbers are open by use, so each use gets a placeholder of its own
+    placeholders: dict[int, Node] = {}
+    for node in trace.order:  # numbers are open: each constant gets a placeholder
         srcs: list[Node] = []
         for s in node.srcs:
             if s.op is CONST and s.buffer is None:
-                placeholder = Node(SCALAR, (), ("number", len(numbers)), (), s.dtype)
-                numbers.append(placeholder)
+                placeholder = placeholders.get(id(s))
+                if placeholder is None:
+                    placeholder = placeholders[id(s)] = Node(SCALAR, (), ("number", len(numbers)), (), s.dtype)
+                    numbers.append(placeholder)
                 srcs.append(placeholder)
             else:
                 srcs.append(copies.get(id(s), s))

@@ -17,6 +17,7 @@ from torsh.graph.primitives import CONST, EMPTY, IOTA, VIEW
 
 Geometry = tuple[Shape, Shape, int]
 _OVER_ROWS = frozenset(("reduce_sum", "reduce_max", "reduce_min", "reduce_prod"))
+_LARGE = 1 << 18  # bytes
 _MOST_NODES = 160  # a larger kernel costs LLVM more than a launch saves
 
 
@@ -47,7 +48,7 @@ class Schedule:
             self._store(root)
         live = [g for g in self.groups if g is not None]
         live.sort(key=lambda g: (bin(g.before).count("1"), g.number))
-        self.steps = _topological(live)
+        self.steps = _topological(live, self.stored)
 
     # ---- sources
 
@@ -394,7 +395,7 @@ def _member_order(nodes: list[Node]) -> list[Node]:
     return [n for n in _order(nodes) if id(n) in inside]
 
 
-def _topological(groups: list[Group]) -> list[Group]:
+def _topological(groups: list[Group], stored: dict[int, Node]) -> list[Group]:
     """Groups so that each comes after those it needs; by depth, so that independent ones are neighbours."""
     by_number = {g.number: g for g in groups}
     depth: dict[int, int] = {}
@@ -413,7 +414,20 @@ def _topological(groups: list[Group]) -> list[Group]:
     for g in groups:
         if g.number not in depth:
             visit(g)
+    _defer(groups, depth, stored)
     ordered = sorted(groups, key=lambda g: (depth[g.number], g.number))
     for g in ordered:
         g.number = depth[g.number]  # from here on: the depth, for merging launches
     return ordered
+
+
+def _defer(groups: list[Group], depth: dict[int, int], stored: dict[int, Node]) -> None:
+    """What depends on inputs alone and is large comes just before who reads it: made first, the transformed weights of all layers would lie
+    in memory at once. (What is small is left together, for merged launches.)"""
+    free: dict[int, bool] = {}
+    for g in sorted(groups, key=lambda g: depth[g.number]):
+        free[g.number] = all(free[k] for k in free if g.before >> k & 1)
+    for g in sorted(groups, key=lambda g: -depth[g.number]):
+        if free[g.number] and sum([n.numel * n.dtype.itemsize for n in g.nodes if id(n) in stored]) >= _LARGE:
+            readers = [depth[r.number] for r in groups if r.before >> g.number & 1]
+            depth[g.number] = max(depth[g.number], min(readers, default=1) - 1)

@@ -14,6 +14,7 @@ from torsh.graph.node import Node, Op
 from torsh.graph.primitives import CONST, EMPTY, IOTA, VIEW
 
 _LEAVES: Final[i64] = 1 << 32  # leaves are numbered from here on, nodes from 0
+_AGAIN: Final[i64] = -(1 << 32)  # below it, a number that was used before
 _UNSTORED: Final = (CONST, EMPTY, IOTA)
 _references: Final = sys.getrefcount
 
@@ -54,9 +55,9 @@ class Trace:
 
     order: nodes without numbers, sources first
     leaves: nodes with numbers that they read
-    numbers: the constants they use, one entry a use
+    numbers: the constants they use, in order of first use
     refs: for each node, how many sources it has, then these: a position in order, `_LEAVES` + a position in leaves, or below 0 a
-        constant's type
+        constant's type where it is used first, and after that which one it is: what two operations share is one number in a plan, too
     roots: positions of the nodes to keep: those asked for, and those that something outside the graph refers to
     dead: for each leaf, whether nothing outside the graph refers to it, so that its memory may be taken over
     """
@@ -94,8 +95,12 @@ class Trace:
                 refs.append(len(srcs))
                 for s in srcs:
                     if s.op is CONST and s.buffer is None:
-                        numbers.append(s)
-                        refs.append(-1 - s.dtype.rank)
+                        if s.mark > base:
+                            refs.append(_AGAIN - (s.mark - base))
+                        else:
+                            numbers.append(s)
+                            refs.append(-1 - s.dtype.rank)
+                            s.mark = base + len(numbers)
                     else:
                         s.uses += 1
                         refs.append(s.mark - base - 1)
