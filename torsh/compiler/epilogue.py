@@ -8,6 +8,7 @@ from typing import Any
 
 from torsh.codegen.chain import Step
 from torsh.compiler.layout import compose
+from torsh.compiler.schedule import sources_first
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
 from torsh.graph.primitives import ADD, CONTRACT, MAX, MIN, MUL, SUB, VIEW, WINDOWS, WINOGRAD
@@ -34,22 +35,13 @@ def matrix(node: Node) -> tuple[int, int, int]:
 
 def fuse(roots: list[Node]) -> None:
     """Rewrites the canonical graph of `roots` in place."""
-    order: list[Node] = []
+    order = sources_first(roots)
     readers: dict[int, int] = {}
-    stack = [(r, False) for r in roots]
-    seen: set[int] = set()
     for r in roots:
         readers[id(r)] = readers.get(id(r), 0) + 2  # what is asked for stays as it is
-    while stack:
-        node, ready = stack.pop()
-        if ready:
-            order.append(node)
-        elif id(node) not in seen:
-            seen.add(id(node))
-            stack.append((node, True))
-            for s in node.srcs:
-                readers[id(s)] = readers.get(id(s), 0) + 1
-                stack.append((s, False))
+    for node in order:
+        for s in node.srcs:
+            readers[id(s)] = readers.get(id(s), 0) + 1
     for node in order:
         if node.op in _OPERATIONS and node.dtype.name in ("float32", "float64"):
             for side in (0,) if node.op is SUB else (0, 1):

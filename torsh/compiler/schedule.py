@@ -42,7 +42,7 @@ class Schedule:
         self._sources: dict[int, tuple[Node, Geometry]] = {}
         self.several: dict[int, list[Node]] = {}  # the outputs that are read of host calls with several
         self.roots = roots
-        for node in _order(roots):
+        for node in sources_first(roots):
             self._place(node)
         for root in roots:
             self._store(root)
@@ -375,7 +375,8 @@ def _read_fits(domain: Domain, level: int, base_level: int, shape: Shape, geomet
         s if n != 1 else 0 for s, (n, _) in zip(own_strides(domain, base_level), domain, strict=True))
 
 
-def _order(roots: list[Node]) -> list[Node]:
+def sources_first(roots: list[Node]) -> list[Node]:
+    """All nodes that the roots are computed from, each after its sources."""
     order: list[Node] = []
     seen: set[int] = set()
     stack = [(r, False) for r in reversed(roots)]
@@ -392,7 +393,7 @@ def _order(roots: list[Node]) -> list[Node]:
 
 def _member_order(nodes: list[Node]) -> list[Node]:
     inside = {id(n) for n in nodes}
-    return [n for n in _order(nodes) if id(n) in inside]
+    return [n for n in sources_first(nodes) if id(n) in inside]
 
 
 def _topological(groups: list[Group], stored: dict[int, Node]) -> list[Group]:

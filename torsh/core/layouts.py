@@ -4,32 +4,28 @@ from __future__ import annotations
 from torsh.core.shapes import Shape, contiguous_strides
 
 
-class memory_format:
+class Named:
+    """A constant of `torsh` that is its name, in text and in pickles."""
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return "torsh." + self.name
+
+    def __reduce__(self) -> str:
+        return self.name
+
+
+class memory_format(Named):
     """An order of dimensions in memory, e.g. `torsh.channels_last`."""
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __repr__(self) -> str:
-        return "torsh." + self.name
-
-    def __reduce__(self) -> str:
-        return self.name
+    __slots__ = ()
 
 
-class layout:
+class layout(Named):
     """How a tensor keeps its elements: `torsh.strided`, or one of the sparse ones, whose tensors are in `torsh.sparse`."""
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __repr__(self) -> str:
-        return "torsh." + self.name
-
-    def __reduce__(self) -> str:
-        return self.name
+    __slots__ = ()
 
 
 contiguous_format = memory_format("contiguous_format")

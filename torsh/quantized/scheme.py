@@ -11,6 +11,7 @@ import numpy as np
 
 from torsh.core import dtypes
 from torsh.core.dtypes import dtype, int8, int32, uint8
+from torsh.core.layouts import Named
 
 quint8: Final = dtype("quint8", np.uint8, 1, 1, "QUInt8")
 qint8: Final = dtype("qint8", np.int8, 1, 2, "QInt8")
@@ -21,18 +22,9 @@ for _d in HELD:
     dtypes._BY_NAME[_d.name] = _d  # pickled by name like the others
 
 
-class qscheme:
+class qscheme(Named):
     """How quantized values stand for numbers, e.g. `torsh.per_tensor_affine`."""
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __repr__(self) -> str:
-        return "torsh." + self.name
-
-    def __reduce__(self) -> str:
-        return self.name
+    __slots__ = ()
 
 
 per_tensor_affine = qscheme("per_tensor_affine")
