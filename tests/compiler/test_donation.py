@@ -93,6 +93,25 @@ def test_updates_in_place_behind_checked_indices_and_not_at_all_for_wrong_ones(m
     step(tokens)
 
 
+@pytest.mark.parametrize("make", [lambda p: torsh.optim.SGD(p, 0.1, momentum=0.9), lambda p: torsh.optim.Adam(p, 0.1)], ids=["sgd", "adam"])
+def test_a_first_step_that_fails_can_be_made_up_for(make: Any) -> None:
+    found = []
+    for fails in (True, False):
+        torsh.manual_seed(0)
+        table = torsh.nn.Embedding(5, 2)
+        optimizer = make(table.parameters())
+        for tokens in ([[7]] if fails else []) + [[1, 2], [2]]:
+            optimizer.zero_grad()
+            table(torsh.tensor(tokens) + 0).square().sum().backward()
+            if tokens == [7]:
+                with pytest.raises(IndexError):
+                    optimizer.step()
+            else:
+                optimizer.step()
+        found.append(table.weight.detach().numpy().copy())
+    np.testing.assert_array_equal(*found)
+
+
 def test_an_exported_array_keeps_its_contents_where_pytorch_keeps_them() -> None:
     x = data(50)
     y = x * 2

@@ -12,8 +12,6 @@ from torsh.autograd.grad_mode import enable_grad, no_grad
 from torsh.autograd.graph import grad_fn
 from torsh.autograd.handles import HookHandle
 from torsh.compiler.realize import realize
-from torsh.graph.node import Node
-from torsh.graph.primitives import const
 from torsh.optim.update import undo
 from torsh.tensor.tensor import Tensor, wrap
 
@@ -274,11 +272,6 @@ def number(group: dict[str, Any], name: str) -> float:
     """An option that may be a number or a tensor of one element."""
     value = group[name]
     return float(value.item()) if isinstance(value, Tensor) else value  # type: ignore[no-any-return]
-
-
-def scalars(dt: Any, *values: float) -> tuple[Node, ...]:
-    """Numbers as operands: run-time arguments of the plan, so that another value does not mean another plan."""
-    return tuple([const(v, dt) for v in values])
 
 
 _SHOWN = {"lr": "learning rate", "eps": "epsilon value"}

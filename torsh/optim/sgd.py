@@ -4,11 +4,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from torsh.graph.node import several
 from torsh.ops.dispatch import coarse
-from torsh.optim.optimizer import Optimizer, check_options, number, refuse_differentiable, scalars
+from torsh.optim.optimizer import Optimizer, check_options, number, refuse_differentiable
 from torsh.optim.update import update
-from torsh.tensor.tensor import Tensor, wrap
+from torsh.tensor.creation import zeros_like
+from torsh.tensor.tensor import Tensor
 
 
 def _sgd(*operands: Any) -> list[Any]:
@@ -75,16 +75,7 @@ class SGD(Optimizer):
         mu, wd = number(group, "momentum"), number(group, "weight_decay")
         numbers = number(group, "lr"), wd, mu, 1 - group["dampening"]
         arg = (len(params), wd != 0, mu != 0, first, bool(group["nesterov"]), bool(group["maximize"]))
-        if first:
-            self._begin(params, numbers, arg, dt, written)
-        else:
-            update(_SGD, params, self.state, ("momentum_buffer",) if mu else (), numbers, arg, dt, written)
-
-    def _begin(self, params: list[Tensor], numbers: tuple[float, ...], arg: tuple[Any, ...], dt: Any, written: list[Tensor]) -> None:
-        """The first step with momentum, which makes the buffers."""
-        nodes = [t._node() for t in (*params, *[p._grad for p in params])]  # type: ignore[union-attr]
-        made = several(_SGD, (*nodes, *scalars(dt, *numbers)), arg, tuple([(p._shape, dt) for p in params for _ in range(2)]))
-        for i, p in enumerate(params):
-            buffer = self.state[p]["momentum_buffer"] = wrap(made[2 * i])
-            p._write(made[2 * i + 1])
-            written += buffer, p
+        if first:  # what a buffer holds before its first step is not read
+            for p in params:
+                self.state[p]["momentum_buffer"] = zeros_like(p)
+        update(_SGD, params, self.state, ("momentum_buffer",) if mu else (), numbers, arg, dt, written)
