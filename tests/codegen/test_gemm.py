@@ -406,7 +406,8 @@ def test_each_work_item_packs_what_it_uses() -> None:
     """What one core packs is slow to reach for another: only a B that many small matrices share is packed in a phase of its own."""
     for m, n, k in ((64, 128, 784), (512, 512, 512), (2048, 2048, 2048), (4096, 64, 64)):
         p = gemm.plan("float32", "float32", 1, m, n, k, (0, k, 1), (0, 1, k), (0, n, 1), threads=2)
-        assert p.items[0] == 0 and p.items[1] >= 2 and p.items[1] % 2 == 0, (m, n, k, p)
+        assert p.items[0] == 0, p
+        assert p.items[1] in (2, 4, 8, 16), p
     rng = np.random.default_rng(13)
     a, b = matrix(rng, (9, 40, 70), "float32", "rows"), matrix(rng, (90, 70), "float32", "rows")
     c = np.full((9, 40, 90), np.nan, np.float32)
