@@ -47,9 +47,7 @@ def test_a_pass_that_fails_keeps_nothing() -> None:
     assert y.grad_fn.arrived is None
     assert x.grad is None
     handle.remove()
-    with pytest.raises(RuntimeError, match="modified by an inplace|a second time"):  # part of the graph was freed by the first pass or not at all
-        z.backward()
-        z.backward()
+    z.backward()
     assert x.grad.item() == 16
 
 
