@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from typing import Any, Final, final
 
+from torsh.compiler.execute import Executable
 from torsh.core.native import i64
 from torsh.graph.node import Node, Op
 from torsh.graph.primitives import CONST, EMPTY, IOTA, VIEW
@@ -195,8 +196,8 @@ class _Step:
 
 @final
 class Record:
-    """A trace seen before, and the plan that computes it."""
-    __slots__ = ("steps", "refs", "leaves", "roots", "dead", "plan")
+    """A trace seen before, and the plan that computes it: what runs, and which inputs are prepared before."""
+    __slots__ = ("steps", "refs", "leaves", "roots", "dead", "plan", "program", "prepared")
 
     steps: list[_Step]
     refs: list[i64]
@@ -204,14 +205,16 @@ class Record:
     roots: list[int]
     dead: list[bool]
     plan: Any
+    program: Executable
+    prepared: list[Any]
 
     def __init__(self, trace: Trace, plan: Any) -> None:
+        self.plan, self.program, self.prepared = plan, plan.program, plan.prepared
         self.steps = [_Step(n) for n in trace.order]
         self.refs = trace.refs
         self.leaves = [(n.shape, n.dtype) for n in trace.leaves]
         self.roots = trace.roots
         self.dead = trace.dead
-        self.plan = plan
 
     def fits(self, trace: Trace) -> bool:
         """Whether the plan computes this trace."""
