@@ -131,6 +131,28 @@ def test_products(dtype_in: str, dtype_out: str, target: Target) -> None:
             check(c, a, b)
 
 
+@pytest.mark.parametrize("target", targets(), ids=lambda t: t.name.split("/")[-1])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_few_rows_times_the_transpose_of_many(dtype: str, target: Target) -> None:
+    """A layer's product with few rows is made as its transpose, from the weights where they are: deep ones in two blocks, beside NaN and fences."""
+    rng = np.random.default_rng(12)
+    fenced = Fenced()
+    turned = 0
+    for m, n, k in ((5, 61, 4100), (16, 100, 64), (20, 333, 257), (32, 96, 128), (37, 515, 300), (50, 700, 1024), (130, 1030, 90)):
+        for batch in ((), (2,), (2, 3)):
+            a, c = fenced(matrix(rng, (*batch, m, k), dtype, "rows"), True), fenced(np.full((*batch, m, n), np.nan, dtype), True)
+            b = fenced(matrix(rng, (n, k), dtype, "rows"), bool(batch)).T
+            p = run(a, np.broadcast_to(b, (*batch, k, n)), c, target, rng)
+            check(c, a, b)
+            turned += "turned" in p.key
+            room = np.full((*batch, m, n + 3), 7, dtype)
+            bias = rng.standard_normal(n).astype(dtype)
+            run(a, np.broadcast_to(b, (*batch, k, n)), room[..., 1:n + 1], target, epilogue_slots=(bias.ctypes.data,), epilogue=gemm.Bias(dtype))
+            check(room[..., 1:n + 1], a, b, bias.astype(np.float64))
+            assert (room[..., [0, n + 1, n + 2]] == 7).all()
+    assert turned > 15
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_random_products(dtype: str) -> None:
     rng = np.random.default_rng(2)
