@@ -6,6 +6,7 @@ transformations, since NumPy has no such operation.
 """
 from __future__ import annotations
 
+import functools
 import math
 
 import ml_dtypes
@@ -139,6 +140,7 @@ def modulo(words: np.ndarray, span: int) -> np.ndarray:
     return np.subtract(words, quotient, out=quotient)
 
 
+@functools.cache
 def last_integer(dtype: np.dtype) -> int:
     """The largest integer up to which all are exact in the dtype."""
     if dtype in DIGITS:
@@ -146,6 +148,7 @@ def last_integer(dtype: np.dtype) -> int:
     return 1 if dtype == np.bool_ else int(np.iinfo(dtype).max)
 
 
+@functools.cache
 def integer_limits(dtype: np.dtype) -> tuple[int, int]:
     """Bounds of random_from_to: the dtype's, within int64."""
     if dtype == FLOAT16:
