@@ -269,8 +269,8 @@ class MT19937Generator(MT19937Engine):
             raise NotImplementedError(f'"bernoulli_tensor_cpu_p_" not implemented for {p.dtype}; '
                                       f"convert p to a floating dtype")
         wide = p.dtype == FLOAT64
-        limits = np.broadcast_to(p, out.shape).reshape(-1)
-        if not ((limits >= 0) & (limits <= 1)).all():
+        limits = (p if p.shape == out.shape else np.broadcast_to(p, out.shape)).reshape(-1)
+        if limits.size and not (limits.min() >= 0 and limits.max() <= 1):
             raise RuntimeError("bernoulli_: Expected p_in >= 0 && p_in <= 1 for every entry of p; "
                                "clamp p to [0, 1] and remove nan")
         for start, part in zip(range(0, flat.size, _CHUNK), _parts(flat), strict=True):
@@ -365,8 +365,8 @@ class MT19937Generator(MT19937Engine):
             cdf = np.cumsum(rows.astype(work), axis=1)
             cdf = (cdf / cdf[:, -1:]).astype(np.float64)
             cdf[:, -1] = 1.0
-            u = self.unit_float64(len(rows) * num_samples)
-            picks = kernels.inverse_cdf(cdf, u.reshape(len(rows), num_samples))
+            u = self.unit_float64(len(rows) * num_samples).reshape(len(rows), num_samples)
+            picks = kernels.inverse_cdf(cdf, u)
         return picks.reshape(*probs.shape[:-1], num_samples).astype(np.int64, copy=False)
 
     def _integers(self, shape: Shape, dtype: np.dtype, low: int, span: int, two_words: bool) -> np.ndarray:
@@ -473,9 +473,11 @@ def _check_multinomial(probs: np.ndarray, num_samples: int, replacement: bool) -
         raise RuntimeError(f"multinomial: cannot sample n_sample > prob_dist.size(-1) samples without "
                            f"replacement, got {num_samples} of {probs.shape[-1]}; "
                            f"pass replacement=True or more weights")
-    if not np.isfinite(probs).all() or (probs < 0).any():
+    if not probs.size:
+        return
+    if not (probs.min() >= 0 and probs.max() < math.inf):
         raise RuntimeError("multinomial: probability tensor contains either `inf`, `nan` or element < 0; "
                            "pass finite weights >= 0")
-    if (probs.sum(axis=-1, dtype=np.float64) <= 0).any():
+    if not probs.max(axis=-1).min() > 0:
         raise RuntimeError("multinomial: invalid multinomial distribution (sum of probabilities <= 0); "
                            "give each row a positive weight")
