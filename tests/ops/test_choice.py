@@ -34,7 +34,7 @@ def test_weights_that_are_no_distribution_raise_as_pytorch_does_and_draw_nothing
     for library in (torch, torsh):
         g = library.Generator().manual_seed(5)
         before = g.get_state().tolist()
-        with pytest.raises(RuntimeError, match="probability tensor contains|invalid multinomial distribution"):
+        with pytest.raises(RuntimeError, match=r"probability tensor contains|invalid multinomial distribution"):
             library.multinomial(library.tensor(bad) * 1, 1, generator=g)
         assert g.get_state().tolist() == before
 
