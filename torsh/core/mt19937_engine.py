@@ -18,6 +18,8 @@ STATE_BYTES = 5056
 
 _WORDS = 624  # words in the engine's state
 _STEPPER_BYTES = 4 * _WORDS + 4  # what NumPy's engine keeps: the words and a position
+_LOW_24, _UNIT_24 = np.uint64(0xFFFFFF), np.float32(2.0**-24)
+FEW = 32  # up to so many numbers are made one at a time, which is quicker than arrays
 _FEW_WORDS = 4096  # up to here one call that makes 64-bit words is quicker than NumPy's way to 32-bit ones
 # PyTorch's memory layout of a saved generator, normal samples cached included.
 _STATE = np.dtype({
@@ -138,11 +140,18 @@ class MT19937Engine:
 
     def unit_float32(self, count: int) -> np.ndarray:
         """`count` float32 in [0, 1), one word each."""
-        return kernels.unit_float32(self.words(count))
+        if not 0 < count <= _FEW_WORDS:
+            return kernels.unit_float32(self.words(count))
+        self._untouched = False
+        words = self._engine.random_raw(count)
+        words &= _LOW_24
+        out: np.ndarray = words.astype(np.float32)
+        out *= _UNIT_24
+        return out
 
     def unit_float64(self, count: int) -> np.ndarray:
         """`count` float64 in [0, 1), two words each."""
-        return kernels.unit_float64(self.words(2 * count))
+        return kernels.unit_float64(self.words(2 * count)) if count > FEW else np.array(self.few_float64(count))
 
     def few_float64(self, count: int) -> list[float]:
         """As `unit_float64`, for a few numbers: a list."""

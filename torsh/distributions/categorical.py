@@ -13,7 +13,8 @@ from torsh.distributions.probability import OfProbability, one_of
 from torsh.distributions.utils import limits
 from torsh.ops.choice import chosen, raced
 from torsh.ops.dispatch import cast_tensor
-from torsh.ops.random import choosable, engine_of, multinomial
+from torsh.ops.generators import engine_of
+from torsh.ops.random import choosable, multinomial
 from torsh.ops.softmax import log_softmax
 from torsh.tensor.creation import arange, full
 from torsh.tensor.tensor import Size, Tensor
