@@ -153,6 +153,20 @@ def test_few_rows_times_the_transpose_of_many(dtype: str, target: Target) -> Non
     assert turned > 15
 
 
+@pytest.mark.parametrize("target", targets(), ids=lambda t: t.name.split("/")[-1])
+def test_panels_of_columns_are_copied_together(target: Target) -> None:
+    """The gradient of a weight: several panels of a first matrix that lies in columns are copied at once, none beyond its end."""
+    rng = np.random.default_rng(13)
+    fenced = Fenced()
+    for dtype, m, n, k in (("float32", 200, 100, 700), ("float32", 60, 130, 2300), ("float64", 97, 70, 1100), ("bfloat16", 130, 70, 90)):
+        for at_end in (False, True):
+            a, b = fenced(matrix(rng, (k, m), dtype, "rows"), at_end).T, matrix(rng, (k, n), dtype, "rows")
+            c = fenced(np.full((m, n), np.nan, dtype), at_end)
+            p = run(a, b, c, target, rng)
+            assert "l_" in p.key
+            check(c, a, b)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_random_products(dtype: str) -> None:
     rng = np.random.default_rng(2)

@@ -21,6 +21,9 @@ NEAR_BYTES = 131072
 #: Panels of B that a work item of the first phase of `gemm_tiles` packs.
 PACK_COLUMNS = 4
 
+#: Bytes of the panels of an A whose rows are adjacent elements that are copied together, on the stack.
+GROUP_BYTES = 65536
+
 #: Pairs of strips that a work item of the first phase of `gemm_amx` packs.
 AMX_PANELS = 2
 
