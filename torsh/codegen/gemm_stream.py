@@ -155,6 +155,8 @@ def _write_finish(t: Text, name: str, rows: int, epilogue: Epilogue | None, tran
         n1 = t.least(n, t.add(n0, str(FINISH_COLUMNS)))
         src = t.at(partial, t.add(t.mul(t.mul(batch, blocks_k), block_bytes), t.mul(mi, row_bytes)))
         dst = t.at(c, t.dot((b0, c_strides[0]), (b1, c_strides[1]), (mi, c_strides[2])))
+        if epilogue is not None:
+            epilogue.begin(t, batch, Stream.EPILOGUE, (Stream.M, Stream.N))
         with t.loop(n0, n1, str(t.lanes)) as column:
             left = t.sub(n1, column.index)
             mask = t.first(left)

@@ -36,7 +36,7 @@ def write_finish(t: Text, shape: Shape, epilogue: Epilogue | None, transposed: b
     last, add_p, add_c = (t.bit("%mode", bit) for bit in (LAST_BLOCK, ADD_PARTIAL, ADD_C))
     scattered = t.opposite(unit)
     if epilogue is not None:
-        epilogue.begin(t, "%batch", Tiles.EPILOGUE, turned)
+        epilogue.begin(t, "%batch", Tiles.EPILOGUE, (Tiles.N, Tiles.M) if turned else (Tiles.M, Tiles.N))
     ready, changed = t.new_label(), t.new_label()
     if turned:
         t.put(f"br i1 {t.test('eq', '%mode', str(LAST_BLOCK))}, label %{ready}, label %{changed}")
