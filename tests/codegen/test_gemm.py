@@ -436,3 +436,17 @@ def test_the_number_of_threads_planned_for_does_not_change_a_bit(dtype: str) -> 
                 found.append(c)
             check(found[0], a, b)
             assert all((c.view(np.uint8) == found[0].view(np.uint8)).all() for c in found)
+
+
+def test_each_work_item_packs_what_it_uses() -> None:
+    """What one core packs is slow to reach for another: only a B that many small matrices share is packed in a phase of its own."""
+    for m, n, k in ((64, 128, 784), (512, 512, 512), (2048, 2048, 2048), (4096, 64, 64)):
+        p = gemm.plan("float32", "float32", 1, m, n, k, (0, k, 1), (0, 1, k), (0, n, 1), threads=2)
+        assert p.items[0] == 0, p
+        assert p.items[1] in (2, 4, 8, 16), p
+    rng = np.random.default_rng(13)
+    a, b = matrix(rng, (9, 40, 70), "float32", "rows"), matrix(rng, (90, 70), "float32", "rows")
+    c = np.full((9, 40, 90), np.nan, np.float32)
+    p = run(a, np.broadcast_to(b.T, (9, 70, 90)), c, host(), threads=2)
+    assert p.items[0] > 0
+    check(c, a, np.broadcast_to(b.T, (9, 70, 90)))

@@ -134,12 +134,12 @@ def _turns(p: _Problem, lanes: int) -> bool:
     return unused * p.n * p.k / 32 + 0.6 * p.m * p.k + 0.2 * p.m * p.n * _cdiv(p.k, _TURNED_DEPTH) < 0.6 * p.n * p.k
 
 
-#: Bytes of B that are packed before; beyond, each work item packs what it uses.
-_MOST_PACKED = 256 << 20
-#: Panels of rows and of columns of a work item, at most: `wide` panels of B, of one block of K, take 512 KB.
-_MOST_PANELS = (74, 16)
-#: Work items for each thread, if they do not become small.
+#: Panels of columns of a work item, at most: of one block of K they take 512 KB.
+_MOST_WIDE = 16
+#: Work items for each thread of a product of bfloat16, if they do not become small.
 _ITEMS = 4
+#: Panels of A for which all batches' B is packed before.
+_FEW_PANELS = 4
 #: Rows that fill too little of a vector of columns to make C's transpose.
 _FEW_TURNED = 4
 #: A block of K where C's transpose is made: the rows of B stream by, so that they are best read to their ends.
@@ -225,20 +225,17 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
     panels, columns = _cdiv(p.m, shape.rows), _cdiv(p.n, shape.columns)
     panel_bytes = tile_k * shape.columns * scalar_bytes
     b_in_place = same and not tables and _keep_b(p, scalar_bytes)
-    # Where few rows use them, B's columns are packed by each work item, into memory that stays in the cache from one item to the next.
-    near = not b_in_place and panels <= _MOST_PANELS[0] // 2
-    wide = min(_MOST_PANELS[1], max(1, NEAR_BYTES // panel_bytes)) if near else _MOST_PANELS[1]
-    blocks_m, blocks_n = _blocks(panels, columns, wide, p.k, shape, batches, threads)
+    blocks_m, blocks_n = _blocks(p, shape, panels, columns, panel_bytes, 0 if b_in_place else 3 if tables else 1, threads)
     count = batches * blocks_m * blocks_n
     tile_flops = 2 * p.m * p.n * p.k // max(1, blocks_m * blocks_n)
     group = max(1, min(count, 400_000 // max(1, tile_flops)))
 
     lanes = not (p.a[3] == 1 or p.k <= 1)
     copy_a = not turned and (not same or (lanes and p.a[2] != 1 and p.m > 1)
-                             or _copy_a(p, lanes, _cdiv(columns, max(1, blocks_n)), scalar_bytes))
-    b_bytes = p.n * p.k * scalar_bytes
-    b_packed = not tables and not b_in_place and blocks_m > 1 and 0 < b_bytes <= _MOST_PACKED
+                              or _copy_a(p, lanes, _cdiv(columns, max(1, blocks_n)), scalar_bytes))
     one_batch = p.b[:2] == (0, 0)
+    # What one thread packs another one is slow to get, so a work item packs what it uses, unless a few rows in each of many matrices use it.
+    b_packed = not tables and not b_in_place and one_batch and batches > 1 and panels <= _FEW_PANELS and p.n * p.k > 0
     b_batches = (1 if one_batch else batches) * blocks_k if b_packed and count else 0
     buffer = 0
     if not b_packed and count:
@@ -322,22 +319,31 @@ def _keep_b(p: _Problem, scalar_bytes: int) -> bool:
     return p.b[3] == 1 and (p.m <= _FEW_ROWS or (p.k * p.n * scalar_bytes <= 1 << 20 and p.b[2] * scalar_bytes % 4096 != 0))
 
 
-def _blocks(panels: int, columns: int, wide: int, k: int, shape: Shape, batches: int, threads: int) -> tuple[int, int]:
-    """Into how many parts the panels of rows and columns are cut, at most `wide` panels of columns in each: blocks of B that stay in the
-    second-level cache, and a few work items for each thread unless they become small."""
+def _blocks(p: _Problem, shape: Shape, panels: int, columns: int, panel_bytes: int, packing: int, threads: int) -> tuple[int, int]:
+    """Into how many parts the panels of rows and of columns are cut: the quickest by this count of cycles, each for one k.
+
+    A panel of rows by one of columns takes half a cycle for a vector of sums, a panel of columns about as long as that to be packed (`packing` times), a panel
+    of rows to be read as long as its bytes need from the second or third level of the cache. A block of columns that the stack does not hold goes to memory
+    that another thread may have used last. Matrices of a batch are work items of their own.
+    """
     if not panels or not columns:
         return 0, 0
-    rows = _MOST_PANELS[0]
-    while True:
-        blocks_m, blocks_n = _cdiv(panels, rows), _cdiv(columns, wide)
-        height, width = _cdiv(panels, blocks_m) * shape.rows, _cdiv(columns, blocks_n) * shape.columns
-        if batches * blocks_m * blocks_n >= _ITEMS * threads or 2 * height * width * k < 4_000_000:
-            return blocks_m, blocks_n
-        if width >= height and width > 2 * shape.columns:
-            wide = _cdiv(_cdiv(columns, blocks_n), 2)
-        elif height > 4 * shape.rows:
-            rows = _cdiv(_cdiv(panels, blocks_m), 2)
-        elif width > 2 * shape.columns:
-            wide = _cdiv(_cdiv(columns, blocks_n), 2)
-        else:
-            return blocks_m, blocks_n
+    batches = p.batch[0] * p.batch[1]
+    step = shape.rows * shape.vectors / 2
+    reading = shape.rows * shape.scalar_bytes / (16 if p.m * p.k * shape.scalar_bytes <= 1 << 20 else 11)
+    narrow = (p.n % shape.columns + shape.columns - 1) % shape.columns + 1 <= shape.lanes  # the last panel is one vector wide
+    fewest = _cdiv(columns, _MOST_WIDE)
+    best, found = 0.0, (1, 1)
+    for blocks_n in sorted({fewest, *[n for n in (threads, 2 * threads, 4 * threads, 8 * threads, columns) if fewest < n <= columns]}):
+        wide = _cdiv(columns, blocks_n)
+        width = wide - 0.5 if narrow and blocks_n == 1 else wide
+        buffer = wide * panel_bytes
+        for blocks_m in sorted({1, *[m for m in (threads, 2 * threads, 4 * threads, _cdiv(panels, 74)) if m <= panels]}):
+            high = _cdiv(panels, blocks_m)
+            cost = step * width * (high + packing) + reading * high + 3000 / max(1, p.k)
+            if packing and buffer > NEAR_BYTES and p.k:
+                cost += buffer / 64 * 50 / p.k
+            cost *= _cdiv(batches * blocks_m * blocks_n, threads)
+            if not best or cost < best * 0.99:
+                best, found = cost, (blocks_m, blocks_n)
+    return found

@@ -59,7 +59,7 @@ class Shape:
     rows of one copied with k adjacent; `depth` bounds a block of K. All distances in elements."""
 
     def __init__(self, vector_bytes: int, registers: int, scalar_bytes: int) -> None:
-        self.lanes = vector_bytes // scalar_bytes
+        self.lanes, self.scalar_bytes = vector_bytes // scalar_bytes, scalar_bytes
         # `write_tile_phase` counts on two vectors: a panel in place is whole, or one vector wide, or packed.
         self.vectors = 2
         self.heights: tuple[int, ...]

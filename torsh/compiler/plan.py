@@ -22,7 +22,7 @@ from torsh.compiler.order import order
 from torsh.compiler.schedule import Group, Schedule
 from torsh.core.shapes import contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import EMPTY, VIEW, WINOGRAD, WINOGRAD_WEIGHTS, offsets
+from torsh.graph.primitives import EMPTY, INT8_PACK, VIEW, WINOGRAD, WINOGRAD_WEIGHTS, offsets
 from torsh.runtime.cpu.executor import Launch, Program, Value, get_num_threads
 
 _ALIGN = 64
@@ -140,7 +140,7 @@ class Plan:
             elif group.kind == "empty":
                 self._place(node)
             elif group.kind in ("assign", "scatter"):
-                self._overwrite(node, readers, pending, depth)
+                self._overwrite(group.nodes, readers, pending, depth)
             elif group.kind == "scan":
                 if node.numel:
                     pending.append(self._job(steps.scan(self.schedule, node), depth, [node]))
@@ -231,9 +231,11 @@ class Plan:
         nodes = [*unit.srcs, *self.schedule.several.get(id(unit), (unit,))]
         return [p for p in (self.places.get(id(n)) for n in nodes) if isinstance(p, Memory)]
 
-    def _overwrite(self, node: Node, readers: dict[int, int], pending: list[_Job], depth: int) -> None:
-        """A region write or scatter: the old value's memory is taken over where nobody else needs it, else copied."""
-        old, geometry = self.schedule.source(node.srcs[0])
+    def _overwrite(self, nodes: list[Node], readers: dict[int, int], pending: list[_Job], depth: int) -> None:
+        """A scatter, or region writes one on the other that lie apart: the old value's memory is taken over where nobody else needs it,
+        else copied."""
+        node = nodes[-1]
+        old, geometry = self.schedule.source(nodes[0].srcs[0])
         whole = geometry[2] == 0 and geometry[1] == contiguous_strides(geometry[0]) and numel(geometry[0]) == old.numel
         root = any(r is node for r in self.roots)
         mine = whole and old.op is not INPUT and old.op.kind not in ("const", "iota") and readers.get(id(old), 0) == 1 \
@@ -246,14 +248,17 @@ class Plan:
         else:
             self._place(node)
             if old.op is not EMPTY and node.numel:
-                pending.append(self._job(steps.fill(self.schedule, node, node.srcs[0]), depth, [node]))
+                pending.append(self._job(steps.fill(self.schedule, node, nodes[0].srcs[0]), depth, [node]))
                 if whole and old.op is INPUT and node.op.kind == "assign":
                     pending[-1].copies = old
                     pending[-1].depth = -1  # not merged with others, so that it can be left out
-        if numel(node.arg[0]):
-            job = self._job(steps.assign(self.schedule, node) if node.op.kind == "assign" else steps.scatter(self.schedule, node), depth, [node])
-            job.depth = -1  # in order, never merged with others
-            pending.append(job)
+        for write in nodes:
+            self.places[id(write)] = self.places[id(node)]
+            if numel(write.arg[0]):
+                job = self._job(steps.assign(self.schedule, write) if node.op.kind == "assign" else steps.scatter(self.schedule, write), depth, [write])
+                if len(nodes) == 1:
+                    job.depth = -1  # in order, never merged with others
+                pending.append(job)
 
     def _job(self, lowered: Lowered, depth: int, made: list[Node]) -> _Job:
         kernel = lowered.kernel
@@ -292,14 +297,33 @@ class Plan:
             self.constants.append(value)
         return Value(self.constant_at[key], 0)
 
+    def _int8_product(self, node: Node, depth: int) -> list[_Job]:
+        """A product of 8-bit integers, or the packing of its second operand."""
+        from torsh.codegen import gemm_int8
+        if node.op is INT8_PACK:
+            (b, (shape, strides, at)), signed = self.schedule.memory(node.srcs[0]), node.arg
+            found = gemm_int8.pack_plan(host(), signed, shape[0], shape[2], shape[1], strides)
+            return [self._gemm_job(found, node, (b, at), (b, at), {}, depth)]
+        (a, ga), (b, gb) = self.schedule.memory(node.srcs[0]), self.schedule.memory(node.srcs[1])
+        batch, m, n = node.shape
+        packed, signed = node.arg == "packed", node.srcs[0].dtype.name == "int8"
+        sa = (0 if node.srcs[0].shape[0] == 1 else ga[1][0], *ga[1][1:])
+        several = packed and node.srcs[1].numel > gemm_int8.bytes_packed(host(), 1, n, node.srcs[0].shape[2], signed)
+        sb = (int(several), 0, 0) if packed else (0 if node.srcs[1].shape[0] == 1 else gb[1][0], *gb[1][1:])
+        found = gemm_int8.plan(host(), signed, batch, m, n, node.srcs[0].shape[2], sa, sb, (m * n, n, 1),
+                               threads=get_num_threads(), packed=packed)
+        return [self._gemm_job(found, node, (a, ga[2]), (b, gb[2]), {}, depth)]
+
     def _product(self, node: Node, depth: int) -> list[_Job]:
+        if node.numel == 0:
+            self._place(node)
+            return []
+        if node.op is INT8_PACK or node.srcs[0].dtype.category == 1:
+            return self._int8_product(node, depth)
         (a, ga), (b, gb) = self.schedule.memory(node.srcs[0]), self.schedule.memory(node.srcs[1])
         from torsh.codegen import gemm
         batch, m, n = node.shape
         k = node.srcs[0].shape[2]
-        if batch * m * n == 0:
-            self._place(node)
-            return []
         sa = (0 if node.srcs[0].shape[0] == 1 else ga[1][0], *ga[1][1:])
         sb = (0 if node.srcs[1].shape[0] == 1 else gb[1][0], *gb[1][1:])
         name = node.srcs[0].dtype.name

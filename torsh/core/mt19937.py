@@ -22,6 +22,7 @@ from . import mt19937_kernels as kernels
 from .mt19937_engine import MT19937Engine
 from .mt19937_kernels import BFLOAT16, DIGITS, FLOAT32, FLOAT64
 
+_FEW = 32  # up to so many numbers are made one at a time, which is quicker than arrays
 _CHUNK = 1 << 15  # numbers made at a time: the temporaries stay in the processor's cache
 _INT64_MIN = -(1 << 63)
 # Ranges and permutations this large take two words a number, to keep the bias of the modulo small.
@@ -274,6 +275,10 @@ class MT19937Generator(MT19937Engine):
         """
         dtype = _continuous("Exponential", dtype)
         scale = -1.0 / _positive("exponential_", "lambda", lambd)
+        count = _count(shape)
+        if count <= _FEW and (dtype is FLOAT32 or dtype is FLOAT64) and scale > -1e30:
+            log1p = math.log1p
+            return np.array([log1p(-u) * scale for u in self.few_float64(count)], dtype).reshape(shape)
 
         def kernel(u: np.ndarray) -> np.ndarray:
             np.log1p(np.negative(u, out=u), out=u)
@@ -391,6 +396,10 @@ def _empty(shape: Shape, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     """A new array and its flat view."""
     out = np.empty(shape, dtype)
     return out, out.reshape(-1)
+
+
+def _count(shape: Shape) -> int:
+    return shape if isinstance(shape, int) else math.prod(shape)
 
 
 def _parts(flat: np.ndarray) -> Iterator[np.ndarray]:

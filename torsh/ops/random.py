@@ -11,9 +11,10 @@ from torsh.core import devices
 from torsh.core.dtypes import dtype, get_default_dtype, int64
 from torsh.core.shapes import Shape, broadcast, contiguous_strides, numel
 from torsh.graph.node import Op
+from torsh.ops.choice import raced
 from torsh.ops.dispatch import check_writable, copy_into, public, recorded, tensors_of, write_out
 from torsh.ops.host import every_value
-from torsh.ops.views import zeros_like_shape
+from torsh.ops.views import unsqueeze, zeros_like_shape
 from torsh.tensor.creation import _check, _sizes, finish, from_array
 from torsh.tensor.tensor import Tensor
 
@@ -252,6 +253,12 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
     return made if out is None else write_out(out, made, "bernoulli")
 
 
+def choosable(weights: Tensor) -> bool:
+    """Whether `raced` takes these weights."""
+    dt = weights._dtype
+    return mapped.draw is None and dt.category == 2 and dt.itemsize > 1 and 0 not in weights._shape
+
+
 @public()
 def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None,
                 out: Tensor | None = None) -> Tensor:
@@ -262,6 +269,10 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
     if out is not None and out._dtype is not int64:
         raise RuntimeError(f"multinomial expects Long tensor out, got: {out._dtype.title}")
     engine = engine_of(generator)
+    if num_samples == 1 and len(input._shape) in (1, 2) and choosable(input):
+        index = raced(input, engine)
+        if index is not None:
+            return _made(unsqueeze(index, -1), False, out, "multinomial")
 
     def draw(shape: Shape, weights: np.ndarray) -> np.ndarray:
         if weights.ndim == len(input._shape) and shape[:-1] == weights.shape[:-1]:

@@ -11,7 +11,7 @@ from torsh.core import dtypes
 from torsh.core.dtypes import by_name, dtype
 from torsh.core.shapes import Shape, is_contiguous
 from torsh.tensor.storage import of_outside, watch
-from torsh.tensor.tensor import Tensor, alias, array_on, method, wrap
+from torsh.tensor.tensor import Tensor, alias, array_on, attribute, method, wrap
 
 
 @method()
@@ -38,7 +38,7 @@ def __array__(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.n
     return array.copy() if copy else array
 
 
-Tensor.__array_priority__ = 1000  # type: ignore[attr-defined]
+attribute("__array_priority__", 1000)
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:
