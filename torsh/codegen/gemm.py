@@ -149,12 +149,15 @@ _FEW_ROWS = 28
 
 
 def _streams(p: _Problem) -> bool:
-    """Whether the kernels for few rows fit: at most four, and a B worth cutting up and contiguous along an axis."""
-    return p.m <= 4 and p.n * p.k >= 4096 and p.m > 0 and (p.b[2] == 1 or p.b[3] == 1)
+    """Whether the kernels for few rows fit: at most eight, and a B worth cutting up and contiguous along an axis."""
+    enough = 1 << 18 if p.m > 4 and p.b[2] != 1 else 4096
+    return p.m <= 8 and p.n * p.k >= enough and p.m > 0 and (p.b[2] == 1 or p.b[3] == 1)
 
 
-#: Columns of B of a work item, times its rows.
-CHUNK = 4096
+#: Columns of B of a work item, times its rows; and how much of K where columns are contiguous, times its rows.
+CHUNK, CHUNK_DEEP = 4096, 8192
+#: Rows for which there are kernels.
+STREAMED_ROWS = (1, 2, 4, 6, 8)
 
 
 def _plan_stream(p: _Problem, same: bool, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool,
@@ -162,15 +165,16 @@ def _plan_stream(p: _Problem, same: bool, dtype_in: str, dtype_out: str, vector_
     scalar_bytes = ACCUMULATE[dtype_in][1]
     lanes = vector_bytes // scalar_bytes
     kind = "rows" if p.b[3] == 1 else "dots"
-    rows = 4 if p.m == 3 else p.m
+    rows = next(rows for rows in STREAMED_ROWS if rows >= p.m)
     batches = p.batch[0] * p.batch[1]
     # Elements of B in a work item: enough of them to balance, each large enough to run at full speed.
     share = max(16384, min(524288, batches * p.n * p.k // 64))
     if kind == "rows":
-        chunk_n = min(_cdiv(p.n, lanes) * lanes, CHUNK // rows)
+        share = max(share, min(1 << 20, batches * p.n * p.k // 32))  # each has sums of its own, which B's stream drives out of the caches
+        chunk_n = min(_cdiv(p.n, lanes) * lanes, CHUNK // rows // 64 * 64)
         chunk_k = min(p.k, max(64, _cdiv(share, 8 * chunk_n) * 8))
     else:
-        chunk_k = min(p.k, _cdiv(_cdiv(p.k, _cdiv(p.k, 8192)), lanes) * lanes)
+        chunk_k = min(p.k, _cdiv(_cdiv(p.k, _cdiv(p.k, CHUNK_DEEP // (rows if rows > 4 else 1))), lanes) * lanes)
         chunk_n = min(_cdiv(p.n, lanes) * lanes, _cdiv(share, chunk_k * lanes) * lanes)
     blocks_k, blocks_n = _cdiv(p.k, chunk_k), _cdiv(p.n, chunk_n)
     row = _cdiv(p.n, lanes) * lanes
@@ -316,7 +320,8 @@ def _copy_a(p: _Problem, lanes: bool, sweeps: int, scalar_bytes: int) -> bool:
 def _keep_b(p: _Problem, scalar_bytes: int) -> bool:
     """A B whose rows lie apart is only read in place where it stays in the second-level cache and its rows do not compete for the sets
     of the first, or where it is hardly used twice."""
-    return p.b[3] == 1 and (p.m <= _FEW_ROWS or (p.k * p.n * scalar_bytes <= 1 << 20 and p.b[2] * scalar_bytes % 4096 != 0))
+    few = p.m <= _FEW_ROWS and p.k * p.n * scalar_bytes <= 8 << 20
+    return p.b[3] == 1 and (few or (p.k * p.n * scalar_bytes <= 1 << 20 and p.b[2] * scalar_bytes % 4096 != 0))
 
 
 def _blocks(p: _Problem, shape: Shape, panels: int, columns: int, panel_bytes: int, packing: int, threads: int) -> tuple[int, int]:

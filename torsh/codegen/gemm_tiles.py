@@ -13,7 +13,7 @@ from __future__ import annotations
 from types import TracebackType
 
 from torsh.codegen.gemm_layout import NEAR_BYTES, PACK_COLUMNS, Epilogue, Flags, Place, Shape, Tiles
-from torsh.codegen.gemm_micro import columns_of_square, write_copy_rows, write_micro_kernels, write_pack
+from torsh.codegen.gemm_micro import columns_of_square, group_of, write_copy_group, write_copy_rows, write_micro_kernels, write_pack
 from torsh.codegen.gemm_text import Text
 from torsh.codegen.gemm_windows import write_pack_windows, write_windows_packed
 
@@ -36,7 +36,7 @@ def write_finish(t: Text, shape: Shape, epilogue: Epilogue | None, transposed: b
     last, add_p, add_c = (t.bit("%mode", bit) for bit in (LAST_BLOCK, ADD_PARTIAL, ADD_C))
     scattered = t.opposite(unit)
     if epilogue is not None:
-        epilogue.begin(t, "%batch", Tiles.EPILOGUE, turned)
+        epilogue.begin(t, "%batch", Tiles.EPILOGUE, (Tiles.N, Tiles.M) if turned else (Tiles.M, Tiles.N))
     ready, changed = t.new_label(), t.new_label()
     if turned:
         t.put(f"br i1 {t.test('eq', '%mode', str(LAST_BLOCK))}, label %{ready}, label %{changed}")
@@ -169,7 +169,8 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
     t.begin(f"{name}_p1", "ptr %args, i64 %begin, i64 %end", False)
     size, out, acc = str(t.in_bytes), str(t.out_bytes), str(t.scalar_bytes)
     line = str(shape.columns * t.scalar_bytes)
-    copy = t.op(f"alloca [{max(shape.rows * shape.copied_row, shape.depth * shape.packed_rows)} x {t.scalar}], align 64")
+    panels_copied, panel_copied = (group_of(shape, t.scalar_bytes), shape.depth * shape.packed_rows) if lanes else (1, shape.rows * shape.copied_row)
+    copies = t.op(f"alloca [{panels_copied * panel_copied} x {t.scalar}], align 64")
     near = t.op(f"alloca [{NEAR_BYTES} x i8], align 64")
     tmp = t.op(f"alloca [{shape.packed_rows * shape.columns} x {t.scalar}], align 64")
     a, b, c, b_buffers, partial = (t.pointer(s) for s in (Tiles.A, Tiles.B, Tiles.C, Tiles.B_PACKED, Tiles.PARTIAL))
@@ -265,16 +266,23 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
             with t.loop(m0, m1, str(shape.rows)) as row:
                 a_rows = t.at(a_now, t.mul(row.index, a_strides[2]))
                 valid = t.least(t.sub(m1, row.index), str(shape.rows))
-                with t.where(copy_a):
-                    if lanes:
-                        with t.loop("0", valid, str(shape.lanes)) as lane:
-                            t.put(f"call void @pack(ptr {t.at(a_rows, t.mul(lane.index, a_strides[2]))}, i64 {a_strides[2]}, i64 {a_strides[3]}, "
-                                  f"i64 {t.sub(valid, lane.index)}, i64 {kc}, ptr {t.at(copy, t.mul(lane.index, acc))}, "
-                                  f"i64 {shape.packed_rows * t.scalar_bytes})")
-                    else:
+                panel = t.op(f"udiv i64 {t.sub(row.index, m0)}, {shape.rows}")
+                copy, a_soon = copies, t.at(a_rows, t.mul(a_strides[2], str(shape.rows)))
+                if lanes:
+                    member = t.op(f"urem i64 {panel}, {panels_copied}")
+                    group_rows = panels_copied * shape.rows
+                    copy = t.at(copies, t.mul(member, str(panel_copied * t.scalar_bytes)))
+                    with t.where(t.both(copy_a, t.test("eq", member, "0"))):
+                        t.put(f"call void @copy_group(ptr {a_rows}, i64 {a_strides[2]}, i64 {a_strides[3]}, "
+                              f"i64 {t.least(t.sub(m1, row.index), str(group_rows))}, i64 {kc}, ptr {copies})")
+                    first_next = t.add(t.sub(row.index, t.mul(member, str(shape.rows))), str(group_rows))
+                    more_rows = t.test("slt", first_next, m1)
+                    soon_rows = t.add(t.mul(t.select(more_rows, "i64", first_next, m0), a_strides[2]), t.select(more_rows, "i64", "0", t.mul(kc, a_strides[3])))
+                    a_group = t.at(a_now, soon_rows)
+                else:
+                    with t.where(copy_a):
                         t.put(f"call void @copy_rows(ptr {a_rows}, i64 {a_strides[2]}, i64 {valid}, i64 {kc}, ptr {copy})")
                 a_first = t.select(copy_a, "ptr", copy, a_rows)
-                a_soon = t.at(a_rows, t.mul(a_strides[2], str(shape.rows)))
                 with t.loop("0", wide, str(shape.columns)) as column:
                     n = t.add(n0, column.index)
                     number = t.op(f"udiv i64 {column.index}, {shape.columns}")
@@ -285,7 +293,7 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                     narrow = t.test("sle", width, str(shape.lanes))
                     full = t.either(t.test("eq", width, str(shape.columns)), t.test("eq", width, str(shape.lanes)))
                     direct = t.both(full, stores)
-                    turn = t.add(t.mul(t.op(f"udiv i64 {t.sub(row.index, m0)}, {shape.rows}"), across_n), number)
+                    turn = t.add(t.mul(panel, across_n), number)
                     by_column = t.divide(turn, across)
                     there = t.select(b_ready, "i64", t.mul(turn, t.mul(half, after_k)), t.select(
                         along, "i64", t.add(t.mul(t.op(f"lshr i64 {turn}, 1"), "64"), t.mul(t.op(f"and i64 {turn}, 1"), b_strides[2])),
@@ -294,8 +302,14 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                                                      t.test("slt", t.mul(by_column[0], half), wide)))
                     b_soon, b_soon_k = t.select(due, "ptr", t.at(after, there), after), t.select(due, "i64", after_k, "0")
                     if lanes:
+                        # In each call every other line of the next panel; of the next group, if they are copied together, a line of every other row.
                         odd = t.op(f"and i64 {number}, 1")
-                        soon, soon_k = t.at(a_soon, t.mul(odd, a_strides[3])), t.mul(a_strides[3], "2")
+                        within = t.add(t.mul(member, across_n), number)
+                        lines = -(-(panels_copied * shape.rows * t.in_bytes) // 64)
+                        aside, line_number = t.divide(within, str(lines))
+                        soon = t.at(a_group, t.add(t.mul(line_number, "64"), t.mul(t.op(f"and i64 {aside}, 1"), a_strides[3])))
+                        soon = t.select(copy_a, "ptr", soon, t.at(a_soon, t.mul(odd, a_strides[3])))
+                        soon_k = t.mul(a_strides[3], "2")
                     else:
                         # One row in each call, or all evenly where they are one piece of memory.
                         soon_k = t.select(a_dense, "i64", dense_k, str(2 * t.in_bytes))
@@ -415,8 +429,7 @@ def write(name: str, dtype_in: str, dtype_out: str, vector_bytes: int, registers
     shape = Shape(vector_bytes, registers, t.scalar_bytes)
     write_pack(t)
     write_pack_panels(t, shape)
-    if not lanes:
-        write_copy_rows(t, shape)
+    (write_copy_group if lanes else write_copy_rows)(t, shape)
     write_micro_kernels(t, shape, lanes)
     if tables:
         write_pack_windows(t)

@@ -14,7 +14,7 @@ from torsh.compiler import steps, whole
 from torsh.compiler.canonical import INPUT
 from torsh.compiler.describe import describe
 from torsh.compiler.donate import Donations, past_what_may_fail
-from torsh.compiler.epilogue import Fused, row_stride
+from torsh.compiler.epilogue import WITHOUT_OPERAND, Fused, row_stride
 from torsh.compiler.execute import HEADER, Detail, Executable, HostStep, stats
 from torsh.compiler.lower import lower
 from torsh.compiler.nest import Checked, Lowered
@@ -372,7 +372,11 @@ class Plan:
         from torsh.codegen.chain import Chain
         values: list[Any] = [node.arg.groups]
         more: list[Node] = []
-        for source, (_, kind) in zip(node.srcs[sources:], node.arg.steps, strict=True):
+        operands = iter(node.srcs[sources:])
+        for _, kind in node.arg.steps:
+            if kind in WITHOUT_OPERAND:
+                continue
+            source = next(operands)
             if kind == "number":
                 values.append(self._number(source))
                 continue
