@@ -14,7 +14,7 @@ from torsh.graph.node import Op
 from torsh.ops.dispatch import check_writable, copy_into, public, recorded, tensors_of, write_out
 from torsh.ops.host import every_value
 from torsh.ops.views import zeros_like_shape
-from torsh.tensor.creation import _check, _sizes, finish, from_array
+from torsh.tensor.creation import _check, _sizes, finish, from_array, from_new_array
 from torsh.tensor.tensor import Tensor
 
 
@@ -105,7 +105,7 @@ def drawn(shape: Shape, draw: Callable[..., np.ndarray], *parameters: Tensor) ->
     """
     if mapped.draw is not None:
         return mapped.draw(shape, draw, parameters)
-    return from_array(draw(shape, *[np.asarray(p._window(), order="C") for p in parameters]))
+    return from_new_array(draw(shape, *[np.asarray(p._window(), order="C") for p in parameters]))
 
 
 def _made(made: Tensor, requires_grad: bool, out: Tensor | None, what: str) -> Tensor:
