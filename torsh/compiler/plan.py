@@ -310,9 +310,13 @@ class Plan:
         tables = [offsets(*axis) * node.dtype.itemsize for axis in axes]
         m, n, k = node.shape[1], node.shape[2], node.srcs[0].shape[2]
         name = node.dtype.name
-        found = gemm.plan(name, name, (images, groups), m, n, k, (0, steps[0] if groups > 1 else 0, *steps[1:]), (image, group, 0, 0),
-                          (groups * m * n, m * n, n, 1), vector_bytes=host().vector_bytes, tables=True, threads=get_num_threads(),
-                          epilogue=chain)
+        batch, b_batch, c_batch, wide = (images, groups), (image, group), (groups * m * n, m * n), n
+        adjacent = groups == 1 and gemm.windows_in_place(name, *axes[1])
+        if adjacent:  # the rows of an image are a batch each
+            wide, row = axes[1][0][-1], numel(axes[1][0][:-1]) > 1
+            batch, b_batch, c_batch = (images, n // wide), (image, int(tables[1][wide]) // node.dtype.itemsize if row else 0), (m * n, wide)
+        found = gemm.plan(name, name, batch, m, wide, k, (0, steps[0] if groups > 1 else 0, *steps[1:]), (*b_batch, 0, int(adjacent)),
+                          (*c_batch, n, 1), vector_bytes=host().vector_bytes, tables=True, threads=get_num_threads(), epilogue=chain)
         known = dict(zip(("k_offsets", "n_offsets"), [t.ctypes.data for t in tables], strict=True))
         job = self._gemm_job(found, node, (a, at), (node.srcs[1], offset), {**known, **operands}, depth, more)
         job.tables = tables
