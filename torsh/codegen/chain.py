@@ -84,8 +84,13 @@ class Chain(Epilogue):
                 distance = t.slot(slot + 1)
                 self.operands.append((t.at(t.pointer(slot), t.mul(self.first_row, distance)), distance))
             elif kind == "full":
-                whole = t.mul(t.mul(self.rows, self.columns), str(t.scalar_bytes))
-                self.operands.append((t.at(t.pointer(slot), t.mul(batch, whole)), t.mul(self.columns, str(t.scalar_bytes))))
+                distance = t.mul(self.columns, str(t.scalar_bytes))
+                place = t.mul(batch, t.mul(self.rows, distance))
+                if extents == (Tiles.M, Tiles.N):  # as C lies, of which a batch may be some columns
+                    distance = t.mul(t.slot(Tiles.C_M), str(t.scalar_bytes))
+                    outer, inner = t.divide(batch, t.slot(Tiles.BATCH1))
+                    place = t.mul(t.dot((outer, t.slot(Tiles.C_BATCH0)), (inner, t.slot(Tiles.C_BATCH1))), str(t.scalar_bytes))
+                self.operands.append((t.at(t.pointer(slot), place), distance))
             elif kind.startswith("column"):
                 self.operands.append((t.pointer(slot), ""))
             else:

@@ -85,7 +85,8 @@ def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n:
     `registers` how many of them it has (default: 32 of 64 bytes, else 16), `half` whether it converts float16 itself
     (default: where vectors are wider than 16 bytes). With `tables` the element (k, n) of a batch of B is at k_offsets[k] +
     n_offsets[n], two tables of int64 byte offsets (slots "k_offsets" and "n_offsets") in place of its last two strides: so
-    windows of an image are multiplied without being copied first. C's rows must be contiguous then. `threads` are how many will share
+    windows of an image are multiplied without being copied first. C's rows must be contiguous then. If B's last stride is 1 there, which says that
+    the columns are next to each other, whole vectors of them are not even packed. `threads` are how many will share
     the work (no result depends on it), `amx` whether the machine has tile registers that this process may use (`target.amx`).
     Elements of C must not overlap one another, A or B.
     Raises ValueError for sizes, strides or dtypes that do not fit.
@@ -110,7 +111,7 @@ def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n:
     machine = (dtype_in, dtype_out, vector_bytes, half, accumulate, epilogue)
     # The large matrix may be either operand: it is B of the product, or of the transposed product.
     if tables:
-        problem = _normal(batch, m, n, k, tuple(a_strides), (*b_strides[:-2], 0, 0), tuple(c_strides), turn=False)
+        problem = _normal(batch, m, n, k, tuple(a_strides), (*b_strides[:-2], 0, b_strides[-1]), tuple(c_strides), turn=False)
         if n != 1 and problem.c[3] != 1:
             raise ValueError(f"gemm: with tables the rows of C must be contiguous, got strides {tuple(c_strides)}")
         return _plan_tiles(problem, same, registers, *machine, threads=threads, tables=True)
@@ -132,6 +133,18 @@ def _turns(p: _Problem, lanes: int) -> bool:
         return False
     unused = -p.m % lanes
     return unused * p.n * p.k / 32 + 0.6 * p.m * p.k + 0.2 * p.m * p.n * _cdiv(p.k, _TURNED_DEPTH) < 0.6 * p.n * p.k
+
+
+#: Columns beside one another of which so few are left over that packing those costs nothing to speak of.
+_ADJACENT = 80
+
+
+def windows_in_place(dtype: str, extents: tuple[int, ...], strides: tuple[int | tuple[int, ...], ...]) -> bool:
+    """Whether a product with windows (their number in each dimension, and how far apart they are in memory) is best made row by row of the image, whose
+    windows are adjacent elements: nothing needs packing then, but a row must nearly fill the columns of the register tiles."""
+    if dtype not in ("float32", "float64") or strides[-1] != 1:
+        return False
+    return sum(n > 1 for n in extents[:-1]) <= 1 and (extents[-1] % 32 == 0 or extents[-1] >= _ADJACENT)
 
 
 #: Panels of columns of a work item, at most: of one block of K they take 512 KB.
@@ -224,7 +237,7 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
     own = ACCUMULATE[dtype_out][0] == STORAGE[dtype_out][0] and p.c[3] == 1
 
     panels, columns = _cdiv(p.m, shape.rows), _cdiv(p.n, shape.columns)
-    b_in_place = same and not tables and _keep_b(p, scalar_bytes)
+    b_in_place = same and (p.b[3] == 1 if tables else _keep_b(p, scalar_bytes))
     lanes = not (p.a[3] == 1 or p.k <= 1)
     copy_a, depth = False, _TURNED_DEPTH if turned else shape.depth
     while True:

@@ -160,15 +160,16 @@ def prefetch(t: Text, pointer: str, write: bool, locality: int) -> None:
     t.call("void", "llvm.prefetch.p0", [("ptr", pointer), ("i32", str(int(write))), ("i32", str(locality)), ("i32", "1")])
 
 
-def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: bool) -> None:
+def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: bool, tables: bool = False) -> None:
     """`@tile_{rows}_{vectors}(a, a_step, b, b_k, kc, p, p_row, add, a_soon, a_soon_k, b_soon, b_soon_k)`: p = a b, or p += a b where
     `add` is not 0.
 
     a is `rows` x kc. With `lanes` its rows are adjacent elements and k are a_step bytes apart, as packed panels have it; otherwise
-    k are adjacent and rows a_step bytes apart. b is kc x (`vectors` of lanes) with byte stride b_k. Each turn of the loop, two k where
+    k are adjacent and rows a_step bytes apart. b is kc x (`vectors` of lanes) with byte stride b_k; with `tables` b_k is the address of a table of
+    where each row is, in bytes from b. Each turn of the loop, two k where
     `pairs` and else one, fetches a line from a_soon and b_soon into the second-level cache, which then move on by a_soon_k and b_soon_k bytes."""
-    t.begin(f"tile_{rows}_{vectors}", "ptr %a, i64 %a_step, ptr %b, i64 %b_k, i64 %kc, ptr %p, i64 %p_row, i64 %add, ptr %a_soon, "
-            "i64 %a_soon_k, ptr %b_soon, i64 %b_soon_k", True)
+    t.begin(f"tile_{rows}_{vectors}", f"ptr %a, i64 %a_step, ptr %b, {'ptr' if tables else 'i64'} %b_k, i64 %kc, ptr %p, i64 %p_row, i64 %add, "
+            "ptr %a_soon, i64 %a_soon_k, ptr %b_soon, i64 %b_soon_k", True)
     size = t.scalar_bytes
     # The tile of p is far away by the time it is needed: let it come meanwhile.
     line = "%p"
@@ -190,13 +191,14 @@ def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: boo
         for u in range(steps):
             if u:
                 t.put('call void asm sideeffect "", "~{memory}"()')
-            panel = [t.load(t.at(b, str(v * t.vector_bytes))) for v in range(vectors)]
+            line = t.at("%b", t.op(f"load i64, ptr {b}, align 8")) if tables else b
+            panel = [t.load(t.at(line, str(v * t.vector_bytes))) for v in range(vectors)]
             following = []
             for i in range(rows):
                 place = t.at(pointers[0], offsets[i]) if lanes else t.at(t.at(pointers[i // _SPAN], offsets[i % _SPAN]), str(u * size))
                 value = t.splat(t.load_scalar(place))
                 following += [t.fma(value, panel[v], sums[i * vectors + v]) for v in range(vectors)]
-            sums, b = following, t.at(b, "%b_k")
+            sums, b = following, t.at(b, "8" if tables else "%b_k")
             if lanes:
                 pointers = [t.at(pointers[0], "%a_step")]
         if not lanes:
@@ -204,7 +206,7 @@ def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: boo
         return [*pointers, b, t.at(state[many + 1], "%a_soon_k"), t.at(state[many + 2], "%b_soon_k"), *sums]
 
     kinds = ["ptr"] * (many + 3) + [t.vector] * (rows * vectors)
-    state = [*bases, "%b", "%a_soon", "%b_soon"] + ["zeroinitializer"] * (rows * vectors)
+    state = [*bases, "%b_k" if tables else "%b", "%a_soon", "%b_soon"] + ["zeroinitializer"] * (rows * vectors)
     done = "0"
     if pairs:
         done = t.op("and i64 %kc, -2")
@@ -231,8 +233,8 @@ def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: boo
     t.end()
 
 
-def write_micro_kernels(t: Text, shape: Shape, lanes: bool) -> None:
+def write_micro_kernels(t: Text, shape: Shape, lanes: bool, tables: bool = False) -> None:
     """All heights, for panels of one vector and of all. The tallest do nearly all the work: the others stay short."""
     for vectors in (1, shape.vectors):
         for height in shape.heights:
-            write_micro_kernel(t, lanes, height, vectors, height == shape.rows and vectors == shape.vectors)
+            write_micro_kernel(t, lanes, height, vectors, height == shape.rows and vectors == shape.vectors, tables)

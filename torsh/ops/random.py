@@ -16,9 +16,8 @@ from torsh.ops.dispatch import check_writable, copy_into, public, recorded, tens
 from torsh.ops.generators import Generator, engine_of
 from torsh.ops.host import every_value
 from torsh.ops.views import unsqueeze, zeros_like_shape
-from torsh.tensor.creation import _check, _sizes, finish, from_array
-from torsh.tensor.storage import leaf
-from torsh.tensor.tensor import Tensor, wrap
+from torsh.tensor.creation import _check, _sizes, finish, from_array, from_new_array
+from torsh.tensor.tensor import Tensor
 
 
 class _Mapped:
@@ -39,8 +38,7 @@ def drawn(shape: Shape, draw: Callable[..., np.ndarray], *parameters: Tensor) ->
     """
     if mapped.draw is not None:
         return mapped.draw(shape, draw, parameters)
-    made = draw(shape, *[np.asarray(p._window(), order="C") for p in parameters])
-    return wrap(leaf(made if made.flags.c_contiguous else np.ascontiguousarray(made)))
+    return from_new_array(draw(shape, *[np.asarray(p._window(), order="C") for p in parameters]))
 
 
 def _made(made: Tensor, requires_grad: bool, out: Tensor | None, what: str) -> Tensor:

@@ -32,14 +32,15 @@ def _check(what: str, x: Any, weight: Any, bias: Any) -> None:
 
 def _check_weight(what: str, weight: Any, bias: Any) -> None:
     if not isinstance(weight, QuantizedTensor) or weight._dtype is not qint8 or weight._axis not in (None, 0):
-        raise RuntimeError(f"{what}: expected weights of qint8, with one scale or one for each output (axis 0), got {getattr(weight, '_dtype', type(weight).__name__)}")
+        found = getattr(weight, "_dtype", type(weight).__name__)
+        raise RuntimeError(f"{what}: expected weights of qint8, with one scale or one for each output (axis 0), got {found}")
     if bias is not None and (bias._dtype is not float32 or bias._shape != (weight._shape[0],)):
         raise RuntimeError(f"{what}: expected a bias of float32 [{weight._shape[0]}], got {bias._dtype} {list(bias._shape)}")
 
 
 class Weights:
-    """What of quantized weights does not change: their integers as the rows of matrices [groups, out / groups, k], the sums of these rows [out] in int32, scales
-    and zero points."""
+    """What of quantized weights does not change: their integers as the rows of matrices [groups, out / groups, k], the sums of these rows [out]
+    in int32, scales and zero points."""
     __slots__ = ("rows", "sums", "scale", "zero")
 
     def __init__(self, weight: QuantizedTensor, rows: Tensor) -> None:
