@@ -238,6 +238,19 @@ def test_the_split_of_the_work_does_not_change_a_bit(dtype: str) -> None:
             assert first.tobytes() == again.tobytes()
 
 
+@pytest.mark.parametrize("layouts", [("rows", "rows"), ("rows", "columns"), ("columns", "rows"), ("columns", "columns")])
+def test_the_number_of_threads_does_not_change_a_bit(layouts: tuple[str, str]) -> None:
+    rng = np.random.default_rng(14)
+    for m, n, k in ((200, 130, 900), (300, 90, 1024), (20, 700, 600), (6, 3000, 300), (1, 5000, 300)):
+        a, b = matrix(rng, (m, k), "float32", layouts[0]), matrix(rng, (k, n), "float32", layouts[1])
+        found = []
+        for threads in (1, 2, 3, 16):
+            c = np.empty((m, n), np.float32)
+            run(a, b, c, host(), threads=threads)
+            found.append(c.tobytes())
+        assert len(set(found)) == 1
+
+
 def test_only_c_is_written() -> None:
     rng = np.random.default_rng(7)
     for dtype in ("float32", "bfloat16"):

@@ -239,20 +239,15 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
     panels, columns = _cdiv(p.m, shape.rows), _cdiv(p.n, shape.columns)
     b_in_place = same and (p.b[3] == 1 if tables else _keep_b(p, scalar_bytes))
     lanes = not (p.a[3] == 1 or p.k <= 1)
-    copy_a, depth = False, _TURNED_DEPTH if turned else shape.depth
-    while True:
-        blocks_k = max(1, _cdiv(p.k, depth))
-        tile_k = _cdiv(max(1, _cdiv(p.k, blocks_k)), shape.lanes) * shape.lanes
-        blocks_k = max(1, _cdiv(p.k, tile_k))
-        panel_bytes = tile_k * shape.columns * scalar_bytes
-        blocks_m, blocks_n = _blocks(p, shape, panels, columns, panel_bytes, 0 if b_in_place else 3 if tables else 1, threads)
-        if copy_a:
-            break
-        copy_a = not turned and (not same or (lanes and p.a[2] != 1 and p.m > 1)
-                                 or _copy_a(p, lanes, _cdiv(columns, max(1, blocks_n)), scalar_bytes))
-        if not (copy_a and lanes):
-            break
-        depth = shape.group_depth
+    must_copy = not same or (lanes and p.a[2] != 1 and p.m > 1)
+    # How K is cut determines the sums, so it must not depend on the number of threads, as blocks do.
+    short = lanes and (must_copy or _copy_a(p, lanes, columns, scalar_bytes))
+    blocks_k = max(1, _cdiv(p.k, _TURNED_DEPTH if turned else shape.group_depth if short else shape.depth))
+    tile_k = _cdiv(max(1, _cdiv(p.k, blocks_k)), shape.lanes) * shape.lanes
+    blocks_k = max(1, _cdiv(p.k, tile_k))
+    panel_bytes = tile_k * shape.columns * scalar_bytes
+    blocks_m, blocks_n = _blocks(p, shape, panels, columns, panel_bytes, 0 if b_in_place else 3 if tables else 1, threads)
+    copy_a = not turned and (must_copy or _copy_a(p, lanes, _cdiv(columns, max(1, blocks_n)), scalar_bytes))
     count = batches * blocks_m * blocks_n
     tile_flops = 2 * p.m * p.n * p.k // max(1, blocks_m * blocks_n)
     group = max(1, min(count, 400_000 // max(1, tile_flops)))
