@@ -131,6 +131,28 @@ def test_products(dtype_in: str, dtype_out: str, target: Target) -> None:
             check(c, a, b)
 
 
+@pytest.mark.parametrize("target", targets(), ids=lambda t: t.name.split("/")[-1])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_few_rows_times_the_transpose_of_many(dtype: str, target: Target) -> None:
+    """A layer's product with few rows is made as its transpose, from the weights where they are: deep ones in two blocks, beside NaN and fences."""
+    rng = np.random.default_rng(12)
+    fenced = Fenced()
+    turned = 0
+    for m, n, k in ((5, 61, 4100), (16, 100, 64), (20, 333, 257), (32, 96, 128), (37, 515, 300), (50, 700, 1024), (130, 1030, 90)):
+        for batch in ((), (2,), (2, 3)):
+            a, c = fenced(matrix(rng, (*batch, m, k), dtype, "rows"), True), fenced(np.full((*batch, m, n), np.nan, dtype), True)
+            b = fenced(matrix(rng, (n, k), dtype, "rows"), bool(batch)).T
+            p = run(a, np.broadcast_to(b, (*batch, k, n)), c, target, rng)
+            check(c, a, b)
+            turned += "turned" in p.key
+            room = np.full((*batch, m, n + 3), 7, dtype)
+            bias = rng.standard_normal(n).astype(dtype)
+            run(a, np.broadcast_to(b, (*batch, k, n)), room[..., 1:n + 1], target, epilogue_slots=(bias.ctypes.data,), epilogue=gemm.Bias(dtype))
+            check(room[..., 1:n + 1], a, b, bias.astype(np.float64))
+            assert (room[..., [0, n + 1, n + 2]] == 7).all()
+    assert turned > 15
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_random_products(dtype: str) -> None:
     rng = np.random.default_rng(2)
@@ -400,3 +422,17 @@ def test_the_number_of_threads_planned_for_does_not_change_a_bit(dtype: str) -> 
                 found.append(c)
             check(found[0], a, b)
             assert all((c.view(np.uint8) == found[0].view(np.uint8)).all() for c in found)
+
+
+def test_each_work_item_packs_what_it_uses() -> None:
+    """What one core packs is slow to reach for another: only a B that many small matrices share is packed in a phase of its own."""
+    for m, n, k in ((64, 128, 784), (512, 512, 512), (2048, 2048, 2048), (4096, 64, 64)):
+        p = gemm.plan("float32", "float32", 1, m, n, k, (0, k, 1), (0, 1, k), (0, n, 1), threads=2)
+        assert p.items[0] == 0, p
+        assert p.items[1] in (2, 4, 8, 16), p
+    rng = np.random.default_rng(13)
+    a, b = matrix(rng, (9, 40, 70), "float32", "rows"), matrix(rng, (90, 70), "float32", "rows")
+    c = np.full((9, 40, 90), np.nan, np.float32)
+    p = run(a, np.broadcast_to(b.T, (9, 70, 90)), c, host(), threads=2)
+    assert p.items[0] > 0
+    check(c, a, np.broadcast_to(b.T, (9, 70, 90)))

@@ -38,9 +38,9 @@ class Chain(Epilogue):
         self.key = "chain_" + key_of(steps)
         self.slots = 1 + sum(SLOTS[kind] for _, kind in steps)
 
-    def begin(self, text: Text, batch: str, first_slot: int) -> None:
+    def begin(self, text: Text, batch: str, first_slot: int, turned: bool = False) -> None:
         t, slot = text, first_slot
-        self.rows, self.columns = t.slot(Tiles.M), t.slot(Tiles.N)
+        self.rows, self.columns = t.slot(Tiles.N if turned else Tiles.M), t.slot(Tiles.M if turned else Tiles.N)
         self.first_row = t.mul(t.divide(batch, t.slot(slot))[1], self.rows)
         slot += 1
         self.operands: list[tuple[str, str]] = []

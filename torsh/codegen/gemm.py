@@ -120,15 +120,30 @@ def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n:
     if amx and dtype_in == "bfloat16" and vector_bytes == 64 and min(problem.m, problem.n) >= 8 and problem.k >= 16 \
             and 1 in problem.a[2:] and 1 in problem.b[2:]:
         return _plan_amx(problem, dtype_out, half, accumulate, epilogue, threads)
+    if same and _turns(problem, vector_bytes // ACCUMULATE[dtype_in][1]):
+        return _plan_tiles(problem.transpose(), same, registers, *machine, threads=threads, turned=True)
     return _plan_tiles(problem, same, registers, *machine, threads=threads)
 
 
-#: Bytes of B that are packed before; beyond, each work item packs what it uses.
-_MOST_PACKED = 256 << 20
-#: Panels of rows and of columns of a work item, at most: `wide` panels of B, of one block of K, take 512 KB.
-_MOST_PANELS = (74, 16)
-#: Work items for each thread, if they do not become small.
+def _turns(p: _Problem, lanes: int) -> bool:
+    """Whether C's transpose is made, from B in place and a packed A: where a B whose columns are contiguous is large beside A and C, as a layer's
+    weights are for few rows. In cycles as measured: 0.6 for an element packed, 0.2 for one stored after a block of K, a multiplication's 32nd."""
+    if p.c[3] != 1 or p.a[3] != 1 or p.b[2] != 1 or p.b[3] == 1 or p.m <= _FEW_TURNED:
+        return False
+    unused = -p.m % lanes
+    return unused * p.n * p.k / 32 + 0.6 * p.m * p.k + 0.2 * p.m * p.n * _cdiv(p.k, _TURNED_DEPTH) < 0.6 * p.n * p.k
+
+
+#: Panels of columns of a work item, at most: of one block of K they take 512 KB.
+_MOST_WIDE = 16
+#: Work items for each thread of a product of bfloat16, if they do not become small.
 _ITEMS = 4
+#: Panels of A for which all batches' B is packed before.
+_FEW_PANELS = 4
+#: Rows that fill too little of a vector of columns to make C's transpose.
+_FEW_TURNED = 4
+#: A block of K where C's transpose is made: the rows of B stream by, so that they are best read to their ends.
+_TURNED_DEPTH = 2048
 #: Rows of A for which packing B takes longer than the stalls that it saves.
 _FEW_ROWS = 28
 
@@ -198,31 +213,29 @@ def _key(kind: str, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool
 
 
 def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool,
-                accumulate: bool, epilogue: Epilogue | None, threads: int, tables: bool = False) -> GemmPlan:
+                accumulate: bool, epilogue: Epilogue | None, threads: int, tables: bool = False, turned: bool = False) -> GemmPlan:
     scalar_bytes = ACCUMULATE[dtype_in][1]
     shape = Shape(vector_bytes, registers, scalar_bytes)
     batches = p.batch[0] * p.batch[1]
     own = ACCUMULATE[dtype_out][0] == STORAGE[dtype_out][0] and p.c[3] == 1
 
-    blocks_k = max(1, _cdiv(p.k, shape.depth))
+    blocks_k = max(1, _cdiv(p.k, _TURNED_DEPTH if turned else shape.depth))
     tile_k = _cdiv(max(1, _cdiv(p.k, blocks_k)), shape.lanes) * shape.lanes
     blocks_k = max(1, _cdiv(p.k, tile_k))
     panels, columns = _cdiv(p.m, shape.rows), _cdiv(p.n, shape.columns)
     panel_bytes = tile_k * shape.columns * scalar_bytes
     b_in_place = same and not tables and _keep_b(p, scalar_bytes)
-    # Where few rows use them, B's columns are packed by each work item, into memory that stays in the cache from one item to the next.
-    near = not b_in_place and panels <= _MOST_PANELS[0] // 2
-    wide = min(_MOST_PANELS[1], max(1, NEAR_BYTES // panel_bytes)) if near else _MOST_PANELS[1]
-    blocks_m, blocks_n = _blocks(panels, columns, wide, p.k, shape, batches, threads)
+    blocks_m, blocks_n = _blocks(p, shape, panels, columns, panel_bytes, 0 if b_in_place else 3 if tables else 1, threads)
     count = batches * blocks_m * blocks_n
     tile_flops = 2 * p.m * p.n * p.k // max(1, blocks_m * blocks_n)
     group = max(1, min(count, 400_000 // max(1, tile_flops)))
 
     lanes = not (p.a[3] == 1 or p.k <= 1)
-    copy_a = not same or (lanes and p.a[2] != 1 and p.m > 1) or _copy_a(p, lanes, _cdiv(columns, max(1, blocks_n)), scalar_bytes)
-    b_bytes = p.n * p.k * scalar_bytes
-    b_packed = not tables and not b_in_place and blocks_m > 1 and 0 < b_bytes <= _MOST_PACKED
+    copy_a = not turned and (not same or (lanes and p.a[2] != 1 and p.m > 1)
+                              or _copy_a(p, lanes, _cdiv(columns, max(1, blocks_n)), scalar_bytes))
     one_batch = p.b[:2] == (0, 0)
+    # What one thread packs another one is slow to get, so a work item packs what it uses, unless a few rows in each of many matrices use it.
+    b_packed = not tables and not b_in_place and one_batch and batches > 1 and panels <= _FEW_PANELS and p.n * p.k > 0
     b_batches = (1 if one_batch else batches) * blocks_k if b_packed and count else 0
     buffer = 0
     if not b_packed and count:
@@ -232,7 +245,7 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
 
     flags = (Flags.COPY_A * copy_a + Flags.B_IN_PLACE * b_in_place + Flags.B_IS_PACKED * b_packed + Flags.B_ONE_BATCH * one_batch
              + Flags.ACCUMULATE_C * accumulate + Flags.PARTIAL_IS_C * own)
-    kind = f"{'windows' if tables else 'tiles'}{shape.rows}{'l' if lanes else 'r'}"
+    kind = f"{'windows' if tables else 'turned' if turned else 'tiles'}{shape.rows}{'l' if lanes else 'r'}"
     key = _key(kind, dtype_in, dtype_out, vector_bytes, half, epilogue, p.transposed)
     scratch = {"packed": b_batches * columns * panel_bytes + buffer * _cdiv(count, group), "partial": partial}
     scratch = {name: size for name, size in scratch.items() if size}
@@ -249,7 +262,7 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
 
     def text() -> str:
         from torsh.codegen import gemm_tiles
-        return gemm_tiles.write(key, dtype_in, dtype_out, vector_bytes, registers, half, epilogue, p.transposed, lanes, tables)
+        return gemm_tiles.write(key, dtype_in, dtype_out, vector_bytes, registers, half, epilogue, p.transposed, lanes, tables, turned)
 
     return GemmPlan(key, text, items, share, scratch, slots)
 
@@ -306,22 +319,31 @@ def _keep_b(p: _Problem, scalar_bytes: int) -> bool:
     return p.b[3] == 1 and (p.m <= _FEW_ROWS or (p.k * p.n * scalar_bytes <= 1 << 20 and p.b[2] * scalar_bytes % 4096 != 0))
 
 
-def _blocks(panels: int, columns: int, wide: int, k: int, shape: Shape, batches: int, threads: int) -> tuple[int, int]:
-    """Into how many parts the panels of rows and columns are cut, at most `wide` panels of columns in each: blocks of B that stay in the
-    second-level cache, and a few work items for each thread unless they become small."""
+def _blocks(p: _Problem, shape: Shape, panels: int, columns: int, panel_bytes: int, packing: int, threads: int) -> tuple[int, int]:
+    """Into how many parts the panels of rows and of columns are cut: the quickest by this count of cycles, each for one k.
+
+    A panel of rows by one of columns takes half a cycle for a vector of sums, a panel of columns about as long as that to be packed (`packing` times), a panel
+    of rows to be read as long as its bytes need from the second or third level of the cache. A block of columns that the stack does not hold goes to memory
+    that another thread may have used last. Matrices of a batch are work items of their own.
+    """
     if not panels or not columns:
         return 0, 0
-    rows = _MOST_PANELS[0]
-    while True:
-        blocks_m, blocks_n = _cdiv(panels, rows), _cdiv(columns, wide)
-        height, width = _cdiv(panels, blocks_m) * shape.rows, _cdiv(columns, blocks_n) * shape.columns
-        if batches * blocks_m * blocks_n >= _ITEMS * threads or 2 * height * width * k < 4_000_000:
-            return blocks_m, blocks_n
-        if width >= height and width > 2 * shape.columns:
-            wide = _cdiv(_cdiv(columns, blocks_n), 2)
-        elif height > 4 * shape.rows:
-            rows = _cdiv(_cdiv(panels, blocks_m), 2)
-        elif width > 2 * shape.columns:
-            wide = _cdiv(_cdiv(columns, blocks_n), 2)
-        else:
-            return blocks_m, blocks_n
+    batches = p.batch[0] * p.batch[1]
+    step = shape.rows * shape.vectors / 2
+    reading = shape.rows * shape.scalar_bytes / (16 if p.m * p.k * shape.scalar_bytes <= 1 << 20 else 11)
+    narrow = (p.n % shape.columns + shape.columns - 1) % shape.columns + 1 <= shape.lanes  # the last panel is one vector wide
+    fewest = _cdiv(columns, _MOST_WIDE)
+    best, found = 0.0, (1, 1)
+    for blocks_n in sorted({fewest, *[n for n in (threads, 2 * threads, 4 * threads, 8 * threads, columns) if fewest < n <= columns]}):
+        wide = _cdiv(columns, blocks_n)
+        width = wide - 0.5 if narrow and blocks_n == 1 else wide
+        buffer = wide * panel_bytes
+        for blocks_m in sorted({1, *[m for m in (threads, 2 * threads, 4 * threads, _cdiv(panels, 74)) if m <= panels]}):
+            high = _cdiv(panels, blocks_m)
+            cost = step * width * (high + packing) + reading * high + 3000 / max(1, p.k)
+            if packing and buffer > NEAR_BYTES and p.k:
+                cost += buffer / 64 * 50 / p.k
+            cost *= _cdiv(batches * blocks_m * blocks_n, threads)
+            if not best or cost < best * 0.99:
+                best, found = cost, (blocks_m, blocks_n)
+    return found

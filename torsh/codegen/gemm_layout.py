@@ -56,7 +56,7 @@ class Shape:
     rows of one copied with k adjacent; `depth` bounds a block of K. All distances in elements."""
 
     def __init__(self, vector_bytes: int, registers: int, scalar_bytes: int) -> None:
-        self.lanes = vector_bytes // scalar_bytes
+        self.lanes, self.scalar_bytes = vector_bytes // scalar_bytes, scalar_bytes
         # `write_tile_phase` counts on two vectors: a panel in place is whole, or one vector wide, or packed.
         self.vectors = 2
         self.heights: tuple[int, ...]
@@ -93,8 +93,9 @@ class Epilogue:
     key = ""
     slots = 0
 
-    def begin(self, text: Text, batch: str, first_slot: int) -> None:
-        """Write what all calls of `emit` in a function of the tiled kernel need; `batch` is the same for all of them."""
+    def begin(self, text: Text, batch: str, first_slot: int, turned: bool = False) -> None:
+        """Write what all calls of `emit` in a function of the tiled kernel need; `batch` is the same for all of them. In a kernel that makes
+        C's transpose (`turned`), the places are nevertheless those of C."""
 
     def emit(self, text: Text, value: str, place: Place) -> str:
         """Write vector code for `value`, a vector of the accumulation type; returns the name of the result."""

@@ -52,7 +52,7 @@ def write_pack(t: Text) -> None:
         for place in places:  # what is packed next
             prefetch(t, t.at(place, following), False, 3)
         line = loop.values[0]
-        for column in _columns(t, places) if t.in_bytes == t.scalar_bytes else t.transpose([t.load(place, t.dtype_in) for place in places]):
+        for column in columns_of_square(t, places) if t.in_bytes == t.scalar_bytes else t.transpose([t.load(place, t.dtype_in) for place in places]):
             t.store(column, line)
             line = t.at(line, "%dst_stride")
         loop.next = [line]
@@ -74,7 +74,7 @@ def write_pack(t: Text) -> None:
     t.end()
 
 
-def _columns(t: Text, rows: list[str]) -> list[str]:
+def columns_of_square(t: Text, rows: list[str]) -> list[str]:
     """The columns of the square whose rows are at these addresses.
 
     Pieces of 16 bytes are put side by side as they are loaded, which on x86 costs no shuffle; what is left to do is within the pieces."""

@@ -22,7 +22,7 @@ from torsh.compiler.order import order
 from torsh.compiler.schedule import Group, Schedule
 from torsh.core.shapes import contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import EMPTY, VIEW, WINOGRAD, WINOGRAD_WEIGHTS, offsets
+from torsh.graph.primitives import EMPTY, INT8_PACK, VIEW, WINOGRAD, WINOGRAD_WEIGHTS, offsets
 from torsh.runtime.cpu.executor import Launch, Program, Value, get_num_threads
 
 _ALIGN = 64
@@ -297,14 +297,33 @@ class Plan:
             self.constants.append(value)
         return Value(self.constant_at[key], 0)
 
+    def _int8_product(self, node: Node, depth: int) -> list[_Job]:
+        """A product of 8-bit integers, or the packing of its second operand."""
+        from torsh.codegen import gemm_int8
+        if node.op is INT8_PACK:
+            (b, (shape, strides, at)), signed = self.schedule.memory(node.srcs[0]), node.arg
+            found = gemm_int8.pack_plan(host(), signed, shape[0], shape[2], shape[1], strides)
+            return [self._gemm_job(found, node, (b, at), (b, at), {}, depth)]
+        (a, ga), (b, gb) = self.schedule.memory(node.srcs[0]), self.schedule.memory(node.srcs[1])
+        batch, m, n = node.shape
+        packed, signed = node.arg == "packed", node.srcs[0].dtype.name == "int8"
+        sa = (0 if node.srcs[0].shape[0] == 1 else ga[1][0], *ga[1][1:])
+        several = packed and node.srcs[1].numel > gemm_int8.bytes_packed(host(), 1, n, node.srcs[0].shape[2], signed)
+        sb = (int(several), 0, 0) if packed else (0 if node.srcs[1].shape[0] == 1 else gb[1][0], *gb[1][1:])
+        found = gemm_int8.plan(host(), signed, batch, m, n, node.srcs[0].shape[2], sa, sb, (m * n, n, 1),
+                               threads=get_num_threads(), packed=packed)
+        return [self._gemm_job(found, node, (a, ga[2]), (b, gb[2]), {}, depth)]
+
     def _product(self, node: Node, depth: int) -> list[_Job]:
+        if node.numel == 0:
+            self._place(node)
+            return []
+        if node.op is INT8_PACK or node.srcs[0].dtype.category == 1:
+            return self._int8_product(node, depth)
         (a, ga), (b, gb) = self.schedule.memory(node.srcs[0]), self.schedule.memory(node.srcs[1])
         from torsh.codegen import gemm
         batch, m, n = node.shape
         k = node.srcs[0].shape[2]
-        if batch * m * n == 0:
-            self._place(node)
-            return []
         sa = (0 if node.srcs[0].shape[0] == 1 else ga[1][0], *ga[1][1:])
         sb = (0 if node.srcs[1].shape[0] == 1 else gb[1][0], *gb[1][1:])
         name = node.srcs[0].dtype.name

@@ -4,7 +4,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import weakref
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -26,6 +26,9 @@ class _Watch:
 
 
 watch = _Watch()
+
+
+_weakly: Final = weakref.ref
 
 
 class Storage(Referable):
@@ -137,7 +140,10 @@ class Storage(Referable):
             self.node = leaf(self.memory().copy())
         self.node.derived = None  # the memory may change now
         made = handle(self.node.buffer)
-        self.outside = [*(self.outside or []), weakref.ref(made)]
+        if self.outside is None:
+            self.outside = [_weakly(made)]
+        else:
+            self.outside.append(_weakly(made))
         return made
 
 

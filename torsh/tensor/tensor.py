@@ -237,6 +237,9 @@ def constructed_by(function: Callable[..., Tensor]) -> None:
     _constructor.call = function
 
 
+_array: Final = np.ndarray
+
+
 def array_on(memory: Any, like: Tensor) -> Any:
     """The elements of `like` as a NumPy array on a `handle` to its storage's memory."""
     d = like._dtype
@@ -244,8 +247,8 @@ def array_on(memory: Any, like: Tensor) -> Any:
     if 0 in shape:  # nowhere: the offset may lie behind the memory
         return np.empty(shape, d.np)
     if strides is None:
-        return np.ndarray(shape, d.np, memory, like._offset * d.itemsize)
-    return np.ndarray(shape, d.np, memory, like._offset * d.itemsize, tuple([s * d.itemsize for s in strides]))
+        return _array(shape, d.np, memory, like._offset * d.itemsize)
+    return _array(shape, d.np, memory, like._offset * d.itemsize, tuple([s * d.itemsize for s in strides]))
 
 
 MOST_DEPTH: Final = 2000
