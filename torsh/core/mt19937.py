@@ -110,12 +110,12 @@ class MT19937Generator(MT19937Engine):
             low, end = kernels.inner_bounds(dtype, low, end, adjust_high=high is not None)
         return self._integers(shape, dtype, low, end - low, two_words=end - low >= _TWO_WORDS)
 
-    def permutation(self, n: int, dtype: DTypeLike = np.int64) -> np.ndarray:
+    def permutation(self, n: int, dtype: DTypeLike = np.int64, shuffled: Callable[[np.ndarray], np.ndarray] = kernels.shuffled) -> np.ndarray:
         """A random order of 0 .. n-1: Fisher-Yates in the form of Durstenfeld (1964), n - 1 words.
 
         For i = 0, 1, ... position i swaps with i + word % (n - i). From 2**32 // 20 elements on the swaps
-        look back instead, i with word % (i + 1), a word of 64 bits (n of them). RuntimeError for n < 0 or
-        beyond the dtype's exact integers.
+        look back instead, i with word % (i + 1), a word of 64 bits (n of them). `shuffled` does the swaps of many.
+        RuntimeError for n < 0 or beyond the dtype's exact integers.
 
         >>> MT19937Generator(0).permutation(5)
         array([4, 0, 1, 3, 2])
@@ -139,11 +139,11 @@ class MT19937Generator(MT19937Engine):
                     few[i], few[at] = few[at], few[i]
                 return kernels.round_to(np.array(few), dtype)
             jump = self.words(n - 1) % np.arange(n, 1, -1, dtype=np.uint32)
-            order = kernels.shuffled(np.arange(n - 1) + jump)
+            order = shuffled(np.arange(n - 1) + jump)
         else:
             back = kernels.pairs(self.words(2 * n)) % np.arange(1, n + 1, dtype=np.uint64)
             # Counted from the end these are swaps with a later position, done in reverse: the inverse order.
-            mirrored = kernels.shuffled(n - 1 - back.view(np.int64)[:0:-1])
+            mirrored = shuffled(n - 1 - back.view(np.int64)[:0:-1])
             order = np.empty(n, np.int64)
             order[n - 1 - mirrored] = np.arange(n - 1, -1, -1)
         return kernels.round_to(order, dtype)
