@@ -240,7 +240,9 @@ def _memory_order(t: Tensor) -> list[int]:
 def _fill(t: Tensor, draw: Any, what: str, logical: bool = False, *parameters: Tensor) -> Tensor:
     """`draw(shape)` gives the numbers; `logical`: in row-major order whatever the strides."""
     check_writable(t)
-    order = list(range(len(t._shape))) if logical or t._strides is None else _memory_order(t)
+    if logical or t._strides is None:
+        return copy_into(t, drawn(t._shape, draw, *parameters), what)
+    order = _memory_order(t)
     made = drawn(tuple([t._shape[d] for d in order]), draw, *parameters)
     return copy_into(t, made.permute(*np.argsort(order).tolist()) if order != sorted(order) else made, what)  # type: ignore[attr-defined]
 
