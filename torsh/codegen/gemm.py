@@ -236,20 +236,27 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
     batches = p.batch[0] * p.batch[1]
     own = ACCUMULATE[dtype_out][0] == STORAGE[dtype_out][0] and p.c[3] == 1
 
-    blocks_k = max(1, _cdiv(p.k, _TURNED_DEPTH if turned else shape.depth))
-    tile_k = _cdiv(max(1, _cdiv(p.k, blocks_k)), shape.lanes) * shape.lanes
-    blocks_k = max(1, _cdiv(p.k, tile_k))
     panels, columns = _cdiv(p.m, shape.rows), _cdiv(p.n, shape.columns)
-    panel_bytes = tile_k * shape.columns * scalar_bytes
     b_in_place = same and (p.b[3] == 1 if tables else _keep_b(p, scalar_bytes))
-    blocks_m, blocks_n = _blocks(p, shape, panels, columns, panel_bytes, 0 if b_in_place else 3 if tables else 1, threads)
+    lanes = not (p.a[3] == 1 or p.k <= 1)
+    copy_a, depth = False, _TURNED_DEPTH if turned else shape.depth
+    while True:
+        blocks_k = max(1, _cdiv(p.k, depth))
+        tile_k = _cdiv(max(1, _cdiv(p.k, blocks_k)), shape.lanes) * shape.lanes
+        blocks_k = max(1, _cdiv(p.k, tile_k))
+        panel_bytes = tile_k * shape.columns * scalar_bytes
+        blocks_m, blocks_n = _blocks(p, shape, panels, columns, panel_bytes, 0 if b_in_place else 3 if tables else 1, threads)
+        if copy_a:
+            break
+        copy_a = not turned and (not same or (lanes and p.a[2] != 1 and p.m > 1)
+                                 or _copy_a(p, lanes, _cdiv(columns, max(1, blocks_n)), scalar_bytes))
+        if not (copy_a and lanes):
+            break
+        depth = shape.group_depth
     count = batches * blocks_m * blocks_n
     tile_flops = 2 * p.m * p.n * p.k // max(1, blocks_m * blocks_n)
     group = max(1, min(count, 400_000 // max(1, tile_flops)))
 
-    lanes = not (p.a[3] == 1 or p.k <= 1)
-    copy_a = not turned and (not same or (lanes and p.a[2] != 1 and p.m > 1)
-                              or _copy_a(p, lanes, _cdiv(columns, max(1, blocks_n)), scalar_bytes))
     one_batch = p.b[:2] == (0, 0)
     # What one thread packs another one is slow to get, so a work item packs what it uses, unless a few rows in each of many matrices use it.
     b_packed = not tables and not b_in_place and one_batch and batches > 1 and panels <= _FEW_PANELS and p.n * p.k > 0
