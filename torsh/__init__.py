@@ -23,7 +23,7 @@ from torsh.tensor.printing import get_printoptions, printoptions, set_printoptio
 from torsh.runtime.cpu.executor import get_num_threads, set_num_threads
 from torsh.ops import names as _names
 from torsh.ops.dispatch import LATE as _LATE, late as _late
-from torsh.ops.random import Generator
+from torsh.ops.generators import Generator
 from torsh.random import fork_rng, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 
 __version__ = "0.1.0"
@@ -89,6 +89,6 @@ def __getattr__(name: str) -> object:
         from torsh.capture import compile
         return compile
     if name == "default_generator":
-        from torsh.ops.random import default_generator
+        from torsh.ops.generators import default_generator
         return default_generator()
     raise AttributeError(f"module 'torsh' has no attribute '{name}'")

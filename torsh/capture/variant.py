@@ -17,6 +17,7 @@ from torsh.func.trees import LEAF, Structure, flatten, unflatten
 from torsh.graph.node import Node
 from torsh.graph.primitives import reshape
 from torsh.ops import random
+from torsh.ops.generators import engine_of
 from torsh.tensor.storage import Storage
 from torsh.tensor.tensor import Tensor, alias, wrap
 
@@ -138,7 +139,7 @@ class Variant:
             if parameters:
                 raise GraphBreak("random numbers are drawn by tensors of parameters")
             self.draws.append((shape, how))
-            generator = random.default_generator().engine
+            generator = engine_of(None)
             before = generator.get_state()
             made = wrap(placeholder(shape, from_numpy(how(shape).dtype)))  # drawn for the type alone
             generator.set_state(before)

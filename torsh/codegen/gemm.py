@@ -120,7 +120,18 @@ def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n:
     if amx and dtype_in == "bfloat16" and vector_bytes == 64 and min(problem.m, problem.n) >= 8 and problem.k >= 16 \
             and 1 in problem.a[2:] and 1 in problem.b[2:]:
         return _plan_amx(problem, dtype_out, half, accumulate, epilogue, threads)
+    if same and _turns(problem, vector_bytes // ACCUMULATE[dtype_in][1]):
+        return _plan_tiles(problem.transpose(), same, registers, *machine, threads=threads, turned=True)
     return _plan_tiles(problem, same, registers, *machine, threads=threads)
+
+
+def _turns(p: _Problem, lanes: int) -> bool:
+    """Whether C's transpose is made, from B in place and a packed A: where a B whose columns are contiguous is large beside A and C, as a layer's
+    weights are for few rows. In cycles as measured: 0.6 for an element packed, 0.2 for one stored after a block of K, a multiplication's 32nd."""
+    if p.c[3] != 1 or p.a[3] != 1 or p.b[2] != 1 or p.b[3] == 1 or p.m <= _FEW_TURNED:
+        return False
+    unused = -p.m % lanes
+    return unused * p.n * p.k / 32 + 0.6 * p.m * p.k + 0.2 * p.m * p.n * _cdiv(p.k, _TURNED_DEPTH) < 0.6 * p.n * p.k
 
 
 #: Panels of columns of a work item, at most: of one block of K they take 512 KB.
@@ -129,17 +140,24 @@ _MOST_WIDE = 16
 _ITEMS = 4
 #: Panels of A for which all batches' B is packed before.
 _FEW_PANELS = 4
+#: Rows that fill too little of a vector of columns to make C's transpose.
+_FEW_TURNED = 4
+#: A block of K where C's transpose is made: the rows of B stream by, so that they are best read to their ends.
+_TURNED_DEPTH = 2048
 #: Rows of A for which packing B takes longer than the stalls that it saves.
 _FEW_ROWS = 28
 
 
 def _streams(p: _Problem) -> bool:
-    """Whether the kernels for few rows fit: at most four, and a B worth cutting up and contiguous along an axis."""
-    return p.m <= 4 and p.n * p.k >= 4096 and p.m > 0 and (p.b[2] == 1 or p.b[3] == 1)
+    """Whether the kernels for few rows fit: at most eight, and a B worth cutting up and contiguous along an axis."""
+    enough = 1 << 18 if p.m > 4 and p.b[2] != 1 else 4096
+    return p.m <= 8 and p.n * p.k >= enough and p.m > 0 and (p.b[2] == 1 or p.b[3] == 1)
 
 
-#: Columns of B of a work item, times its rows.
-CHUNK = 4096
+#: Columns of B of a work item, times its rows; and how much of K where columns are contiguous, times its rows.
+CHUNK, CHUNK_DEEP = 4096, 8192
+#: Rows for which there are kernels.
+STREAMED_ROWS = (1, 2, 4, 6, 8)
 
 
 def _plan_stream(p: _Problem, same: bool, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool,
@@ -147,15 +165,16 @@ def _plan_stream(p: _Problem, same: bool, dtype_in: str, dtype_out: str, vector_
     scalar_bytes = ACCUMULATE[dtype_in][1]
     lanes = vector_bytes // scalar_bytes
     kind = "rows" if p.b[3] == 1 else "dots"
-    rows = 4 if p.m == 3 else p.m
+    rows = next(rows for rows in STREAMED_ROWS if rows >= p.m)
     batches = p.batch[0] * p.batch[1]
     # Elements of B in a work item: enough of them to balance, each large enough to run at full speed.
     share = max(16384, min(524288, batches * p.n * p.k // 64))
     if kind == "rows":
-        chunk_n = min(_cdiv(p.n, lanes) * lanes, CHUNK // rows)
+        share = max(share, min(1 << 20, batches * p.n * p.k // 32))  # each has sums of its own, which B's stream drives out of the caches
+        chunk_n = min(_cdiv(p.n, lanes) * lanes, CHUNK // rows // 64 * 64)
         chunk_k = min(p.k, max(64, _cdiv(share, 8 * chunk_n) * 8))
     else:
-        chunk_k = min(p.k, _cdiv(_cdiv(p.k, _cdiv(p.k, 8192)), lanes) * lanes)
+        chunk_k = min(p.k, _cdiv(_cdiv(p.k, _cdiv(p.k, CHUNK_DEEP // (rows if rows > 4 else 1))), lanes) * lanes)
         chunk_n = min(_cdiv(p.n, lanes) * lanes, _cdiv(share, chunk_k * lanes) * lanes)
     blocks_k, blocks_n = _cdiv(p.k, chunk_k), _cdiv(p.n, chunk_n)
     row = _cdiv(p.n, lanes) * lanes
@@ -198,13 +217,13 @@ def _key(kind: str, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool
 
 
 def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool,
-                accumulate: bool, epilogue: Epilogue | None, threads: int, tables: bool = False) -> GemmPlan:
+                accumulate: bool, epilogue: Epilogue | None, threads: int, tables: bool = False, turned: bool = False) -> GemmPlan:
     scalar_bytes = ACCUMULATE[dtype_in][1]
     shape = Shape(vector_bytes, registers, scalar_bytes)
     batches = p.batch[0] * p.batch[1]
     own = ACCUMULATE[dtype_out][0] == STORAGE[dtype_out][0] and p.c[3] == 1
 
-    blocks_k = max(1, _cdiv(p.k, shape.depth))
+    blocks_k = max(1, _cdiv(p.k, _TURNED_DEPTH if turned else shape.depth))
     tile_k = _cdiv(max(1, _cdiv(p.k, blocks_k)), shape.lanes) * shape.lanes
     blocks_k = max(1, _cdiv(p.k, tile_k))
     panels, columns = _cdiv(p.m, shape.rows), _cdiv(p.n, shape.columns)
@@ -216,7 +235,8 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
     group = max(1, min(count, 400_000 // max(1, tile_flops)))
 
     lanes = not (p.a[3] == 1 or p.k <= 1)
-    copy_a = not same or (lanes and p.a[2] != 1 and p.m > 1) or _copy_a(p, lanes, _cdiv(columns, max(1, blocks_n)), scalar_bytes)
+    copy_a = not turned and (not same or (lanes and p.a[2] != 1 and p.m > 1)
+                              or _copy_a(p, lanes, _cdiv(columns, max(1, blocks_n)), scalar_bytes))
     one_batch = p.b[:2] == (0, 0)
     # What one thread packs another one is slow to get, so a work item packs what it uses, unless a few rows in each of many matrices use it.
     b_packed = not tables and not b_in_place and one_batch and batches > 1 and panels <= _FEW_PANELS and p.n * p.k > 0
@@ -229,7 +249,7 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
 
     flags = (Flags.COPY_A * copy_a + Flags.B_IN_PLACE * b_in_place + Flags.B_IS_PACKED * b_packed + Flags.B_ONE_BATCH * one_batch
              + Flags.ACCUMULATE_C * accumulate + Flags.PARTIAL_IS_C * own)
-    kind = f"{'windows' if tables else 'tiles'}{shape.rows}{'l' if lanes else 'r'}"
+    kind = f"{'windows' if tables else 'turned' if turned else 'tiles'}{shape.rows}{'l' if lanes else 'r'}"
     key = _key(kind, dtype_in, dtype_out, vector_bytes, half, epilogue, p.transposed)
     scratch = {"packed": b_batches * columns * panel_bytes + buffer * _cdiv(count, group), "partial": partial}
     scratch = {name: size for name, size in scratch.items() if size}
@@ -246,7 +266,7 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
 
     def text() -> str:
         from torsh.codegen import gemm_tiles
-        return gemm_tiles.write(key, dtype_in, dtype_out, vector_bytes, registers, half, epilogue, p.transposed, lanes, tables)
+        return gemm_tiles.write(key, dtype_in, dtype_out, vector_bytes, registers, half, epilogue, p.transposed, lanes, tables, turned)
 
     return GemmPlan(key, text, items, share, scratch, slots)
 
@@ -300,7 +320,8 @@ def _copy_a(p: _Problem, lanes: bool, sweeps: int, scalar_bytes: int) -> bool:
 def _keep_b(p: _Problem, scalar_bytes: int) -> bool:
     """A B whose rows lie apart is only read in place where it stays in the second-level cache and its rows do not compete for the sets
     of the first, or where it is hardly used twice."""
-    return p.b[3] == 1 and (p.m <= _FEW_ROWS or (p.k * p.n * scalar_bytes <= 1 << 20 and p.b[2] * scalar_bytes % 4096 != 0))
+    few = p.m <= _FEW_ROWS and p.k * p.n * scalar_bytes <= 8 << 20
+    return p.b[3] == 1 and (few or (p.k * p.n * scalar_bytes <= 1 << 20 and p.b[2] * scalar_bytes % 4096 != 0))
 
 
 def _blocks(p: _Problem, shape: Shape, panels: int, columns: int, panel_bytes: int, packing: int, threads: int) -> tuple[int, int]:

@@ -21,6 +21,9 @@ NEAR_BYTES = 131072
 #: Panels of B that a work item of the first phase of `gemm_tiles` packs.
 PACK_COLUMNS = 4
 
+#: Bytes of the panels of an A whose rows are adjacent elements that are copied together, on the stack.
+GROUP_BYTES = 65536
+
 #: Pairs of strips that a work item of the first phase of `gemm_amx` packs.
 AMX_PANELS = 2
 
@@ -93,8 +96,9 @@ class Epilogue:
     key = ""
     slots = 0
 
-    def begin(self, text: Text, batch: str, first_slot: int) -> None:
-        """Write what all calls of `emit` in a function of the tiled kernel need; `batch` is the same for all of them."""
+    def begin(self, text: Text, batch: str, first_slot: int, extents: tuple[int, int] = (Tiles.M, Tiles.N)) -> None:
+        """Write what all calls of `emit` in one function (or turn of a loop) of a kernel need; `batch` is the same for all of them, `extents` are
+        the slots of C's rows and columns."""
 
     def emit(self, text: Text, value: str, place: Place) -> str:
         """Write vector code for `value`, a vector of the accumulation type; returns the name of the result."""

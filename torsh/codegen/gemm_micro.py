@@ -6,7 +6,7 @@ long as the arithmetic; and two turns are one, apart from each other, since othe
 """
 from __future__ import annotations
 
-from torsh.codegen.gemm_layout import Shape
+from torsh.codegen.gemm_layout import GROUP_BYTES, Shape
 from torsh.codegen.gemm_text import Text
 
 #: Rows addressed from one pointer: base + {0..6} * stride need three registers on x86.
@@ -52,7 +52,7 @@ def write_pack(t: Text) -> None:
         for place in places:  # what is packed next
             prefetch(t, t.at(place, following), False, 3)
         line = loop.values[0]
-        for column in _columns(t, places) if t.in_bytes == t.scalar_bytes else t.transpose([t.load(place, t.dtype_in) for place in places]):
+        for column in columns_of_square(t, places) if t.in_bytes == t.scalar_bytes else t.transpose([t.load(place, t.dtype_in) for place in places]):
             t.store(column, line)
             line = t.at(line, "%dst_stride")
         loop.next = [line]
@@ -74,7 +74,7 @@ def write_pack(t: Text) -> None:
     t.end()
 
 
-def _columns(t: Text, rows: list[str]) -> list[str]:
+def columns_of_square(t: Text, rows: list[str]) -> list[str]:
     """The columns of the square whose rows are at these addresses.
 
     Pieces of 16 bytes are put side by side as they are loaded, which on x86 costs no shuffle; what is left to do is within the pieces."""
@@ -100,6 +100,44 @@ def _columns(t: Text, rows: list[str]) -> list[str]:
             mixed = [t.shuffle(mixed[i], mixed[i + half], order) for i in range(half) for order in (low, high)]
         columns += mixed
     return columns
+
+
+def group_of(shape: Shape, scalar_bytes: int) -> int:
+    """How many panels `copy_group` copies at most."""
+    return GROUP_BYTES // (shape.depth * shape.packed_rows * scalar_bytes)
+
+
+def write_copy_group(t: Text, shape: Shape) -> None:
+    """`@copy_group(src, row_stride, k_stride, valid, kc, dst)`: the panels of `valid` rows and kc columns of A, at most `group_of(shape)`,
+    `shape.depth * shape.packed_rows` elements apart. Where rows are adjacent elements they are read as they lie in memory."""
+    t.begin("copy_group", "ptr %src, i64 %row_stride, i64 %k_stride, i64 %valid, i64 %kc, ptr %dst", True)
+    line, many = shape.packed_rows * t.scalar_bytes, group_of(shape, t.scalar_bytes)
+    panel = shape.depth * line
+    adjacent = t.test("eq", "%row_stride", str(t.in_bytes))
+    # What a vector reads beyond its panel must be there.
+    whole = t.both(adjacent, t.test("sge", "%valid", str((many - 1) * shape.rows + shape.packed_rows)))
+    together, single, done = t.new_label(), t.new_label(), t.new_label()
+    t.put(f"br i1 {whole}, label %{together}, label %{single}")
+    t.label(together)
+    with t.loop("0", "%kc", carry=[("ptr", "%src"), ("ptr", "%dst")]) as loop:
+        src, dst = loop.values
+        for i in range(many):
+            for start in range(0, shape.packed_rows, shape.lanes):
+                value = t.load(t.at(src, str((i * shape.rows + start) * t.in_bytes)), t.dtype_in)
+                t.store(value, t.at(dst, str(i * panel + start * t.scalar_bytes)))
+        loop.next = [t.at(src, "%k_stride"), t.at(dst, str(line))]
+    t.put(f"br label %{done}")
+    t.label(single)
+    with t.loop("0", "%valid", str(shape.rows), [("ptr", "%dst")]) as rows:
+        left = t.least(t.sub("%valid", rows.index), str(shape.rows))
+        with t.loop("0", left, str(shape.lanes)) as lane:
+            src = t.at("%src", t.mul(t.add(rows.index, lane.index), "%row_stride"))
+            t.put(f"call void @pack(ptr {src}, i64 %row_stride, i64 %k_stride, i64 {t.sub(left, lane.index)}, i64 %kc, "
+                  f"ptr {t.at(rows.values[0], t.mul(lane.index, str(t.scalar_bytes)))}, i64 {line})")
+        rows.next = [t.at(rows.values[0], str(panel))]
+    t.put(f"br label %{done}")
+    t.label(done)
+    t.end()
 
 
 def write_copy_rows(t: Text, shape: Shape) -> None:

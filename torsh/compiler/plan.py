@@ -14,7 +14,7 @@ from torsh.compiler import steps, whole
 from torsh.compiler.canonical import INPUT
 from torsh.compiler.describe import describe
 from torsh.compiler.donate import Donations, past_what_may_fail
-from torsh.compiler.epilogue import Fused, row_stride
+from torsh.compiler.epilogue import WITHOUT_OPERAND, Fused, row_stride
 from torsh.compiler.execute import HEADER, Detail, Executable, HostStep, stats
 from torsh.compiler.lower import lower
 from torsh.compiler.nest import Checked, Lowered
@@ -140,7 +140,7 @@ class Plan:
             elif group.kind == "empty":
                 self._place(node)
             elif group.kind in ("assign", "scatter"):
-                self._overwrite(node, readers, pending, depth)
+                self._overwrite(group.nodes, readers, pending, depth)
             elif group.kind == "scan":
                 if node.numel:
                     pending.append(self._job(steps.scan(self.schedule, node), depth, [node]))
@@ -231,9 +231,11 @@ class Plan:
         nodes = [*unit.srcs, *self.schedule.several.get(id(unit), (unit,))]
         return [p for p in (self.places.get(id(n)) for n in nodes) if isinstance(p, Memory)]
 
-    def _overwrite(self, node: Node, readers: dict[int, int], pending: list[_Job], depth: int) -> None:
-        """A region write or scatter: the old value's memory is taken over where nobody else needs it, else copied."""
-        old, geometry = self.schedule.source(node.srcs[0])
+    def _overwrite(self, nodes: list[Node], readers: dict[int, int], pending: list[_Job], depth: int) -> None:
+        """A scatter, or region writes one on the other that lie apart: the old value's memory is taken over where nobody else needs it,
+        else copied."""
+        node = nodes[-1]
+        old, geometry = self.schedule.source(nodes[0].srcs[0])
         whole = geometry[2] == 0 and geometry[1] == contiguous_strides(geometry[0]) and numel(geometry[0]) == old.numel
         root = any(r is node for r in self.roots)
         mine = whole and old.op is not INPUT and old.op.kind not in ("const", "iota") and readers.get(id(old), 0) == 1 \
@@ -246,14 +248,17 @@ class Plan:
         else:
             self._place(node)
             if old.op is not EMPTY and node.numel:
-                pending.append(self._job(steps.fill(self.schedule, node, node.srcs[0]), depth, [node]))
+                pending.append(self._job(steps.fill(self.schedule, node, nodes[0].srcs[0]), depth, [node]))
                 if whole and old.op is INPUT and node.op.kind == "assign":
                     pending[-1].copies = old
                     pending[-1].depth = -1  # not merged with others, so that it can be left out
-        if numel(node.arg[0]):
-            job = self._job(steps.assign(self.schedule, node) if node.op.kind == "assign" else steps.scatter(self.schedule, node), depth, [node])
-            job.depth = -1  # in order, never merged with others
-            pending.append(job)
+        for write in nodes:
+            self.places[id(write)] = self.places[id(node)]
+            if numel(write.arg[0]):
+                job = self._job(steps.assign(self.schedule, write) if node.op.kind == "assign" else steps.scatter(self.schedule, write), depth, [write])
+                if len(nodes) == 1:
+                    job.depth = -1  # in order, never merged with others
+                pending.append(job)
 
     def _job(self, lowered: Lowered, depth: int, made: list[Node]) -> _Job:
         kernel = lowered.kernel
@@ -367,7 +372,11 @@ class Plan:
         from torsh.codegen.chain import Chain
         values: list[Any] = [node.arg.groups]
         more: list[Node] = []
-        for source, (_, kind) in zip(node.srcs[sources:], node.arg.steps, strict=True):
+        operands = iter(node.srcs[sources:])
+        for _, kind in node.arg.steps:
+            if kind in WITHOUT_OPERAND:
+                continue
+            source = next(operands)
             if kind == "number":
                 values.append(self._number(source))
                 continue
