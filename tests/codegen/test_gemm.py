@@ -241,7 +241,8 @@ def test_the_split_of_the_work_does_not_change_a_bit(dtype: str) -> None:
 @pytest.mark.parametrize("layouts", [("rows", "rows"), ("rows", "columns"), ("columns", "rows"), ("columns", "columns")])
 def test_the_number_of_threads_does_not_change_a_bit(layouts: tuple[str, str]) -> None:
     rng = np.random.default_rng(14)
-    for m, n, k in ((200, 130, 900), (300, 90, 1024), (20, 700, 600), (6, 3000, 300), (1, 5000, 300)):
+    sizes = [(200, 130, 900), (300, 90, 1024), (20, 700, 600), (6, 3000, 300), (1, 5000, 300)]
+    for m, n, k in sizes + [tuple(int(x) for x in 2.0**rng.uniform(0, [8, 9, 10])) for _ in range(25)]:
         a, b = matrix(rng, (m, k), "float32", layouts[0]), matrix(rng, (k, n), "float32", layouts[1])
         found = []
         for threads in (1, 2, 3, 16):

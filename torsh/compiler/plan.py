@@ -11,7 +11,7 @@ from torsh.codegen.cache import digest
 from torsh.codegen.kernel_ir import Kernel
 from torsh.codegen.target import amx, host
 from torsh.codegen.text import text
-from torsh.compiler import steps, whole
+from torsh.compiler import choice, steps, whole
 from torsh.compiler.arena import Memory, arrange, spaces
 from torsh.compiler.canonical import INPUT
 from torsh.compiler.describe import describe
@@ -279,8 +279,8 @@ class Plan:
         sa = (0 if node.srcs[0].shape[0] == 1 else ga[1][0], *ga[1][1:])
         several = packed and node.srcs[1].numel > gemm_int8.bytes_packed(host(), 1, n, node.srcs[0].shape[2], signed)
         sb = (int(several), 0, 0) if packed else (0 if node.srcs[1].shape[0] == 1 else gb[1][0], *gb[1][1:])
-        found = gemm_int8.plan(host(), signed, batch, m, n, node.srcs[0].shape[2], sa, sb, (m * n, n, 1),
-                               threads=get_num_threads(), packed=packed)
+        given = (signed, batch, m, n, node.srcs[0].shape[2], sa, sb, (m * n, n, 1))
+        found = gemm_int8.plan(host(), *given, threads=get_num_threads(), packed=packed, way="" if packed else choice.int8_product(*given))
         return [self._gemm_job(found, node, (a, ga[2]), (b, gb[2]), {}, depth)]
 
     def _product(self, node: Node, depth: int) -> list[_Job]:
@@ -297,8 +297,10 @@ class Plan:
         sb = (0 if node.srcs[1].shape[0] == 1 else gb[1][0], *gb[1][1:])
         name = node.srcs[0].dtype.name
         _, chain, operands, more = self._steps(node, 2)
-        found = gemm.plan(name, node.dtype.name, batch, m, n, k, sa, sb, (m * n, n, 1), vector_bytes=host().vector_bytes, threads=get_num_threads(),
-                          epilogue=chain, amx=name == "bfloat16" and amx())
+        given = (name, node.dtype.name, batch, m, n, k, sa, sb, (m * n, n, 1))
+        options = {"vector_bytes": host().vector_bytes, "threads": get_num_threads(), "amx": name == "bfloat16" and amx()}
+        way = choice.product(given, options, (node.srcs[0].dtype.itemsize, node.dtype.itemsize))
+        found = gemm.plan(*given, **options, epilogue=chain, way=way)  # type: ignore[arg-type]
         return [self._gemm_job(found, node, (a, ga[2]), (b, gb[2]), operands, depth, more)]
 
     def _windows(self, node: Node, depth: int) -> _Job:
@@ -315,9 +317,12 @@ class Plan:
         if adjacent:  # the rows of an image are a batch each
             wide, row = axes[1][0][-1], numel(axes[1][0][:-1]) > 1
             batch, b_batch, c_batch = (images, n // wide), (image, int(tables[1][wide]) // node.dtype.itemsize if row else 0), (m * n, wide)
-        found = gemm.plan(name, name, batch, m, wide, k, (0, steps[0] if groups > 1 else 0, *steps[1:]), (*b_batch, 0, int(adjacent)),
-                          (*c_batch, n, 1), vector_bytes=host().vector_bytes, tables=True, threads=get_num_threads(), epilogue=chain)
+        given = (name, name, batch, m, wide, k, (0, steps[0] if groups > 1 else 0, *steps[1:]), (*b_batch, 0, int(adjacent)), (*c_batch, n, 1))
+        options = {"vector_bytes": host().vector_bytes, "tables": True, "threads": get_num_threads()}
         known = dict(zip(("k_offsets", "n_offsets"), [t.ctypes.data for t in tables], strict=True))
+        size = node.dtype.itemsize
+        way = choice.product(given, options, (size, size), (node.srcs[1].numel - offset) * size, known)
+        found = gemm.plan(*given, **options, epilogue=chain, way=way)  # type: ignore[arg-type]
         job = self._gemm_job(found, node, (a, at), (node.srcs[1], offset), {**known, **operands}, depth, more)
         job.tables = tables
         return job
