@@ -65,7 +65,7 @@ def blocks(batches: int, m: int, n: int, k: int, shape: Shape, panels: int, colu
     long as that to be packed (`packing` times), a panel of rows to be read as long as its bytes need from the second or third level of the cache. A block
     of columns that the stack does not hold goes to memory that another thread may have used last. Matrices of a batch are work items of their own.
     """
-    if not panels or not columns:
+    if not panels or not columns or not batches:
         return [(0.0, (0, 0))]
     step = shape.rows * shape.vectors / 2
     reading = shape.rows * shape.scalar_bytes / (16 if m * k * shape.scalar_bytes <= NEAR else 11)
