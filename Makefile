@@ -20,7 +20,7 @@ help:
 	@echo "make conformance  PyTorch's operator database, all of it; fails on any difference from the expected table"
 	@echo "make lint    ruff and the import contracts"
 	@echo "make types   mypy"
-	@echo "make bench   side by side with PyTorch"
+	@echo "make bench   side by side with PyTorch and ONNX Runtime"
 	@echo "make clean   remove $(VENV) and the caches of the tools"
 
 demo: $(VENV)/.extra-demo build
@@ -55,7 +55,7 @@ lint: $(VENV)/.extra-dev
 types: $(VENV)/.extra-dev $(VENV)/.extra-demo
 	$(BIN)/mypy
 
-bench: $(VENV)/.extra-test
+bench: $(VENV)/.extra-bench build
 	$(BIN)/python -m benchmarks
 
 # One stamp for each extra of pyproject.toml: an install is repeated when that file changes, else not. `build` does the compiling.

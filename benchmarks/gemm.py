@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.machine import peak
 from torsh.codegen import compile as codegen
 from torsh.codegen.gemm import GemmPlan, plan
 from torsh.codegen.target import host
@@ -44,40 +45,6 @@ def program(p: GemmPlan, operands: dict[str, np.ndarray]) -> tuple[executor.Prog
     launch = executor.Launch([addresses[symbol] for symbol in p.symbols], [arguments], [[count] for count in p.items],
                              [not share for share in p.share])
     return executor.Program([launch]), list(memory.values())
-
-
-def peak() -> float:
-    """GFLOP/s of independent float32 multiply-adds on the threads in use."""
-    lanes, chains, rounds = host().vector_bytes // 4, 12, 1_000_000
-    vector = f"<{lanes} x float>"
-    phis = [f"  %a{i} = phi {vector} [zeroinitializer, %item], [%b{i}, %run]" for i in range(chains)]
-    steps = [f"  %b{i} = call {vector} @llvm.fma.v{lanes}f32({vector} %a{i}, {vector} %x, {vector} %x)"
-             for i in range(chains)]
-    adds = [f"  %s{i + 1} = fadd {vector} %s{i}, %b{i}" for i in range(chains)]
-    wide = 8 * host().vector_bytes
-    text = "\n".join([
-        f"declare {vector} @llvm.fma.v{lanes}f32({vector}, {vector}, {vector})",
-        f'define void @peak(ptr %args, i64 %begin, i64 %end) "min-legal-vector-width"="{wide}" '
-        f'"prefer-vector-width"="{wide}" {{',
-        "entry:", "  %out = load ptr, ptr %args, align 8", f"  %x = load {vector}, ptr %out, align 4",
-        "  br label %item",
-        "item:", "  %n = phi i64 [%begin, %entry], [%m, %done]", "  br label %run",
-        "run:", "  %i = phi i64 [0, %item], [%j, %run]", *phis, *steps, "  %j = add i64 %i, 1",
-        f"  %c = icmp eq i64 %j, {rounds}", "  br i1 %c, label %done, label %run",
-        "done:", "  %m = add i64 %n, 1", f"  %s0 = fadd {vector} %x, %x", *adds,
-        "  %q = add i64 %m, 1", f"  %to = getelementptr {vector}, ptr %out, i64 %q",
-        f"  store {vector} %s{chains}, ptr %to, align 4",
-        "  %more = icmp slt i64 %m, %end", "  br i1 %more, label %item, label %exit", "exit:", "  ret void", "}", ""])
-    address = codegen.load([(f"benchmark_peak_{lanes}", lambda: text, ["peak"])])[f"benchmark_peak_{lanes}"]["peak"]
-    threads = executor.get_num_threads()
-    memory = np.zeros((threads + 3) * lanes, np.float32)
-    run = executor.Program([executor.Launch([address], [[memory.ctypes.data]], [[threads]], [False])])
-    best = float("inf")
-    for _ in range(20):
-        start = time.perf_counter()
-        run.run_list([])
-        best = min(best, time.perf_counter() - start)
-    return threads * rounds * chains * lanes * 2 / best / 1e9
 
 
 def measure(name: str, layout: str, dtype: str, seconds: float) -> str:

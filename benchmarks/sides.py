@@ -31,11 +31,13 @@ def alternated(module: str, rounds: int, *arguments: str) -> dict[str, dict[str,
     return {name: {side: statistics.median(values) for side, values in sides.items()} for name, sides in found.items()}
 
 
-def table(title: str, command: str, head: str, rows: list[str], name: str) -> None:
-    """Print a table and write it, dated, to benchmarks/results."""
-    lines = [f"# {title}, {datetime.date.today()}", "", f"PyTorch {importlib.metadata.version('torch')}; made by `{command}`.", "",
+def table(title: str, command: str, head: str, rows: list[str], name: str | None, note: str = "") -> None:
+    """Print a table and write it, dated, to benchmarks/results (not without a name)."""
+    lines = [f"# {title}, {datetime.date.today()}", "", f"PyTorch {importlib.metadata.version('torch')}; made by `{command}`. {note}".rstrip(), "",
              head, "|" + "---|" * (head.count("|") - 1), *rows]
     print("\n".join(lines))
+    if name is None:
+        return
     folder = pathlib.Path(__file__).parent / "results"
     folder.mkdir(exist_ok=True)
     (folder / f"{datetime.date.today()}-{name}.md").write_text("\n".join(lines) + "\n")

@@ -23,7 +23,7 @@ from torsh.tensor.printing import get_printoptions, printoptions, set_printoptio
 from torsh.runtime.cpu.executor import get_num_threads, set_num_threads
 from torsh.ops import names as _names
 from torsh.ops.dispatch import LATE as _LATE, late as _late
-from torsh.ops.random import Generator
+from torsh.ops.generators import Generator
 from torsh.random import fork_rng, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 
 __version__ = "0.1.0"
@@ -37,7 +37,7 @@ __all__ = ["Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "cfloat"
            "get_default_dtype", "half", "inference_mode", "int", "int8", "int16", "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "long",
            "no_grad", "promote_types", "set_default_dtype", "set_grad_enabled", "short", "uint8", "uint16", "uint32", "uint64"]
 #: Loaded when first asked for.
-_LAZY = ("amp", "cpu", "data", "distributions", "fft", "func", "futures", "linalg", "masked", "nn", "optim", "profiler", "quantized", "serialization",
+_LAZY = ("amp", "ao", "cpu", "data", "distributions", "fft", "func", "futures", "linalg", "masked", "nn", "optim", "profiler", "quantized", "serialization",
          "serialize", "signal", "sparse", "special", "storage", "utils")
 #: Names of other modules, loaded when first asked for: by module.
 _FROM = {
@@ -89,6 +89,6 @@ def __getattr__(name: str) -> object:
         from torsh.capture import compile
         return compile
     if name == "default_generator":
-        from torsh.ops.random import default_generator
+        from torsh.ops.generators import default_generator
         return default_generator()
     raise AttributeError(f"module 'torsh' has no attribute '{name}'")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from torsh.ops.random import Generator, default_generator
+from torsh.ops.generators import Generator, default_generator
 from torsh.tensor.tensor import Tensor
 
 

@@ -86,6 +86,15 @@ def test_arithmetic_is_not_contracted():
     assert {rounding for _, rounding in found} == {".rn"}
 
 
+def test_amounts_of_shifts_are_masked():
+    """PTX's shift of 64 bits takes 32 bits of the amount, so amounts of 2**32 must not reach it."""
+    x, y = load(0, "int64", (0, 1)), load(1, "int64", (0, 1))
+    body = (Loop(0, Slot(3), "vector", (store(2, op("shl", x, y), (0, 1)),)),)
+    ptx = emit_ptx(kernel([("int64", False), ("int64", False), ("int64", True)], 1, Phase((), body)), "k")
+    assert re.search(r"and\.b(32|64)\s+%r\w*, %r\w*, 63", ptx)
+    assert re.search(r"selp\.b64", ptx)
+
+
 def test_memory_is_known_to_be_global():
     ptx = emit_ptx(samples.pointwise(9, np.random.default_rng(0)).kernel, "k")
     assert re.search(r"ld\.global", ptx)

@@ -26,7 +26,6 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
              grad_variables: Any = None, inputs: Any = None) -> None:
     """Accumulate the gradients of `tensors` (weighted by `grad_tensors`) into the leaves, or into `inputs`. Raises as `Tensor.backward`."""
     from torsh.autograd import engine
-    from torsh.tensor.creation import ones_like
     if grad_variables is not None:
         warnings.warn("`grad_variables` is deprecated. Use `grad_tensors` instead.", FutureWarning, stacklevel=2)
         if grad_tensors is not None:
@@ -34,7 +33,7 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
         grad_tensors = grad_variables
     outs = _tuple(tensors)
     grads = None if grad_tensors is None else _tuple(grad_tensors)
-    engine.backward(outs, grads, retain_graph, create_graph, None if inputs is None else _tuple(inputs), ones_like)
+    engine.backward(outs, grads, retain_graph, create_graph, None if inputs is None else _tuple(inputs))
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None, create_graph: bool = False, only_inputs: bool = True,
@@ -46,7 +45,7 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     Raises RuntimeError when an input was not used (unless `allow_unused`), or does not require grad.
     """
     from torsh.autograd import engine
-    from torsh.tensor.creation import ones_like, zeros_like
+    from torsh.tensor.creation import zeros_like
     if not only_inputs:
         warnings.warn("only_inputs argument is deprecated and is ignored now (defaults to True). To accumulate gradient for other parts of the graph, please "
                       "use torch.autograd.backward.", FutureWarning, stacklevel=2)
@@ -54,7 +53,7 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     if is_grads_batched:
         return _batched(_tuple(outputs), ins, _tuple(grad_outputs), create_graph, bool(allow_unused), materialize_grads)
     found = engine.grad(_tuple(outputs), ins, None if grad_outputs is None else _tuple(grad_outputs), retain_graph, create_graph,
-                        bool(allow_unused) or materialize_grads, ones_like)
+                        bool(allow_unused) or materialize_grads)
     made = tuple(zeros_like(t) if g is None and materialize_grads else g for g, t in zip(found, ins, strict=True))
     # Of a sparse tensor the gradient is a sparse one.
     return tuple([g if t is x or g is None or not hasattr(x, "_graded") else x._with(g) for g, t, x in zip(made, ins, _given(inputs), strict=True)])
@@ -63,11 +62,11 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
 def _batched(outs: tuple[Any, ...], ins: Sequence[Any], grads: tuple[Any, ...], create: bool, allow_unused: bool, materialize: bool) -> tuple[Any, ...]:
     from torsh.autograd import engine
     from torsh.func.vmap import vmap
-    from torsh.tensor.creation import ones_like, zeros_like
+    from torsh.tensor.creation import zeros_like
     there: list[bool] = []
 
     def one(*gs: Any) -> tuple[Any, ...]:
-        found = engine.grad(outs, ins, gs, True, create, allow_unused or materialize, ones_like)
+        found = engine.grad(outs, ins, gs, True, create, allow_unused or materialize)
         there[:] = [g is not None or materialize for g in found]
         return tuple([zeros_like(t) if g is None else g for g, t in zip(found, ins, strict=True)])
     made = vmap(one)(*grads)

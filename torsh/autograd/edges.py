@@ -98,9 +98,8 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[[Any], None
         current = engine.running[-1]
         first = task is not current
         if first:
-            reached, needed = current
             task, found = current, [None] * len(nodes)
-            left = sum([id(n) in reached and (needed is None or id(n) in needed) for n in nodes])
+            left = sum([current.reaches(n) for n in nodes])
         found[i] = g
         left -= 1
         if mode == "any":

@@ -1,19 +1,22 @@
 """The backward engine: visits recorded calls from the last to the first and adds up what arrives at each."""
 from __future__ import annotations
 
-import heapq
+import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, final
 
 from torsh.autograd.grad_mode import state
-from torsh.autograd.graph import AccumulateGrad, GradNode, accumulator, edge, requires_grad
+from torsh.autograd.graph import AccumulateGrad, GradNode, Point, accumulator, edge, requires_grad
 from torsh.compiler.realize import accompany, forsake
+from torsh.core.native import i64
+from torsh.graph.primitives import const, expand
 from torsh.tensor.tensor import Tensor, node_of, stored, wrap
 
 
 class _Hooks:
     """What the layer above provides: tensor arithmetic, and anomaly mode's check."""
     add: Callable[[Tensor, Tensor], Tensor]
+    total: Callable[[list[Tensor]], Tensor]
     sum_to: Callable[[Tensor, tuple[int, ...]], Tensor]
     cast: Callable[[Tensor, Any], Tensor]
     check: Callable[[Any, Sequence[Any]], None] | None = None
@@ -21,8 +24,43 @@ class _Hooks:
 
 
 arithmetic: Final = _Hooks()
-#: Of each backward that is running, innermost last: the nodes it can reach (by id), and those it must visit (None: all).
-running: Final[list[tuple[dict[int, int], set[int] | None]]] = []
+
+
+@final
+class Pass:
+    """A backward pass that is running. What it visits has its number; `needed` are the ids of what it must visit (None: all)."""
+    __slots__ = ("number", "needed", "covered")
+
+    number: i64
+    needed: set[int] | None
+    covered: list[tuple[Point, int, int, Any]]  # what a pass around this one keeps in points of both
+
+    def __init__(self, number: i64) -> None:
+        self.number = number
+        self.needed = None
+        self.covered = []
+
+    def reaches(self, node: Point) -> bool:
+        """Whether a gradient will arrive at the node."""
+        return node.visit == self.number and (self.needed is None or id(node) in self.needed)
+
+    def enter(self, node: Point, waiting: i64) -> None:
+        """Begin with a node."""
+        if len(running) > 1 and node.visit >= running[0].number:
+            self.covered.append((node, node.visit, node.waiting, node.arrived))
+        node.visit = self.number
+        node.waiting = waiting
+        node.arrived = None
+
+
+class _Count:
+    last: i64 = 0
+
+
+_count: Final = _Count()
+#: The passes that are running, innermost last. One thread at a time runs any.
+running: Final[list[Pass]] = []
+_lock: Final = threading.RLock()
 
 
 def _fit(grad: Tensor, shape: tuple[int, ...], dtype: Any) -> Tensor:
@@ -34,23 +72,33 @@ def _fit(grad: Tensor, shape: tuple[int, ...], dtype: Any) -> Tensor:
     return grad
 
 
-def _reachable(roots: Sequence[Any], start: int) -> dict[int, int]:
-    """How many edges lead to each node below the roots, by id. Nodes older than `start` are ends."""
-    waiting: dict[int, int] = {id(r): 0 for r in roots}
-    stack = list({id(r): r for r in roots}.values())
+def _reach(roots: list[Point], start: i64, this: Pass) -> None:
+    """Count how many edges lead to each node below the roots. Nodes older than `start` are ends."""
+    number = this.number
+    stack: list[Point] = []
+    for root in roots:
+        this.enter(root, 0)
+        stack.append(root)
     while stack:
         node = stack.pop()
         if node.order < start:
             continue
         for e in node.edges:
             if e is not None:
-                key = id(e[0])
-                if key in waiting:
-                    waiting[key] += 1
+                target: Point = e[0]
+                if target.visit == number:
+                    target.waiting += 1
                 else:
-                    waiting[key] = 1
-                    stack.append(e[0])
-    return waiting
+                    this.enter(target, 1)
+                    stack.append(target)
+
+
+def _leads(node: Any, needed: set[int]) -> bool:
+    """Whether an edge leads to one of those needed."""
+    for e in node.edges:
+        if e is not None and id(e[0]) in needed:
+            return True
+    return False
 
 
 def _needed(roots: Sequence[Any], targets: set[int], start: int) -> set[int]:
@@ -61,7 +109,7 @@ def _needed(roots: Sequence[Any], targets: set[int], start: int) -> set[int]:
     while stack:
         node, ready = stack.pop()
         if ready:
-            if id(node) in targets or (node.order >= start and any(e is not None and id(e[0]) in needed for e in node.edges)):
+            if id(node) in targets or (node.order >= start and _leads(node, needed)):
                 needed.add(id(node))
         elif id(node) not in done:
             done.add(id(node))
@@ -79,65 +127,106 @@ def run(roots: Sequence[tuple[Any, int]], grads: Sequence[Tensor], retain: bool,
     arrives there is returned by (id(node), output number), and accumulated in leaves only if `accumulate`. Calls recorded before
     number `start` are ends: what arrives there goes no further.
     """
-    unique = list({id(n): n for n, _ in roots}.values())
-    waiting = _reachable(unique, start)
+    unique: list[Point] = list({id(n): n for n, _ in roots}.values())
     wanted = None if inputs is None else {(id(n), i) for n, i in inputs}
-    needed = None if inputs is None else _needed(unique, {id(n) for n, _ in inputs}, start)
     captured: dict[tuple[int, int], Tensor] = {}
-    buffers: dict[int, list[Tensor | None]] = {}
+    oldest: i64 = start
     previous = state.enabled
+    _lock.acquire()
+    _count.last += 1
+    this = Pass(_count.last)
+    running.append(this)
     state.enabled = create
-    running.append((waiting, needed))
     try:
-        for (node, nr), g in zip(roots, grads, strict=True):
-            _deliver(buffers, node, nr, g)
-        ready = [(-n.order, id(n), n) for n in unique if waiting[id(n)] == 0]
-        heapq.heapify(ready)
+        needed = this.needed = None if inputs is None else _needed(unique, {id(n) for n, _ in inputs}, start)
+        _reach(unique, oldest, this)
+        for (root, nr), g in zip(roots, grads, strict=True):
+            _deliver(root, nr, g)
+        ready: list[Point] = []
+        for node in unique:
+            if node.waiting == 0:
+                _insert(ready, node)
         while ready:
-            _, key, node = heapq.heappop(ready)
-            arrived = buffers.pop(key, None)
-            if needed is not None and key not in needed:
-                arrived = None
-            results: Any = None
-            if arrived is not None:
+            node = ready.pop()
+            arrived = node.arrived
+            node.arrived = None
+            results: list[Tensor | None] | None = None
+            if arrived is not None and (needed is None or id(node) in needed):
                 arrived = _before(node, arrived)
                 if wanted is not None:
                     for nr, came in enumerate(arrived):
-                        if came is not None and (key, nr) in wanted:
-                            captured[key, nr] = came
+                        if came is not None and (id(node), nr) in wanted:
+                            captured[id(node), nr] = came
                 if isinstance(node, AccumulateGrad):
-                    if inputs is None or (accumulate and (key, 0) in wanted):  # type: ignore[operator]
+                    if wanted is None or (accumulate and (id(node), 0) in wanted):
                         _accumulate(node, arrived[0], create)
-                elif node.order >= start and (needed is None or any(e is not None and id(e[0]) in needed for e in node.edges)):
+                elif node.order >= oldest and (needed is None or _leads(node, needed)):
+                    assert isinstance(node, GradNode)
                     results = _call(node, arrived)
                     if not retain:
                         node.release()
-            if node.order < start:
+            if node.order < oldest:
                 continue
-            for i, e in enumerate(node.edges):
-                if e is None:
-                    continue
-                target, nr = e
-                if results is not None and results[i] is not None:
-                    _deliver(buffers, target, nr, results[i])
-                waiting[id(target)] -= 1
-                if waiting[id(target)] == 0:
-                    heapq.heappush(ready, (-target.order, id(target), target))
+            i = 0
+            for e in node.edges:
+                if e is not None:
+                    target: Point = e[0]
+                    if results is not None:
+                        came = results[i]
+                        if came is not None:
+                            _deliver(target, e[1], came)
+                    target.waiting -= 1
+                    if target.waiting == 0:
+                        _insert(ready, target)
+                i += 1
+    except BaseException:
+        _forget(unique, oldest, this.number)
+        raise
     finally:
         state.enabled = previous
         running.pop()
+        while this.covered:
+            point, visit, waiting, kept = this.covered.pop()
+            point.visit, point.waiting, point.arrived = visit, waiting, kept
+        _lock.release()
     return captured
 
 
-def _deliver(buffers: dict[int, list[Tensor | None]], node: Any, nr: int, g: Tensor) -> None:
-    slot = buffers.get(id(node))
-    if slot is None:
-        slot = buffers[id(node)] = [None] * (len(node.out_meta) if isinstance(node, GradNode) else 1)
-    have = slot[nr]
-    slot[nr] = g if have is None else arithmetic.add(have, g)
+def _insert(ready: list[Point], node: Point) -> None:
+    """Keep nodes in the order of their making, the latest at the end."""
+    ready.append(node)
+    order = node.order
+    i = len(ready) - 1
+    while i > 0 and ready[i - 1].order > order:
+        ready[i] = ready[i - 1]
+        i -= 1
+    ready[i] = node
+
+
+def _forget(roots: list[Point], start: i64, number: i64) -> None:
+    """A pass failed: nothing that arrived is kept."""
+    stack: list[Point] = list(roots)
+    while stack:
+        node = stack.pop()
+        if node.visit != number:
+            continue
+        node.visit, node.arrived = 0, None
+        if node.order >= start:
+            for e in node.edges:
+                if e is not None:
+                    stack.append(e[0])
+
+
+def _deliver(node: Point, nr: int, g: Tensor) -> None:
+    slots = node.arrived
+    if slots is None:
+        slots = node.arrived = [None] * len(node.out_meta) if isinstance(node, GradNode) else [None]
+    have = slots[nr]
+    slots[nr] = g if have is None else arithmetic.add(have, g)
 
 
 def _before(node: Any, arrived: list[Tensor | None]) -> list[Tensor | None]:
+    """Hooks before a call, and tensors that retain their gradient."""
     if node.pre_hooks:
         for hook in list(node.pre_hooks.values()):
             new = hook(arrived)
@@ -203,7 +292,7 @@ def _accumulate(node: AccumulateGrad, g: Tensor | None, create: bool) -> None:
             hook(t)
 
 
-def _root_grads(tensors: Sequence[Tensor], grads: Sequence[Tensor | None] | None, ones_like: Callable[[Tensor], Tensor]) -> list[Tensor]:
+def _root_grads(tensors: Sequence[Tensor], grads: Sequence[Tensor | None] | None) -> list[Tensor]:
     out = []
     if grads is not None and len(grads) != len(tensors):
         raise RuntimeError(f"got {len(tensors)} tensors and {len(grads)} gradients")
@@ -214,7 +303,7 @@ def _root_grads(tensors: Sequence[Tensor], grads: Sequence[Tensor | None] | None
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
             if not t._dtype.is_floating_point:
                 raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {t._dtype!r}")
-            g = ones_like(t)
+            g = wrap(expand(const(1.0, t._dtype), t._shape))
         elif g._shape != t._shape:
             raise RuntimeError(f"Mismatch in shape: grad_output[{i}] has a shape of {g.shape} and output[{i}] has a shape of {t.shape}.")
         out.append(g)
@@ -222,12 +311,12 @@ def _root_grads(tensors: Sequence[Tensor], grads: Sequence[Tensor | None] | None
 
 
 def backward(tensors: Sequence[Tensor], grads: Sequence[Tensor | None] | None, retain: bool | None, create: bool,
-             inputs: Sequence[Tensor] | None, ones_like: Callable[[Tensor], Tensor]) -> None:
+             inputs: Sequence[Tensor] | None) -> None:
     """Accumulate the gradients of `tensors` into the leaves (or into `inputs`). See `torsh.autograd.backward`."""
     for i, t in enumerate(tensors):
         if not requires_grad(t):
             raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
-    starts = _root_grads(tensors, grads, ones_like)
+    starts = _root_grads(tensors, grads)
     roots = [edge(t) for t in tensors]
     for t in tensors:
         if t._storage.node.buffer is None:
@@ -245,7 +334,7 @@ def backward(tensors: Sequence[Tensor], grads: Sequence[Tensor | None] | None, r
 
 
 def grad(outputs: Sequence[Tensor], inputs: Sequence[Tensor], grads: Sequence[Tensor | None] | None, retain: bool | None, create: bool,
-         allow_unused: bool, ones_like: Callable[[Tensor], Tensor]) -> list[Tensor | None]:
+         allow_unused: bool) -> list[Tensor | None]:
     """The gradients of `outputs` with respect to `inputs`. See `torsh.autograd.grad`."""
     for i, t in enumerate(outputs):
         if not requires_grad(t):
@@ -254,7 +343,7 @@ def grad(outputs: Sequence[Tensor], inputs: Sequence[Tensor], grads: Sequence[Te
         if not requires_grad(t):
             raise RuntimeError("One of the differentiated Tensors does not require grad")
     ends = [edge(t) for t in inputs]
-    starts = _root_grads(outputs, grads, ones_like)
+    starts = _root_grads(outputs, grads)
     captured = run([edge(t) for t in outputs], starts, create if retain is None else retain, create, ends, accumulate=False)
     out: list[Tensor | None] = []
     for i, (t, (node, nr)) in enumerate(zip(inputs, ends, strict=True)):

@@ -12,7 +12,7 @@ from torsh.autograd import engine
 from torsh.autograd.grad_mode import enable_grad, state
 from torsh.autograd.graph import requires_grad
 from torsh.func.transforms import Level, entered
-from torsh.tensor.creation import ones_like, zeros_like
+from torsh.tensor.creation import zeros_like
 from torsh.tensor.tensor import Tensor
 
 
@@ -85,14 +85,14 @@ def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTens
         return UnpackedDualTensor(primal, None)
     with enable_grad():
         probe = entered(zeros_like(tensor))
-        back = engine.grad([tensor], [d for d, _ in _Running.duals], [probe], True, True, True, ones_like)
+        back = engine.grad([tensor], [d for d, _ in _Running.duals], [probe], True, True, True)
         pairs = [(g, v) for g, (_, v) in zip(back, _Running.duals, strict=True) if g is not None]
         if not pairs:
             return UnpackedDualTensor(primal, None)
         used = [(g, v) for g, v in pairs if requires_grad(g)]
         found: Any = [None]
         if used:
-            found = engine.grad([g for g, _ in used], [probe], [v for _, v in used], True, state.enabled, True, ones_like)
+            found = engine.grad([g for g, _ in used], [probe], [v for _, v in used], True, state.enabled, True)
     tangent = zeros_like(tensor) if found[0] is None else found[0]
     return UnpackedDualTensor(primal, running.left(tangent))
 

@@ -52,7 +52,7 @@ class _Call:
         found: Sequence[Tensor | None] = [None] * len(ins)
         if pairs:
             with enable_grad():
-                found = engine.grad([t for t, _ in pairs], ins, [g for _, g in pairs], True, create or self.create, True, ones_like)
+                found = engine.grad([t for t, _ in pairs], ins, [g for _, g in pairs], True, create or self.create, True)
         if self.strict:
             for i, g in enumerate(found):
                 if g is None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from torsh.autograd.grad_mode import state
 from torsh.autograd.handles import HookHandle
 from torsh.core.dtypes import dtype
-from torsh.core.native import mypyc_attr
+from torsh.core.native import i64, mypyc_attr
 from torsh.core.shapes import Shape
 from torsh.graph.node import Op
 from torsh.tensor.storage import Storage
@@ -112,14 +112,25 @@ class Name(str):
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class GradNode:
+class Point:
+    """What a backward pass visits, with what the pass that `visit` numbers keeps here: how many gradients are yet to come, and those that came."""
+    __slots__ = ("edges", "order", "visit", "waiting", "arrived")
+
+    edges: tuple[Any, ...]
+    order: i64
+    visit: i64
+    waiting: i64
+    arrived: list[Tensor | None] | None
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class GradNode(Point):
     """One recorded call: `op.vjp(self, *grads)` gives the gradients of its inputs.
 
     `edges[i]` is (producer, output number) of input i, or None. In `vjp`, `ctx[i]` is saved input i, `ctx.out` the
     saved output, `ctx.arg` the call's static argument, `ctx.needs[i]`, `ctx.shapes[i]`, `ctx.dtypes[i]` tell of input i.
     """
-    __slots__ = ("op", "arg", "edges", "inputs", "outputs", "shapes", "dtypes", "needs", "out_meta", "order", "released", "pre_hooks", "hooks",
-                 "retained", "metadata", "where")
+    __slots__ = ("op", "arg", "inputs", "outputs", "shapes", "dtypes", "needs", "out_meta", "released", "pre_hooks", "hooks", "retained", "metadata", "where")
 
     def __init__(self, op: Op, arg: Any, tensors: tuple[Tensor, ...]) -> None:
         self.op = op
@@ -132,6 +143,8 @@ class GradNode:
         self.outputs: list[Saved] = []
         self.out_meta: tuple[tuple[Shape, dtype], ...] = ()
         self.order = next(_sequence)
+        self.visit = self.waiting = 0
+        self.arrived = None
         self.released = False
         self.pre_hooks: Any = None
         self.hooks: Any = None
@@ -188,18 +201,20 @@ class GradNode:
         return f"<{self.name} object at {hex(id(self))}>"
 
 
-class AccumulateGrad:
+class AccumulateGrad(Point):
     """The end of a path: adds what arrives to `variable.grad`."""
-    __slots__ = ("variable", "order", "hooks", "pre_hooks", "post_hooks")
+    __slots__ = ("variable", "hooks", "pre_hooks", "post_hooks")
     name = Name("torch::autograd::AccumulateGrad")
     next_functions = ()
-    edges = ()
     metadata: Any = None
     where: Any = None
     retained: Any = None
 
     def __init__(self, variable: Tensor) -> None:
         self.variable = variable
+        self.edges = ()
+        self.visit = self.waiting = 0
+        self.arrived = None
         self.order = 1 << 62  # leaves first: their gradients are freed soonest
         self.hooks: Any = None
         self.pre_hooks: Any = None

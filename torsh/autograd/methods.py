@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from torsh.autograd import engine
 from torsh.autograd.graph import AccumulateGrad, accumulator, grad_fn, requires_grad
 from torsh.autograd.handles import HookHandle
-from torsh.tensor.creation import ones_like
 from torsh.tensor.printing import format_tensor
 from torsh.tensor.storage import watch
 from torsh.tensor.tensor import Tensor, method
@@ -78,7 +77,7 @@ def backward(self: Tensor, gradient: Tensor | None = None, retain_graph: bool | 
         inputs = (inputs,)
     if inputs is not None and len(inputs) == 0:
         raise RuntimeError("'inputs' argument to backward() cannot be empty.")
-    engine.backward((self,), (gradient,), retain_graph, create_graph, inputs, ones_like)
+    engine.backward((self,), (gradient,), retain_graph, create_graph, inputs)
 
 
 @method()

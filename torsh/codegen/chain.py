@@ -1,33 +1,68 @@
-"""A chain of pointwise operations on the results of a product before they are stored: a convolution's bias, scale, residual, activation.
+"""A chain of pointwise operations on the results of a product before they are stored: a layer's bias, scale, residual, activation.
 
-Each step combines the value with an operand: a *row*'s (one number for each of C's rows, counted over the groups: an output channel), a *full* one
-(as many elements as C, in its order) or a *number*.
+Each step combines the value with an operand, or with what a function makes of it. Operands: a *row*'s (one number for each of C's rows, counted over
+the groups: an output channel), a *column*'s (one for each of its columns: an output of a linear layer; `column_float16` and `column_bfloat16` where
+these numbers are of half types), a *full* one (as many elements as C, in its order) or a *number*. A *unary* step is the function, a *gate* the value
+times the function of it, as in gelu.
 """
 from __future__ import annotations
 
 from torsh.codegen.gemm_layout import Epilogue, Place, Tiles
 from torsh.codegen.gemm_text import Text
-from torsh.codegen.llvm_ops import convert, operation
+from torsh.codegen.kernel_ir import Arg, Cast, Const, Expr, Op
+from torsh.codegen.llvm_ops import constant, convert, operation
+from torsh.codegen.walk import operands
 
-#: (operation, kind of the operand)
+#: (operation or function, kind of the operand)
 Step = tuple[str, str]
 #: Argument slots of a step by kind: an address and the distance of rows in bytes, an address, a number.
-SLOTS = {"row": 2, "full": 1, "number": 1}
+SLOTS = {"row": 2, "column": 1, "column_float16": 1, "column_bfloat16": 1, "full": 1, "number": 1, "unary": 0, "gate": 0}
 
 
 def key_of(steps: tuple[Step, ...]) -> str:
     return "_".join(f"{name}-{kind}" for name, kind in steps)
 
 
+def _dtype(t: Text) -> str:
+    return {"float": "float32", "double": "float64"}[t.scalar]
+
+
 def combined(t: Text, name: str, value: str, other: str) -> str:
-    dtype = {"float": "float32", "double": "float64"}[t.scalar]
-    return operation(t.code, name, dtype, dtype, t.lanes, [value, other])
+    return operation(t.code, name, _dtype(t), _dtype(t), t.lanes, [value, other])
+
+
+def function(t: Text, name: str, value: str) -> str:
+    """A mathematical function of a vector, by the operations that loop kernels make of it."""
+    from torsh.codegen.math import expand_math
+    source = Arg(0, _dtype(t))
+    result = expand_math(name, (source,), _dtype(t))
+    known = {id(source): value}
+    waiting: list[Expr] = [result]
+    while waiting:
+        e = waiting[-1]
+        missing = [x for x in operands(e) if id(x) not in known]
+        waiting += missing[::-1]
+        if missing:
+            continue
+        waiting.pop()
+        if id(e) in known:
+            continue
+        if isinstance(e, Const):
+            known[id(e)] = constant(e.value, e.dtype, t.lanes)
+        elif isinstance(e, Cast):
+            known[id(e)] = convert(t.code, e.src.dtype, e.to, t.lanes, known[id(e.src)])
+        else:
+            assert isinstance(e, Op), e
+            second = e.srcs[1] if len(e.srcs) == 2 else None
+            known[id(e)] = operation(t.code, e.name, e.dtype, e.srcs[-1].dtype, t.lanes, [known[id(x)] for x in e.srcs],
+                                     second.value if isinstance(second, Const) else None)
+    return known[id(result)]
 
 
 def number(t: Text, slot: int) -> str:
     """A number of the argument table (as float64) on all lanes."""
     wide = t.op(f"load double, ptr {t.op(f'getelementptr i64, ptr %args, i64 {slot}')}, align 8")
-    return t.splat(convert(t.code, "float64", {"float": "float32", "double": "float64"}[t.scalar], 1, wide))
+    return t.splat(convert(t.code, "float64", _dtype(t), 1, wide))
 
 
 class Chain(Epilogue):
@@ -38,9 +73,9 @@ class Chain(Epilogue):
         self.key = "chain_" + key_of(steps)
         self.slots = 1 + sum(SLOTS[kind] for _, kind in steps)
 
-    def begin(self, text: Text, batch: str, first_slot: int) -> None:
+    def begin(self, text: Text, batch: str, first_slot: int, extents: tuple[int, int] = (Tiles.M, Tiles.N)) -> None:
         t, slot = text, first_slot
-        self.rows, self.columns = t.slot(Tiles.M), t.slot(Tiles.N)
+        self.rows, self.columns = t.slot(extents[0]), t.slot(extents[1])
         self.first_row = t.mul(t.divide(batch, t.slot(slot))[1], self.rows)
         slot += 1
         self.operands: list[tuple[str, str]] = []
@@ -49,18 +84,34 @@ class Chain(Epilogue):
                 distance = t.slot(slot + 1)
                 self.operands.append((t.at(t.pointer(slot), t.mul(self.first_row, distance)), distance))
             elif kind == "full":
-                whole = t.mul(t.mul(self.rows, self.columns), str(t.scalar_bytes))
-                self.operands.append((t.at(t.pointer(slot), t.mul(batch, whole)), t.mul(self.columns, str(t.scalar_bytes))))
+                distance = t.mul(self.columns, str(t.scalar_bytes))
+                place = t.mul(batch, t.mul(self.rows, distance))
+                if extents == (Tiles.M, Tiles.N):  # as C lies, of which a batch may be some columns
+                    distance = t.mul(t.slot(Tiles.C_M), str(t.scalar_bytes))
+                    outer, inner = t.divide(batch, t.slot(Tiles.BATCH1))
+                    place = t.mul(t.dot((outer, t.slot(Tiles.C_BATCH0)), (inner, t.slot(Tiles.C_BATCH1))), str(t.scalar_bytes))
+                self.operands.append((t.at(t.pointer(slot), place), distance))
+            elif kind.startswith("column"):
+                self.operands.append((t.pointer(slot), ""))
             else:
-                self.operands.append((number(t, slot), ""))
+                self.operands.append((number(t, slot) if kind == "number" else "", ""))
             slot += SLOTS[kind]
 
     def emit(self, text: Text, value: str, place: Place) -> str:
         t = text
         assert not place.transposed
         for (name, kind), (base, distance) in zip(self.steps, self.operands, strict=True):
+            if kind == "unary":
+                value = function(t, name, value)
+                continue
+            if kind == "gate":
+                value = combined(t, "mul", value, function(t, name, value))
+                continue
             if kind == "number":
                 other = base
+            elif kind.startswith("column"):
+                half = kind[7:]
+                other = t.load(t.at(base, t.mul(place.column, str(2 if half else t.scalar_bytes))), half, place.mask)
             else:
                 line = t.at(base, t.mul(place.row, distance))
                 other = t.splat(t.load_scalar(line)) if kind == "row" else t.load(t.at(line, t.mul(place.column, str(t.scalar_bytes))), "", place.mask)

@@ -1,4 +1,4 @@
-"""Products with at most four rows: the large matrix B is read once, at the speed of memory.
+"""Products with at most eight rows: the large matrix B is read once, at the speed of memory.
 
 Two kernels, for the two ways B can lie in memory: "rows" (elements of a row of B adjacent: rows scaled by x are added
 to the sums) and "dots" (elements of a column adjacent: dot products with the rows of x). B is cut in both directions
@@ -13,12 +13,14 @@ from torsh.codegen.gemm_layout import FINISH_COLUMNS, Epilogue, Place, Stream
 from torsh.codegen.gemm_text import Text
 
 #: Columns of B whose dot products are computed together, by the number of rows: enough sums that additions need not wait for one another.
-TOGETHER = {1: 8, 2: 4, 4: 4}
+TOGETHER = {1: 8, 2: 4, 4: 4, 6: 3, 8: 3}
+#: Rows of B that are added to the sums together, and vectors of columns.
+UNROLL = {1: (8, 2), 2: (4, 1), 4: (4, 1), 6: (8, 1), 8: (8, 2)}
 
 
 def write(name: str, kind: str, rows: int, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool,
           epilogue: Epilogue | None, transposed: bool) -> str:
-    """The module of one kernel. `kind` is "rows" or "dots", `rows` (1, 2 or 4) at least the rows of C."""
+    """The module of one kernel. `kind` is "rows" or "dots", `rows` (1, 2, 4, 6 or 8) at least the rows of C."""
     t = Text(dtype_in, dtype_out, vector_bytes, half)
     _write_gather(t, name)
     t.begin(f"{name}_p1", "ptr %args, i64 %begin, i64 %end", False)
@@ -71,12 +73,14 @@ def _write_gather(t: Text, name: str) -> None:
 
 def _write_rows(t: Text, xs: list[str], b: str, b_k: str, wide: str, deep: str, sums: list[str]) -> None:
     """sums[i][:] = sum over k of xs[i][k] * b[k][:], several k at a time so that sums are seldom loaded and stored."""
-    unroll = 8 if len(xs) == 1 else 4
+    unroll, vectors = UNROLL[len(xs)]
     with t.loop("0", wide, str(t.lanes)) as column:
         for line in sums:
             t.store("zeroinitializer", t.at(line, t.mul(column.index, str(t.scalar_bytes))))
     whole = t.op(f"and i64 {wide}, {-t.lanes}")
     even = t.op(f"and i64 {deep}, {-unroll}")
+
+    several = t.op(f"and i64 {wide}, {-t.lanes * vectors}")
 
     def sweep(k: str, many: int) -> None:
         at_x = t.mul(k, str(t.scalar_bytes))
@@ -84,20 +88,25 @@ def _write_rows(t: Text, xs: list[str], b: str, b_k: str, wide: str, deep: str, 
                    for u in range(many)]
         lines = [t.at(b, t.mul(t.add(k, str(u)) if u else k, b_k)) for u in range(many)]
 
-        def column_step(index: str, mask: str) -> None:
+        def column_step(index: str, mask: str, vectors: int) -> None:
             at_b, at_sum = t.mul(index, str(t.in_bytes)), t.mul(index, str(t.scalar_bytes))
-            places = [t.at(line, at_sum) for line in sums]
-            values = [t.load(place) for place in places]
+            places = [[t.at(t.at(line, at_sum), str(v * t.vector_bytes)) for v in range(vectors)] for line in sums]
+            values = [[t.load(place) for place in row] for row in places]
             for u in range(many):
-                element = t.load(t.at(lines[u], at_b), t.dtype_in, mask)
-                values = [t.fma(factors[u][i], element, value) for i, value in enumerate(values)]
-            for place, value in zip(places, values):
-                t.store(value, place)
+                here = t.at(lines[u], at_b)
+                elements = [t.load(t.at(here, str(v * t.lanes * t.in_bytes)), t.dtype_in, mask) for v in range(vectors)]
+                values = [[t.fma(factors[u][i], element, value) for element, value in zip(elements, row, strict=True)] for i, row in enumerate(values)]
+            for row, row_places in zip(values, places, strict=True):
+                for value, place in zip(row, row_places, strict=True):
+                    t.store(value, place)
 
-        with t.loop("0", whole, str(t.lanes)) as column:
-            column_step(column.index, "")
+        with t.loop("0", several, str(t.lanes * vectors)) as column:
+            column_step(column.index, "", vectors)
+        if vectors > 1:
+            with t.loop(several, whole, str(t.lanes)) as column:
+                column_step(column.index, "", 1)
         with t.where(t.test("slt", whole, wide)):
-            column_step(whole, t.first(t.sub(wide, whole)))
+            column_step(whole, t.first(t.sub(wide, whole)), 1)
 
     with t.loop("0", even, str(unroll)) as loop:
         sweep(loop.index, unroll)
@@ -155,6 +164,8 @@ def _write_finish(t: Text, name: str, rows: int, epilogue: Epilogue | None, tran
         n1 = t.least(n, t.add(n0, str(FINISH_COLUMNS)))
         src = t.at(partial, t.add(t.mul(t.mul(batch, blocks_k), block_bytes), t.mul(mi, row_bytes)))
         dst = t.at(c, t.dot((b0, c_strides[0]), (b1, c_strides[1]), (mi, c_strides[2])))
+        if epilogue is not None:
+            epilogue.begin(t, batch, Stream.EPILOGUE, (Stream.M, Stream.N))
         with t.loop(n0, n1, str(t.lanes)) as column:
             left = t.sub(n1, column.index)
             mask = t.first(left)

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from torsh.codegen.gemm_layout import NEAR_BYTES, PACK_COLUMNS, Epilogue, Flags, Place, Shape, Tiles
-from torsh.codegen.gemm_micro import write_copy_rows, write_micro_kernels, write_pack
+from torsh.codegen.gemm_layout import COPIED_PANELS, NEAR_BYTES, PACK_COLUMNS, Epilogue, Flags, Place, Shape, Tiles
+from torsh.codegen.gemm_micro import columns_of_square, write_copy_group, write_copy_rows, write_micro_kernels, write_pack
 from torsh.codegen.gemm_text import Text
 from torsh.codegen.gemm_windows import write_pack_windows, write_windows_packed
 
@@ -22,11 +22,12 @@ ADD_PARTIAL, LAST_BLOCK, ADD_C = 1, 2, 4
 
 
 
-def write_finish(t: Text, shape: Shape, epilogue: Epilogue | None, transposed: bool) -> None:
+def write_finish(t: Text, shape: Shape, epilogue: Epilogue | None, transposed: bool, turned: bool = False) -> None:
     """`@finish(args, tmp, rows, columns, p, c, m, n, batch, mode)`: what the micro-kernel's own store cannot do.
 
     tmp is a register tile in memory. Adds the partial sums p or the former C to it, and stores it in p, or after
-    the last block in c: through the epilogue, rounded, with any column stride, only `columns` of it."""
+    the last block in c: through the epilogue, rounded, with any column stride, only `columns` of it. Where C is `turned`, the elements of a
+    column of it are adjacent."""
     t.begin("finish", "ptr %args, ptr %tmp, i64 %rows, i64 %columns, ptr %p, ptr %c, i64 %m, i64 %n, i64 %batch, "
             "i64 %mode", True)
     c_row, c_column = (t.mul(t.slot(s), str(t.out_bytes)) for s in (Tiles.C_M, Tiles.C_N))
@@ -35,7 +36,11 @@ def write_finish(t: Text, shape: Shape, epilogue: Epilogue | None, transposed: b
     last, add_p, add_c = (t.bit("%mode", bit) for bit in (LAST_BLOCK, ADD_PARTIAL, ADD_C))
     scattered = t.opposite(unit)
     if epilogue is not None:
-        epilogue.begin(t, "%batch", Tiles.EPILOGUE)
+        epilogue.begin(t, "%batch", Tiles.EPILOGUE, (Tiles.N, Tiles.M) if turned else (Tiles.M, Tiles.N))
+    ready, changed = t.new_label(), t.new_label()
+    if turned:
+        t.put(f"br i1 {t.test('eq', '%mode', str(LAST_BLOCK))}, label %{ready}, label %{changed}")
+        t.label(changed)
     with t.loop("0", "%rows") as row:
         line = t.at("%tmp", t.mul(row.index, str(shape.columns * t.scalar_bytes)))
         c_line, p_line = t.at("%c", t.mul(row.index, c_row)), t.at("%p", t.mul(row.index, p_row))
@@ -57,23 +62,69 @@ def write_finish(t: Text, shape: Shape, epilogue: Epilogue | None, transposed: b
             t.store(value, p_place, "", mask)
             t.put(f"br label %{done}")
             t.label(final)
-            if epilogue is not None:
-                m, n = t.add("%m", row.index), t.add("%n", column.index)
-                value = epilogue.emit(t, value, Place("%batch", m, n, mask, Tiles.EPILOGUE, transposed))
-            direct, indirect = t.new_label(), t.new_label()
-            t.put(f"br i1 {unit}, label %{direct}, label %{indirect}")
-            t.label(direct)
-            t.store(value, t.at(c_line, t.mul(column.index, str(t.out_bytes))), t.dtype_out, mask)
-            t.put(f"br label %{done}")
-            t.label(indirect)
-            t.store(value, place)
+            if turned:
+                t.store(value, place)
+            else:
+                if epilogue is not None:
+                    m, n = t.add("%m", row.index), t.add("%n", column.index)
+                    value = epilogue.emit(t, value, Place("%batch", m, n, mask, Tiles.EPILOGUE, transposed))
+                direct, indirect = t.new_label(), t.new_label()
+                t.put(f"br i1 {unit}, label %{direct}, label %{indirect}")
+                t.label(direct)
+                t.store(value, t.at(c_line, t.mul(column.index, str(t.out_bytes))), t.dtype_out, mask)
+                t.put(f"br label %{done}")
+                t.label(indirect)
+                t.store(value, place)
             t.put(f"br label %{done}")
             t.label(done)
-        with t.where(t.both(last, scattered)):
-            with t.loop("0", "%columns") as column:
-                value = t.load_scalar(t.at(line, t.mul(column.index, str(t.scalar_bytes))))
-                t.store_scalar(value, t.at(c_line, t.mul(column.index, c_column)), t.dtype_out)
+        if not turned:
+            with t.where(t.both(last, scattered)):
+                with t.loop("0", "%columns") as column:
+                    value = t.load_scalar(t.at(line, t.mul(column.index, str(t.scalar_bytes))))
+                    t.store_scalar(value, t.at(c_line, t.mul(column.index, c_column)), t.dtype_out)
+    if turned:
+        end = t.new_label()
+        t.put(f"br i1 {last}, label %{ready}, label %{end}")
+        t.label(ready)
+        _write_turned(t, shape, c_column, epilogue, transposed)
+        t.put(f"br label %{end}")
+        t.label(end)
     t.end()
+
+
+def _write_turned(t: Text, shape: Shape, c_column: str, epilogue: Epilogue | None, transposed: bool) -> None:
+    """The end of `finish` where C is turned: squares of the tile are transposed, and their columns go through the epilogue to C."""
+    line = shape.columns * t.scalar_bytes
+    square = t.op(f"alloca [{shape.lanes * shape.lanes} x {t.scalar}], align 64")
+    with t.loop("0", "%rows", str(shape.lanes)) as row:
+        mask = t.first(t.sub("%rows", row.index))
+        m, above, beside = t.add("%m", row.index), t.at("%tmp", t.mul(row.index, str(line))), t.at("%c", t.mul(row.index, str(t.out_bytes)))
+        with t.loop("0", "%columns", str(shape.lanes)) as column:
+            corner = t.at(above, t.mul(column.index, str(t.scalar_bytes)))
+            columns = columns_of_square(t, [t.at(corner, str(i * line)) for i in range(shape.lanes)])
+            left = t.sub("%columns", column.index)
+
+            def store(value: str, index: str) -> None:
+                n = t.add(column.index, index)
+                if epilogue is not None:
+                    value = epilogue.emit(t, value, Place("%batch", t.add("%n", n), m, mask, Tiles.EPILOGUE, not transposed))
+                t.store(value, t.at(beside, t.mul(n, c_column)), t.dtype_out, mask)
+
+            if epilogue is None:
+                whole, some, done = t.new_label(), t.new_label(), t.new_label()
+                t.put(f"br i1 {t.test('sge', left, str(shape.lanes))}, label %{whole}, label %{some}")
+                t.label(whole)
+                for i, value in enumerate(columns):
+                    store(value, str(i))
+                t.put(f"br label %{done}")
+                t.label(some)
+            for i, value in enumerate(columns):
+                t.store(value, t.at(square, str(i * t.vector_bytes)))
+            with t.loop("0", t.least(left, str(shape.lanes))) as lane:
+                store(t.load(t.at(square, t.mul(lane.index, str(t.vector_bytes)))), lane.index)
+            if epilogue is None:
+                t.put(f"br label %{done}")
+                t.label(done)
 
 
 def write_apply(t: Text, epilogue: Epilogue, transposed: bool) -> None:
@@ -118,9 +169,10 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
     t.begin(f"{name}_p1", "ptr %args, i64 %begin, i64 %end", False)
     size, out, acc = str(t.in_bytes), str(t.out_bytes), str(t.scalar_bytes)
     line = str(shape.columns * t.scalar_bytes)
-    copy = t.op(f"alloca [{max(shape.rows * shape.copied_row, shape.depth * shape.packed_rows)} x {t.scalar}], align 64")
+    panels_copied, panel_copied = (COPIED_PANELS, shape.group_depth * shape.packed_rows) if lanes else (1, shape.rows * shape.copied_row)
+    copies = t.op(f"alloca [{panels_copied * panel_copied} x {t.scalar}], align 64")
     near = t.op(f"alloca [{NEAR_BYTES} x i8], align 64")
-    tmp = t.op(f"alloca [{shape.rows * shape.columns} x {t.scalar}], align 64")
+    tmp = t.op(f"alloca [{shape.packed_rows * shape.columns} x {t.scalar}], align 64")
     a, b, c, b_buffers, partial = (t.pointer(s) for s in (Tiles.A, Tiles.B, Tiles.C, Tiles.B_PACKED, Tiles.PARTIAL))
     rows, columns, depth, batch1 = (t.slot(s) for s in (Tiles.M, Tiles.N, Tiles.K, Tiles.BATCH1))
     tile_k, blocks_m, blocks_n, blocks_k, panels_m, panels_n, buffer_bytes = (t.slot(s) for s in (
@@ -195,8 +247,11 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                 else:
                     t.put(f"call void @pack_panels(ptr {source}, i64 {b_strides[2]}, i64 {b_strides[3]}, i64 {wide}, i64 {kc}, "
                           f"ptr {buffer}, i64 {panel_bytes})")
-            if not tables:
-                with t.where(ragged):
+            with t.where(ragged):
+                if tables:
+                    places = t.at(k_offsets, t.mul(k0, "8")), t.at(n_offsets, t.mul(t.add(n0, tail), "8"))
+                    write_windows_packed(t, shape, b_here, *places, t.sub(wide, tail), kc, buffer, panel_bytes)
+                else:
                     t.put(f"call void @pack_panels(ptr {t.at(source, t.mul(tail, size))}, i64 {b_strides[2]}, i64 {size}, "
                           f"i64 {t.sub(wide, tail)}, i64 {kc}, ptr {buffer}, i64 {panel_bytes})")
             b_first = t.select(b_in_place, "ptr", source, t.select(b_ready, "ptr", t.at(ready, t.mul(block.index, block_bytes)), buffer))
@@ -214,27 +269,38 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
             with t.loop(m0, m1, str(shape.rows)) as row:
                 a_rows = t.at(a_now, t.mul(row.index, a_strides[2]))
                 valid = t.least(t.sub(m1, row.index), str(shape.rows))
-                with t.where(copy_a):
-                    if lanes:
-                        with t.loop("0", valid, str(shape.lanes)) as lane:
-                            t.put(f"call void @pack(ptr {t.at(a_rows, t.mul(lane.index, a_strides[2]))}, i64 {a_strides[2]}, i64 {a_strides[3]}, "
-                                  f"i64 {t.sub(valid, lane.index)}, i64 {kc}, ptr {t.at(copy, t.mul(lane.index, acc))}, "
-                                  f"i64 {shape.packed_rows * t.scalar_bytes})")
-                    else:
+                panel = t.op(f"udiv i64 {t.sub(row.index, m0)}, {shape.rows}")
+                copy, a_soon = copies, t.at(a_rows, t.mul(a_strides[2], str(shape.rows)))
+                if lanes:
+                    member = t.op(f"urem i64 {panel}, {COPIED_PANELS}")
+                    group_rows = COPIED_PANELS * shape.rows
+                    copy = t.at(copies, t.mul(member, str(panel_copied * t.scalar_bytes)))
+                    with t.where(t.both(copy_a, t.test("eq", member, "0"))):
+                        t.put(f"call void @copy_group(ptr {a_rows}, i64 {a_strides[2]}, i64 {a_strides[3]}, "
+                              f"i64 {t.least(t.sub(m1, row.index), str(group_rows))}, i64 {kc}, ptr {copies})")
+                    first_next = t.add(t.sub(row.index, t.mul(member, str(shape.rows))), str(group_rows))
+                    more_rows = t.test("slt", first_next, m1)
+                    soon_rows = t.add(t.mul(t.select(more_rows, "i64", first_next, m0), a_strides[2]), t.select(more_rows, "i64", "0", t.mul(kc, a_strides[3])))
+                    a_group = t.at(a_now, soon_rows)
+                else:
+                    with t.where(copy_a):
                         t.put(f"call void @copy_rows(ptr {a_rows}, i64 {a_strides[2]}, i64 {valid}, i64 {kc}, ptr {copy})")
                 a_first = t.select(copy_a, "ptr", copy, a_rows)
-                a_soon = t.at(a_rows, t.mul(a_strides[2], str(shape.rows)))
                 with t.loop("0", wide, str(shape.columns)) as column:
                     n = t.add(n0, column.index)
                     number = t.op(f"udiv i64 {column.index}, {shape.columns}")
                     inside = t.test("slt", column.index, whole)
                     b_now = t.select(inside, "ptr", t.at(b_first, t.mul(number, b_panel)), buffer)
-                    b_k = t.select(t.both(b_in_place, inside), "i64", b_strides[2], line)
+                    in_place = t.both(b_in_place, inside)
+                    if tables:
+                        b_k = "ptr " + t.select(in_place, "ptr", t.at(k_offsets, t.mul(k0, "8")), "@lines")
+                    else:
+                        b_k = "i64 " + t.select(in_place, "i64", b_strides[2], line)
                     width = t.least(t.sub(wide, column.index), str(shape.columns))
                     narrow = t.test("sle", width, str(shape.lanes))
                     full = t.either(t.test("eq", width, str(shape.columns)), t.test("eq", width, str(shape.lanes)))
                     direct = t.both(full, stores)
-                    turn = t.add(t.mul(t.op(f"udiv i64 {t.sub(row.index, m0)}, {shape.rows}"), across_n), number)
+                    turn = t.add(t.mul(panel, across_n), number)
                     by_column = t.divide(turn, across)
                     there = t.select(b_ready, "i64", t.mul(turn, t.mul(half, after_k)), t.select(
                         along, "i64", t.add(t.mul(t.op(f"lshr i64 {turn}, 1"), "64"), t.mul(t.op(f"and i64 {turn}, 1"), b_strides[2])),
@@ -243,17 +309,27 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                                                      t.test("slt", t.mul(by_column[0], half), wide)))
                     b_soon, b_soon_k = t.select(due, "ptr", t.at(after, there), after), t.select(due, "i64", after_k, "0")
                     if lanes:
+                        # In each call every other line of the next panel; of the next group, if they are copied together, a line of every other row.
                         odd = t.op(f"and i64 {number}, 1")
-                        soon, soon_k = t.at(a_soon, t.mul(odd, a_strides[3])), t.mul(a_strides[3], "2")
+                        within = t.add(t.mul(member, across_n), number)
+                        lines = -(-(COPIED_PANELS * shape.rows * t.in_bytes) // 64) + 1
+                        aside, line_number = t.divide(within, str(lines))
+                        soon = t.at(a_group, t.add(t.mul(line_number, "64"), t.mul(t.op(f"and i64 {aside}, 1"), a_strides[3])))
+                        soon = t.select(copy_a, "ptr", soon, t.at(a_soon, t.mul(odd, a_strides[3])))
+                        soon_k = t.mul(a_strides[3], "2")
                     else:
                         # One row in each call, or all evenly where they are one piece of memory.
                         soon_k = t.select(a_dense, "i64", dense_k, str(2 * t.in_bytes))
                         soon = t.at(a_soon, t.select(a_dense, "i64", t.mul(t.mul(number, half), dense_k),
                                                      t.mul(t.least(number, str(shape.rows - 1)), a_strides[2])))
+                        if not tables:  # one panel of columns: all of the next rows in this call, while B stays
+                            lone = t.both(a_dense, t.test("eq", across_n, "1"))
+                            b_soon = t.select(lone, "ptr", t.at(soon, t.mul(half, "64")), b_soon)
+                            b_soon_k = t.select(lone, "i64", "64", b_soon_k)
                     place = t.add(t.mul(row.index, p_row), t.mul(n, acc))
                     into = t.select(direct, "ptr", t.at(p_here, place), tmp)
                     step = t.select(direct, "i64", p_row, line)
-                    operands = (f"i64 {a_step}, ptr {b_now}, i64 {b_k}, i64 {kc}",
+                    operands = (f"i64 {a_step}, ptr {b_now}, {b_k}, i64 {kc}",
                                 f"i64 {step}, i64 {t.select(direct, 'i64', add, '0')}, ptr {soon}, i64 {soon_k}, ptr {b_soon}, i64 {b_soon_k}")
                     with Rows(t, shape, valid, narrow, a_first, a_row, into, t.select(direct, "i64", p_row, "0"),
                               operands) as rows_now:
@@ -354,20 +430,21 @@ class Rows:
 
 
 def write(name: str, dtype_in: str, dtype_out: str, vector_bytes: int, registers: int, half: bool,
-          epilogue: Epilogue | None, transposed: bool, lanes: bool, tables: bool) -> str:
-    """The module of the general kernel, or of the one whose B is addressed by tables."""
+          epilogue: Epilogue | None, transposed: bool, lanes: bool, tables: bool, turned: bool = False) -> str:
+    """The module of the general kernel, of the one whose B is addressed by tables, or of the one that makes C's transpose (`turned`)."""
     t = Text(dtype_in, dtype_out, vector_bytes, half)
     shape = Shape(vector_bytes, registers, t.scalar_bytes)
     write_pack(t)
     write_pack_panels(t, shape)
-    if not lanes:
-        write_copy_rows(t, shape)
-    write_micro_kernels(t, shape, lanes)
+    (write_copy_group if lanes else write_copy_rows)(t, shape)
+    write_micro_kernels(t, shape, lanes, tables)
     if tables:
+        lines = ", ".join(f"i64 {i * shape.columns * t.scalar_bytes}" for i in range(shape.depth))
+        t.declared[f"@lines = internal unnamed_addr constant [{shape.depth} x i64] [{lines}], align 64"] = None
         write_pack_windows(t)
-    write_finish(t, shape, epilogue, transposed)
-    if epilogue is not None:
+    write_finish(t, shape, epilogue, transposed, turned)
+    if epilogue is not None and not turned:
         write_apply(t, epilogue, transposed)
     write_pack_phase(t, name, shape)
-    write_tile_phase(t, name, shape, epilogue, lanes, tables)
+    write_tile_phase(t, name, shape, None if turned else epilogue, lanes, tables)
     return t.module()

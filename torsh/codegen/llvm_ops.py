@@ -166,6 +166,8 @@ def _shift(c: Code, name: str, dtype: str, t: str, lanes: int, a: str, b: str, a
         limit = constant(bits - 1, dtype, lanes)
         return c(f"ashr {t} {a}, {c(f'call {t} @llvm.umin({t} {b}, {t} {limit})')}")
     inside = c(f"icmp ult {t} {b}, {constant(bits, dtype, lanes)}")
+    # Masked, or LLVM would leave the choice to PTX's shift, which takes 32 bits of the amount: 1 << 2**32 was 1.
+    b = c(f"and {t} {b}, {constant(bits - 1, dtype, lanes)}")
     return select(c, inside, c(f"{instruction} {t} {a}, {b}"), constant(0, dtype, lanes), t, lanes)
 
 

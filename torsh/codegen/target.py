@@ -134,14 +134,37 @@ def host() -> Target:
 
 
 @functools.cache
-def amx() -> bool:
-    """Whether this process may use the tile registers for bfloat16 of the host: the processor has them and Linux grants them.
+def _flags() -> frozenset[str]:
+    """What the kernel says that the processor has; nothing elsewhere than on Linux."""
+    if not sys.platform.startswith("linux"):
+        return frozenset()
+    processor = _first_processor()
+    return frozenset((processor.get(b"flags", b"") + b" " + processor.get(b"Features", b"")).decode().split())
+
+
+@functools.cache
+def amx(numbers: str = "bf16") -> bool:
+    """Whether this process may use the tile registers of the host for bfloat16 ("bf16") or 8-bit integers ("int8"): the processor has them and Linux
+    grants them.
 
     They are granted for good, to all threads; asking costs a microsecond."""
     if not sys.platform.startswith("linux") or _machine() != "x86_64" or host().vector_bytes != 64:
         return False
-    if not {"amx_tile", "amx_bf16"} <= set(_first_processor().get(b"flags", b"").decode().split()):
+    if not {"amx_tile", f"amx_{numbers}"} <= _flags():
         return False
     import ctypes
     arch_prctl, request_permission, tile_data = 158, 0x1023, 18
     return ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data) == 0
+
+
+@functools.cache
+def int8_way(target: Target) -> str:
+    """How products of 8-bit integers are summed there (see `gemm_int8`): "amx", "dot" (x86's dot products, in vectors), "sdot" (AArch64's) or "madd",
+    with integers of 16 bits, which every processor has. Of other targets than the host nothing is known but their vectors."""
+    if target is not host() or target.name.endswith("/baseline"):
+        return "madd"
+    if target.arch == "x86_64":
+        if amx("int8"):
+            return "amx"
+        return "dot" if {64: "avx512_vnni", 32: "avx_vnni"}.get(target.vector_bytes) in _flags() else "madd"
+    return "sdot" if "asimddp" in _flags() and target.arch in ("aarch64", "arm64") else "madd"

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from torsh.compiler.whole import fits
-from torsh.core.dtypes import bool_
+from torsh.core.dtypes import bool_, int8, int32, uint8
 from torsh.core.shapes import contiguous_strides
 from torsh.graph import primitives as p
 from torsh.graph.node import ITEM, Node, Op
@@ -53,8 +53,8 @@ class Canonical:
         if op is ITEM:
             whole = srcs[0]
             return whole[node.arg] if isinstance(whole, tuple) else self._unique(ITEM, (whole,), node.arg, node)
-        if op is CONTRACT and node.dtype.name not in _FLOAT_PRODUCTS and not node.dtype.on_host:
-            return self.convert(_product_as_loop(node, *srcs))
+        if op is CONTRACT and node.dtype.name not in _FLOAT_PRODUCTS and not node.dtype.on_host and not _in_int32(node):
+            return self.convert(_product_of_bytes(node, *srcs) if node.dtype in (int8, uint8) else _product_as_loop(node, *srcs))
         if op.kind == "coarse" and not fits(node):
             expanded = op.expand(node, *srcs)  # type: ignore[misc]
             for s in srcs:
@@ -86,6 +86,16 @@ class Canonical:
             self.nodes.append(found)
             self._done[id(found)] = found
         return found
+
+
+def _in_int32(node: Node) -> bool:
+    """Whether there is a kernel for a product of integers: 8-bit ones, the second signed, summed in int32."""
+    return node.dtype is int32 and node.srcs[0].dtype in (int8, uint8) and node.srcs[1].dtype is int8
+
+
+def _product_of_bytes(node: Node, a: Node, b: Node) -> Node:
+    """Sums that wrap at 8 bits are the low bytes of those in int32, whatever the sign of what was multiplied."""
+    return p.cast(Node(CONTRACT, (a, p.cast(b, int8)), node.arg, node.shape, int32), node.dtype)
 
 
 def _product_as_loop(node: Node, a: Node, b: Node) -> Node:

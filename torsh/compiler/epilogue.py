@@ -1,4 +1,4 @@
-"""Pointwise operations that are done on a convolution's results before they are stored: bias, scale and shift of a normalization, residual, activation.
+"""Pointwise operations that are done on a product's results before they are stored: bias, scale and shift of a normalization, residual, activation.
 
 A pointwise node that reads a product (through views, and as its only reader) becomes a view of a product that does it, one after the other.
 """
@@ -11,11 +11,17 @@ from torsh.compiler.layout import compose
 from torsh.compiler.schedule import sources_first
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import ADD, CONTRACT, MAX, MIN, MUL, SUB, VIEW, WINDOWS, WINOGRAD
+from torsh.graph.primitives import ADD, CAST, CONTRACT, MAX, MIN, MUL, SUB, VIEW, WINDOWS, WINOGRAD
 
 _OPERATIONS = {ADD: "add", SUB: "sub", MUL: "mul", MAX: "max", MIN: "min"}
+#: Functions of the value alone, by the names of primitives: steps by themselves, or of what multiplies the value (gelu, silu).
+_FUNCTIONS = ("normal_cdf", "sigmoid", "tanh")
+#: Kinds of steps that have none.
+WITHOUT_OPERAND = ("unary", "gate")
+#: Types whose products may be summed in float32, and are rounded when they are stored.
+HALF = ("float16", "bfloat16")
 _MOST_STEPS = 6
-#: Products with so few rows or columns are done by kernels that read a matrix once.
+#: Products with so few columns are done by kernels that make C's transpose; those with so few rows have no rows' operands.
 _FEW = 4
 
 
@@ -43,14 +49,46 @@ def fuse(roots: list[Node]) -> None:
         for s in node.srcs:
             readers[id(s)] = readers.get(id(s), 0) + 1
     for node in order:
-        if node.op in _OPERATIONS and node.dtype.name in ("float32", "float64"):
+        if node.op is CAST and node.dtype.name in HALF:
+            _narrowed(node, readers)
+        if node.dtype.name not in ("float32", "float64"):
+            continue
+        if node.op in _OPERATIONS:
+            if node.op is MUL and any(_gated(node, side, readers) for side in (0, 1)):
+                continue
             for side in (0,) if node.op is SUB else (0, 1):
                 if _joined(node, side, readers):
                     break
+        elif node.op.name in _FUNCTIONS and node.op.kind == "pointwise":
+            _joined(node, 0, readers, (node.op.name, "unary"))
 
 
-def _joined(node: Node, side: int, readers: dict[int, int]) -> bool:
-    """Make a step of `node` if its source on a side is a product that nobody else reads."""
+def _narrowed(node: Node, readers: dict[int, int]) -> None:
+    """A product in float32 that is only read rounded to a half type, in its order, is stored so."""
+    product = node.srcs[0]
+    while readers.get(id(product)) == 1 and product.op is VIEW and product.arg[1:] == (contiguous_strides(product.shape), 0) \
+            and product.numel == product.srcs[0].numel:
+        product = product.srcs[0]
+    if product.op is CONTRACT and readers.get(id(product)) == 1 and product.dtype.name == "float32" and product.srcs[0].dtype is node.dtype:
+        made = Node(CONTRACT, product.srcs, product.arg, product.shape, node.dtype)
+        readers[id(made)] = 1
+        node.op, node.srcs, node.arg = VIEW, (made,), (node.shape, contiguous_strides(node.shape), 0)
+
+
+def _gated(node: Node, side: int, readers: dict[int, int]) -> bool:
+    """Make a step of a product times a function of it."""
+    value, factor = node.srcs[side], node.srcs[1 - side]
+    if factor.op.name not in _FUNCTIONS or factor.srcs[0] is not value or readers.get(id(factor)) != 1 or readers.get(id(value)) != 2:
+        return False
+    readers[id(value)] = 1
+    if _joined(node, side, readers, (factor.op.name, "gate")):
+        return True
+    readers[id(value)] = 2
+    return False
+
+
+def _joined(node: Node, side: int, readers: dict[int, int], step: tuple[str, str] | None = None) -> bool:
+    """Make a step of `node` if its source on a side is a product that nobody else reads; `step` where it has no other operand."""
     geometry = (node.shape, contiguous_strides(node.shape), 0)
     product = node.srcs[side]
     if product.shape != node.shape:
@@ -68,12 +106,23 @@ def _joined(node: Node, side: int, readers: dict[int, int]) -> bool:
     known = product.arg if type(product.arg) is Fused else Fused(product.arg, (), product.arg[1] if product.op is WINDOWS else 1)
     if numel(node.shape) != product.numel or len(known.steps) == _MOST_STEPS:
         return False
-    other = node.srcs[1 - side]
-    kind = _kind(other, product, geometry, known.groups)
-    if kind is None or (product.op is CONTRACT and (min(matrix(product)[1:]) <= _FEW or not (known.steps or kind == "row"))):
+    more: tuple[Node, ...] = ()
+    if step is None:
+        more = (node.srcs[1 - side],)
+        kind = _kind(more[0], product, geometry, known.groups)
+        if kind is None:
+            return False
+        if kind.startswith("column_"):
+            more = more[0].srcs
+        step = (_OPERATIONS[node.op], kind)
+    if product.op is CONTRACT:
+        _, rows, columns = matrix(product)
+        if columns <= _FEW or (rows <= _FEW and step[1] == "row") or not (known.steps or step[1] == "row" or step[1].startswith("column")):
+            return False
+    elif step[1] in ("unary", "gate") and product.op is WINOGRAD:
         return False
-    arg = Fused(known.arg, (*known.steps, (_OPERATIONS[node.op], kind)), known.groups)
-    made = Node(product.op, (*product.srcs, other), arg, product.shape, product.dtype)
+    arg = Fused(known.arg, (*known.steps, step), known.groups)
+    made = Node(product.op, (*product.srcs, *more), arg, product.shape, product.dtype)
     readers[id(made)] = 1
     node.op, node.srcs, node.arg = VIEW, (made,), geometry
     return True
@@ -90,10 +139,26 @@ def _kind(other: Node, product: Node, geometry: tuple[Shape, Shape, int], groups
     if len(wide) == 1 and shape[wide[0]] == groups * rows == other.shape[wide[0] - lead] and strides[wide[0]] == columns \
             and offset == 0 and _covers(shape, strides):
         return "row"
+    if product.op is CONTRACT and len(wide) == 1 and shape[wide[0]] == columns == other.shape[wide[0] - lead] and strides[wide[0]] == 1 \
+            and offset == 0 and _covers(shape, strides):
+        half = other.srcs[0].dtype.name if other.op is CAST and other.dtype.name == "float32" and other.srcs[0].dtype.name in HALF else ""
+        if _in_order(other.srcs[0] if half else other, wide[0] - lead):
+            return f"column_{half}" if half else "column"
     plain = offset == 0 and other.shape == shape and strides == contiguous_strides(shape)
     while other.op is VIEW and other.arg[1:] == (contiguous_strides(other.shape), 0) and other.numel == other.srcs[0].numel:
         other = other.srcs[0]
     return "full" if plain and other.op.kind in ("leaf", "pointwise", "winograd", "windows", "contract", "reduce") else None
+
+
+def _in_order(node: Node, axis: int) -> bool:
+    """Whether a node shows adjacent elements of an input along its only axis with any extent."""
+    geometry = (node.shape, contiguous_strides(node.shape), 0)
+    while node.op is VIEW:
+        found = compose(*geometry, node.arg)
+        if found is None:
+            return False
+        geometry, node = found, node.srcs[0]
+    return geometry[1][axis] == 1 and node.op.kind == "leaf"
 
 
 def _covers(shape: Shape, strides: Shape) -> bool:

@@ -11,12 +11,12 @@ from torsh.codegen.cache import digest
 from torsh.codegen.kernel_ir import Kernel
 from torsh.codegen.target import amx, host
 from torsh.codegen.text import text
-from torsh.compiler import steps, whole
+from torsh.compiler import choice, steps, whole
 from torsh.compiler.arena import Memory, arrange, spaces
 from torsh.compiler.canonical import INPUT
 from torsh.compiler.describe import describe
 from torsh.compiler.donate import Donations, past_what_may_fail
-from torsh.compiler.epilogue import Fused, row_stride
+from torsh.compiler.epilogue import WITHOUT_OPERAND, Fused, row_stride
 from torsh.compiler.execute import Detail, Executable, HostStep, stats
 from torsh.compiler.lower import lower
 from torsh.compiler.nest import Checked, Lowered
@@ -24,7 +24,7 @@ from torsh.compiler.order import order
 from torsh.compiler.schedule import Group, Schedule
 from torsh.core.shapes import contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import EMPTY, VIEW, WINOGRAD, WINOGRAD_WEIGHTS, offsets
+from torsh.graph.primitives import EMPTY, INT8_PACK, VIEW, WINOGRAD, WINOGRAD_WEIGHTS, offsets
 from torsh.runtime.cpu.executor import Launch, Program, Value, get_num_threads
 
 
@@ -107,7 +107,7 @@ class Plan:
             elif group.kind == "empty":
                 self._place(node)
             elif group.kind in ("assign", "scatter"):
-                self._overwrite(node, readers, pending, depth)
+                self._overwrite(group.nodes, readers, pending, depth)
             elif group.kind == "scan":
                 if node.numel:
                     pending.append(self._job(steps.scan(self.schedule, node), depth, [node]))
@@ -200,9 +200,11 @@ class Plan:
         nodes = [*unit.srcs, *self.schedule.several.get(id(unit), (unit,))]
         return [p for p in (self.places.get(id(n)) for n in nodes) if isinstance(p, Memory)]
 
-    def _overwrite(self, node: Node, readers: dict[int, int], pending: list[_Job], depth: int) -> None:
-        """A region write or scatter: the old value's memory is taken over where nobody else needs it, else copied."""
-        old, geometry = self.schedule.source(node.srcs[0])
+    def _overwrite(self, nodes: list[Node], readers: dict[int, int], pending: list[_Job], depth: int) -> None:
+        """A scatter, or region writes one on the other that lie apart: the old value's memory is taken over where nobody else needs it,
+        else copied."""
+        node = nodes[-1]
+        old, geometry = self.schedule.source(nodes[0].srcs[0])
         whole = geometry[2] == 0 and geometry[1] == contiguous_strides(geometry[0]) and numel(geometry[0]) == old.numel
         root = any(r is node for r in self.roots)
         mine = whole and old.op is not INPUT and old.op.kind not in ("const", "iota") and readers.get(id(old), 0) == 1 \
@@ -215,14 +217,17 @@ class Plan:
         else:
             self._place(node)
             if old.op is not EMPTY and node.numel:
-                pending.append(self._job(steps.fill(self.schedule, node, node.srcs[0]), depth, [node]))
+                pending.append(self._job(steps.fill(self.schedule, node, nodes[0].srcs[0]), depth, [node]))
                 if whole and old.op is INPUT and node.op.kind == "assign":
                     pending[-1].copies = old
                     pending[-1].depth = -1  # not merged with others, so that it can be left out
-        if numel(node.arg[0]):
-            job = self._job(steps.assign(self.schedule, node) if node.op.kind == "assign" else steps.scatter(self.schedule, node), depth, [node])
-            job.depth = -1  # in order, never merged with others
-            pending.append(job)
+        for write in nodes:
+            self.places[id(write)] = self.places[id(node)]
+            if numel(write.arg[0]):
+                job = self._job(steps.assign(self.schedule, write) if node.op.kind == "assign" else steps.scatter(self.schedule, write), depth, [write])
+                if len(nodes) == 1:
+                    job.depth = -1  # in order, never merged with others
+                pending.append(job)
 
     def _job(self, lowered: Lowered, depth: int, made: list[Node]) -> _Job:
         kernel = lowered.kernel
@@ -261,20 +266,41 @@ class Plan:
             self.constants.append(value)
         return Value(self.constant_at[key], 0)
 
+    def _int8_product(self, node: Node, depth: int) -> list[_Job]:
+        """A product of 8-bit integers, or the packing of its second operand."""
+        from torsh.codegen import gemm_int8
+        if node.op is INT8_PACK:
+            (b, (shape, strides, at)), signed = self.schedule.memory(node.srcs[0]), node.arg
+            found = gemm_int8.pack_plan(host(), signed, shape[0], shape[2], shape[1], strides)
+            return [self._gemm_job(found, node, (b, at), (b, at), {}, depth)]
+        (a, ga), (b, gb) = self.schedule.memory(node.srcs[0]), self.schedule.memory(node.srcs[1])
+        batch, m, n = node.shape
+        packed, signed = node.arg == "packed", node.srcs[0].dtype.name == "int8"
+        sa = (0 if node.srcs[0].shape[0] == 1 else ga[1][0], *ga[1][1:])
+        several = packed and node.srcs[1].numel > gemm_int8.bytes_packed(host(), 1, n, node.srcs[0].shape[2], signed)
+        sb = (int(several), 0, 0) if packed else (0 if node.srcs[1].shape[0] == 1 else gb[1][0], *gb[1][1:])
+        given = (signed, batch, m, n, node.srcs[0].shape[2], sa, sb, (m * n, n, 1))
+        found = gemm_int8.plan(host(), *given, threads=get_num_threads(), packed=packed, way="" if packed else choice.int8_product(*given))
+        return [self._gemm_job(found, node, (a, ga[2]), (b, gb[2]), {}, depth)]
+
     def _product(self, node: Node, depth: int) -> list[_Job]:
+        if node.numel == 0:
+            self._place(node)
+            return []
+        if node.op is INT8_PACK or node.srcs[0].dtype.category == 1:
+            return self._int8_product(node, depth)
         (a, ga), (b, gb) = self.schedule.memory(node.srcs[0]), self.schedule.memory(node.srcs[1])
         from torsh.codegen import gemm
         batch, m, n = node.shape
         k = node.srcs[0].shape[2]
-        if batch * m * n == 0:
-            self._place(node)
-            return []
         sa = (0 if node.srcs[0].shape[0] == 1 else ga[1][0], *ga[1][1:])
         sb = (0 if node.srcs[1].shape[0] == 1 else gb[1][0], *gb[1][1:])
         name = node.srcs[0].dtype.name
         _, chain, operands, more = self._steps(node, 2)
-        found = gemm.plan(name, node.dtype.name, batch, m, n, k, sa, sb, (m * n, n, 1), vector_bytes=host().vector_bytes, threads=get_num_threads(),
-                          epilogue=chain, amx=name == "bfloat16" and amx())
+        given = (name, node.dtype.name, batch, m, n, k, sa, sb, (m * n, n, 1))
+        options = {"vector_bytes": host().vector_bytes, "threads": get_num_threads(), "amx": name == "bfloat16" and amx()}
+        way = choice.product(given, options, (node.srcs[0].dtype.itemsize, node.dtype.itemsize))
+        found = gemm.plan(*given, **options, epilogue=chain, way=way)  # type: ignore[arg-type]
         return [self._gemm_job(found, node, (a, ga[2]), (b, gb[2]), operands, depth, more)]
 
     def _windows(self, node: Node, depth: int) -> _Job:
@@ -286,10 +312,17 @@ class Plan:
         tables = [offsets(*axis) * node.dtype.itemsize for axis in axes]
         m, n, k = node.shape[1], node.shape[2], node.srcs[0].shape[2]
         name = node.dtype.name
-        found = gemm.plan(name, name, (images, groups), m, n, k, (0, steps[0] if groups > 1 else 0, *steps[1:]), (image, group, 0, 0),
-                          (groups * m * n, m * n, n, 1), vector_bytes=host().vector_bytes, tables=True, threads=get_num_threads(),
-                          epilogue=chain)
+        batch, b_batch, c_batch, wide = (images, groups), (image, group), (groups * m * n, m * n), n
+        adjacent = groups == 1 and gemm.windows_in_place(name, *axes[1])
+        if adjacent:  # the rows of an image are a batch each
+            wide, row = axes[1][0][-1], numel(axes[1][0][:-1]) > 1
+            batch, b_batch, c_batch = (images, n // wide), (image, int(tables[1][wide]) // node.dtype.itemsize if row else 0), (m * n, wide)
+        given = (name, name, batch, m, wide, k, (0, steps[0] if groups > 1 else 0, *steps[1:]), (*b_batch, 0, int(adjacent)), (*c_batch, n, 1))
+        options = {"vector_bytes": host().vector_bytes, "tables": True, "threads": get_num_threads()}
         known = dict(zip(("k_offsets", "n_offsets"), [t.ctypes.data for t in tables], strict=True))
+        size = node.dtype.itemsize
+        way = choice.product(given, options, (size, size), (node.srcs[1].numel - offset) * size, known)
+        found = gemm.plan(*given, **options, epilogue=chain, way=way)  # type: ignore[arg-type]
         job = self._gemm_job(found, node, (a, at), (node.srcs[1], offset), {**known, **operands}, depth, more)
         job.tables = tables
         return job
@@ -317,7 +350,11 @@ class Plan:
         from torsh.codegen.chain import Chain
         values: list[Any] = [node.arg.groups]
         more: list[Node] = []
-        for source, (_, kind) in zip(node.srcs[sources:], node.arg.steps, strict=True):
+        operands = iter(node.srcs[sources:])
+        for _, kind in node.arg.steps:
+            if kind in WITHOUT_OPERAND:
+                continue
+            source = next(operands)
             if kind == "number":
                 values.append(self._number(source))
                 continue

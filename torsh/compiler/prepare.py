@@ -9,8 +9,9 @@ from typing import Any
 
 from torsh.compiler.canonical import INPUT
 from torsh.compiler.plan import Plan
+from torsh.core.dtypes import uint8
 from torsh.graph.node import Node
-from torsh.graph.primitives import LEAF, VIEW, WINOGRAD_WEIGHTS
+from torsh.graph.primitives import CONTRACT, INT8_PACK, LEAF, VIEW, WINOGRAD_WEIGHTS
 
 
 class Prepared:
@@ -42,22 +43,44 @@ def take(roots: list[Node], inputs: list[Node], dead: list[bool]) -> list[Prepar
     """Make inputs of the values to be kept, which are computed from inputs that live on: appended to `inputs` and `dead`."""
     taken: list[Prepared] = []
     numbers = {id(n): i for i, n in enumerate(inputs)}
+    packings: dict[tuple[int, str], Node] = {}
+    kept: list[Node] = []
     stack, seen = list(roots), set()
     while stack:
         node = stack.pop()
         if id(node) in seen:
             continue
         seen.add(id(node))
-        if node.op is WINOGRAD_WEIGHTS and node.arg[1]:
-            source = node.srcs[0]
-            while source.op is VIEW:
-                source = source.srcs[0]
-            number = numbers.get(id(source), -1)
-            if number >= 0 and not dead[number]:
-                taken.append(Prepared(number, source, node))
-                node.op, node.srcs, node.arg = INPUT, (), len(inputs)
-                inputs.append(node)
-                dead.append(False)
-                continue
+        if node.op is CONTRACT and node.arg == "kept" and node.srcs[0].dtype.category == 1 and node.numel:
+            from torsh.codegen.gemm_int8 import bytes_packed
+            from torsh.codegen.target import host
+            packed = packings.get((id(node.srcs[1]), node.srcs[0].dtype.name))
+            if packed is None:
+                batch, k, n = node.srcs[1].shape
+                signed = node.srcs[0].dtype.name == "int8"
+                packed = Node(INT8_PACK, (node.srcs[1],), signed, (bytes_packed(host(), batch, n, k, signed),), uint8)
+            if _keep(packed, numbers, inputs, dead, taken):
+                packings[id(node.srcs[1]), node.srcs[0].dtype.name] = packed
+                kept.append(node.srcs[1])  # so that its id stays its own
+                node.srcs, node.arg = (node.srcs[0], packed), "packed"
+        elif node.op is WINOGRAD_WEIGHTS and node.arg[1] and _keep(node, numbers, inputs, dead, taken):
+            continue
         stack.extend(node.srcs)
     return taken
+
+
+def _keep(node: Node, numbers: dict[int, int], inputs: list[Node], dead: list[bool], taken: list[Prepared]) -> bool:
+    """Make an input of a node whose one source is a view of an input that lives on, if it is; one that is an input already stays so."""
+    if node.op is INPUT:
+        return True
+    source = node.srcs[0]
+    while source.op is VIEW:
+        source = source.srcs[0]
+    number = numbers.get(id(source), -1)
+    if number < 0 or dead[number]:
+        return False
+    taken.append(Prepared(number, source, node))
+    node.op, node.srcs, node.arg = INPUT, (), len(inputs)
+    inputs.append(node)
+    dead.append(False)
+    return True

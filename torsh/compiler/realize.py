@@ -28,6 +28,7 @@ _lock: Final = threading.RLock()
 _acquire: Final = _lock.acquire
 _release: Final = _lock.release
 _events: Final = recording
+_settings: Final[dict[str, Any]] = vars(config)
 _NOTHING: Final = Node(LEAF, (), None, (), float32)
 
 
@@ -115,8 +116,8 @@ def _build(trace: Trace) -> Plan:
     return plan
 
 
-def _find(trace: Trace) -> Any:
-    """The plan that computes a trace."""
+def _find(trace: Trace) -> Record:
+    """The record, with its plan, of a trace like this."""
     size = (len(trace.order), len(trace.leaves))
     recent = _recent.get(size)
     if recent is not None:
@@ -125,7 +126,7 @@ def _find(trace: Trace) -> Any:
             if record.fits(trace):
                 if i:
                     recent.insert(0, recent.pop(i))
-                return record.plan
+                return record
     signature = trace.signature()
     known = _plans.get(signature)
     if known is None:
@@ -138,18 +139,18 @@ def _find(trace: Trace) -> Any:
         recent = _recent[size] = []
     recent.insert(0, known)
     del recent[_MOST_RECENT:]
-    return known.plan
+    return known
 
 
-def _recorded(wanted: list[Node]) -> tuple[Trace, Any]:
-    """As realizing finds its plan, with an event for the trace and one for a plan that had to be built."""
+def _recorded(wanted: list[Node]) -> tuple[Trace, Record]:
+    """As realizing finds its record, with an event for the trace and one for a plan that had to be built."""
     start = time.perf_counter_ns()
     trace = Trace(wanted)
     _events.add(f"order {len(trace.order)} nodes", "trace", start)
     start, known = time.perf_counter_ns(), len(_plans)
-    plan = _find(trace)
+    record = _find(trace)
     _events.add("build a plan" if len(_plans) != known else "find the plan", "plan", start)
-    return trace, plan
+    return trace, record
 
 
 def _evaluate(nodes: list[Node]) -> None:
@@ -179,7 +180,7 @@ def realize(nodes: list[Node]) -> None:
     node, nodes = _NOTHING, []
     if not wanted:
         return
-    runtime = config.RUNTIME
+    runtime = _settings["RUNTIME"]
     if runtime == "reference":
         _evaluate(wanted)
         return
@@ -194,17 +195,17 @@ def realize(nodes: list[Node]) -> None:
     try:
         if _events.events is None:
             trace = Trace(wanted)
-            plan = _find(trace)
+            record = _find(trace)
         else:
-            trace, plan = _recorded(wanted)
+            trace, record = _recorded(wanted)
     finally:
         _release()
     if runtime == "null":
         return
     leaves = trace.leaves
-    if plan.prepared:
-        leaves = leaves + [p.of(leaves[p.number]) for p in plan.prepared]
-    buffers = plan.program.run(leaves, [_as_number(n) for n in trace.numbers])
+    if record.prepared:
+        leaves = leaves + [p.of(leaves[p.number]) for p in record.prepared]
+    buffers = record.program.run(leaves, [_as_number(n) for n in trace.numbers])
     order = trace.order
     for i, buffer in zip(trace.roots, buffers):
         done = order[i]

@@ -13,6 +13,7 @@ from torsh.compiler import whole
 from torsh.compiler.canonical import INPUT, SCALAR
 from torsh.compiler.layout import FULL, ROW, Domain, along, broadcast_strides, compose, domain_of, own_strides, refine, sizes
 from torsh.compiler.layout import SCALAR as POINT
+from torsh.compiler.regions import Apart
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
 from torsh.graph.primitives import CONST, EMPTY, IOTA, VIEW
@@ -24,13 +25,14 @@ _MOST_NODES = 160  # a larger kernel costs LLVM more than a launch saves
 
 
 class Group:
-    """One step. `kind` is "loops" or the kind of its single node; `levels` are those of its members, by id; `before` is a bit set of the
-    groups that must have run; `late`: some are computed again (`compiler.recompute`)."""
-    __slots__ = ("number", "kind", "nodes", "levels", "domain", "folds", "before", "late")
+    """One step. `kind` is "loops" or the kind of its single node, or of a chain of region writes that lie `apart`; `levels` are those of its
+    members, by id; `before` is a bit set of the groups that must have run; `late`: some are computed again (`compiler.recompute`)."""
+    __slots__ = ("number", "kind", "nodes", "levels", "domain", "folds", "before", "apart", "late")
 
     def __init__(self, number: int, kind: str, nodes: list[Node], levels: dict[int, int], domain: Domain = (), folds: bool = False) -> None:
         self.number, self.kind, self.nodes, self.levels, self.domain, self.folds = number, kind, nodes, levels, domain, folds
         self.before = 0
+        self.apart: Apart | None = None
         self.late = False
 
 
@@ -47,7 +49,12 @@ class Schedule:
         self._sources: dict[int, tuple[Node, Geometry]] = {}
         self.several: dict[int, list[Node]] = {}  # the outputs that are read of host calls with several
         self.roots = roots
-        for node in sources_first(roots):
+        order = sources_first(roots)
+        self._readers: dict[int, int] = {id(r): 1 for r in roots}
+        for node in order:
+            for s in node.srcs:
+                self._readers[id(s)] = self._readers.get(id(s), 0) + 1
+        for node in order:
             self._place(node)
         for root in roots:
             self._store(root)
@@ -157,6 +164,8 @@ class Schedule:
             if not self._join(node):
                 self._start(node)
             return
+        if kind == "assign" and not on_host and self._continues(node):
+            return
         group = self._new("host" if on_host else kind, node)
         product = group.kind in ("contract", "windows", "winograd")
         memories = whole.sources(self, node) if group.kind == "coarse" else []
@@ -173,6 +182,25 @@ class Schedule:
                 continue
             self._store(base)
             self._after(group, base)
+
+    def _continues(self, node: Node) -> bool:
+        """Whether a region write joins that of its old value, which nobody else reads and whose regions lie apart from this one."""
+        old, value = node.srcs
+        at = self.where.get(id(old))
+        group = None if at is None or old.op.kind != "assign" or self._readers[id(old)] != 1 else self.groups[at]
+        if group is None or group.kind != "assign":
+            return False
+        if group.apart is None:
+            group.apart = Apart(old)
+        if not group.apart.add(node):
+            return False
+        group.nodes.append(node)
+        self.where[id(node)] = group.number
+        base = self.source(value)[0]
+        if base.op.kind != "const" and base.op is not IOTA:
+            self._store(base)
+            self._after(group, base)
+        return True
 
     def _fusible_sources(self, node: Node) -> list[Node]:
         return list(node.srcs[1:]) if node.op.kind == "gather" else list(node.srcs)

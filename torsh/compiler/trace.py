@@ -9,11 +9,11 @@ from __future__ import annotations
 import sys
 from typing import Any, Final, final
 
+from torsh.compiler.execute import Executable
 from torsh.core.native import i64
 from torsh.graph.node import Node, Op
 from torsh.graph.primitives import CONST, EMPTY, IOTA, VIEW
 
-_LEAVES: Final[i64] = 1 << 32  # leaves are numbered from here on, nodes from 0
 _AGAIN: Final[i64] = -(1 << 32)  # below it, a number that was used before
 _UNSTORED: Final = (CONST, EMPTY, IOTA)
 _references: Final = sys.getrefcount
@@ -56,8 +56,9 @@ class Trace:
     order: nodes without numbers, sources first
     leaves: nodes with numbers that they read
     numbers: the constants they use, in order of first use
-    refs: for each node, how many sources it has, then these: a position in order, `_LEAVES` + a position in leaves, or below 0 a
-        constant's type where it is used first, and after that which one it is: what two operations share is one number in a plan, too
+    refs: for each node, how many sources it has, then these: twice a position in order, one more than twice a position in leaves (so that most
+        are integers which Python keeps), or below 0 a constant's type where it is used first, and after that which one it is: what two operations
+        share is one number in a plan, too
     roots: positions of the nodes to keep: those asked for, and those that something outside the graph refers to
     dead: for each leaf, whether nothing outside the graph refers to it, so that its memory may be taken over
     """
@@ -105,12 +106,12 @@ class Trace:
                         s.uses += 1
                         refs.append(s.mark - base - 1)
                 order.append(node)
+                node.mark = base + 1 + 2 * count
                 count += 1
-                node.mark = base + count
             elif node.buffer is not None:
-                leaves.append(node)
                 node.uses = 0
-                node.mark = base + _LEAVES + len(leaves)
+                node.mark = base + 2 + 2 * len(leaves)
+                leaves.append(node)
             else:
                 node.mark = base
                 node.uses = 0
@@ -120,7 +121,7 @@ class Trace:
                     s = srcs[k]
                     if s.mark < base and not (s.op is CONST and s.buffer is None):
                         stack.append(s)
-        _clock.now = base + 2 * _LEAVES
+        _clock.now = base + 2 + 2 * (count + len(leaves) + len(numbers))
 
     def _keep(self, wanted: list[Node]) -> None:
         order = self.order
@@ -195,8 +196,8 @@ class _Step:
 
 @final
 class Record:
-    """A trace seen before, and the plan that computes it."""
-    __slots__ = ("steps", "refs", "leaves", "roots", "dead", "plan")
+    """A trace seen before, and the plan that computes it: what runs, and which inputs are prepared before."""
+    __slots__ = ("steps", "refs", "leaves", "roots", "dead", "plan", "program", "prepared")
 
     steps: list[_Step]
     refs: list[i64]
@@ -204,14 +205,16 @@ class Record:
     roots: list[int]
     dead: list[bool]
     plan: Any
+    program: Executable
+    prepared: list[Any]
 
     def __init__(self, trace: Trace, plan: Any) -> None:
+        self.plan, self.program, self.prepared = plan, plan.program, plan.prepared
         self.steps = [_Step(n) for n in trace.order]
         self.refs = trace.refs
         self.leaves = [(n.shape, n.dtype) for n in trace.leaves]
         self.roots = trace.roots
         self.dead = trace.dead
-        self.plan = plan
 
     def fits(self, trace: Trace) -> bool:
         """Whether the plan computes this trace."""

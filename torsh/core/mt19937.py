@@ -19,10 +19,12 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from . import mt19937_kernels as kernels
-from .mt19937_engine import MT19937Engine
+from .mt19937_engine import FEW, MT19937Engine
 from .mt19937_kernels import BFLOAT16, DIGITS, FLOAT32, FLOAT64
 
+_FEW_SWAPS = 256  # up to here swaps are made one by one
 _CHUNK = 1 << 15  # numbers made at a time: the temporaries stay in the processor's cache
+_TWO_PI = 2.0 * math.pi
 _INT64_MIN = -(1 << 63)
 # Ranges and permutations this large take two words a number, to keep the bias of the modulo small.
 _TWO_WORDS = 1 << 28
@@ -108,12 +110,12 @@ class MT19937Generator(MT19937Engine):
             low, end = kernels.inner_bounds(dtype, low, end, adjust_high=high is not None)
         return self._integers(shape, dtype, low, end - low, two_words=end - low >= _TWO_WORDS)
 
-    def permutation(self, n: int, dtype: DTypeLike = np.int64) -> np.ndarray:
+    def permutation(self, n: int, dtype: DTypeLike = np.int64, shuffled: Callable[[np.ndarray], np.ndarray] = kernels.shuffled) -> np.ndarray:
         """A random order of 0 .. n-1: Fisher-Yates in the form of Durstenfeld (1964), n - 1 words.
 
         For i = 0, 1, ... position i swaps with i + word % (n - i). From 2**32 // 20 elements on the swaps
-        look back instead, i with word % (i + 1), a word of 64 bits (n of them). RuntimeError for n < 0 or
-        beyond the dtype's exact integers.
+        look back instead, i with word % (i + 1), a word of 64 bits (n of them). `shuffled` does the swaps of many.
+        RuntimeError for n < 0 or beyond the dtype's exact integers.
 
         >>> MT19937Generator(0).permutation(5)
         array([4, 0, 1, 3, 2])
@@ -130,12 +132,18 @@ class MT19937Generator(MT19937Engine):
         if n < 2:
             return np.arange(n).astype(dtype)
         if n < _SHUFFLE_TWO_WORDS:
+            if n <= _FEW_SWAPS:
+                few = list(range(n))
+                for i, word in enumerate(self.words(n - 1).tolist()):
+                    at = i + word % (n - i)
+                    few[i], few[at] = few[at], few[i]
+                return kernels.round_to(np.array(few), dtype)
             jump = self.words(n - 1) % np.arange(n, 1, -1, dtype=np.uint32)
-            order = kernels.shuffled(np.arange(n - 1) + jump)
+            order = shuffled(np.arange(n - 1) + jump)
         else:
             back = kernels.pairs(self.words(2 * n)) % np.arange(1, n + 1, dtype=np.uint64)
             # Counted from the end these are swaps with a later position, done in reverse: the inverse order.
-            mirrored = kernels.shuffled(n - 1 - back.view(np.int64)[:0:-1])
+            mirrored = shuffled(n - 1 - back.view(np.int64)[:0:-1])
             order = np.empty(n, np.int64)
             order[n - 1 - mirrored] = np.arange(n - 1, -1, -1)
         return kernels.round_to(order, dtype)
@@ -156,6 +164,9 @@ class MT19937Generator(MT19937Engine):
         """
         dtype = _floating("uniform_", dtype)
         low, high = float(low), float(high)
+        standard = low == 0.0 and high == 1.0 and (dtype is FLOAT32 or dtype is FLOAT64)
+        if standard and (count := _count(shape)) <= _CHUNK:
+            return (self.unit_float32(count) if dtype is FLOAT32 else self.unit_float64(count)).reshape(shape)
         limit = float(np.finfo(dtype).max) if dtype != BFLOAT16 else 3.3895313892515355e38
         for name, value in (("from", low), ("to", high)):
             if not -limit <= value <= limit:
@@ -170,14 +181,13 @@ class MT19937Generator(MT19937Engine):
         wide = dtype == FLOAT64
         kind = np.float64 if wide else np.float32
         span, start = kind(high) - kind(low), kind(low)
-        never_high = low == 0.0 and high == 1.0 and dtype in (FLOAT32, FLOAT64)
         first, last = dtype.type(low), dtype.type(high)
         out, flat = _empty(shape, dtype)
         for part in _parts(flat):
             unit = self.unit_float64(part.size) if wide \
                 else self.unit_float32(part.size)
             part[...] = kernels.round_to(kernels.fma(unit, span, start), dtype)
-            if not never_high:
+            if not standard:
                 part[part == last] = first
         return out
 
@@ -198,23 +208,33 @@ class MT19937Generator(MT19937Engine):
         mean, std = float(mean), float(std)
         if not std >= 0.0:
             raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}; pass its absolute value")
-        out, flat = _empty(shape, dtype)
-        if flat.size < 16:
-            flat[...] = kernels.round_to(kernels.fma(self._normal_pairs(flat.size), std, mean), dtype)
-            return out
+        count = _count(shape)
+        if count < 16:
+            few = kernels.fma(np.array(self._few_normal(count)), std, mean)
+            return kernels.round_to(few, dtype).reshape(shape)
+        rest = count % 16
+        whole = count - rest
+        unit = self.unit_float64 if dtype == FLOAT64 else self.unit_float32
 
-        def groups(count: int) -> np.ndarray:
-            unit = self.unit_float64(count) if dtype == FLOAT64 \
-                else self.unit_float32(count)
-            return kernels.round_to(kernels.box_muller_16(unit, mean, std), dtype)
+        def groups(u: np.ndarray) -> np.ndarray:
+            return kernels.round_to(kernels.box_muller_16(u, mean, std), dtype)
 
-        rest = flat.size % 16
-        for part in _parts(flat[:flat.size - rest]):
-            part[...] = groups(part.size)
-        if rest:
+        def last() -> np.ndarray:
             if dtype in (FLOAT32, FLOAT64):  # PyTorch draws all uniforms before it redoes the tail
                 self.words(rest * (2 if dtype == FLOAT64 else 1))
-            flat[-16:] = groups(16)
+            return unit(16)
+
+        if not rest and count <= _CHUNK:
+            return groups(unit(count)).reshape(shape)
+        out, flat = _empty(shape, dtype)
+        if count <= _CHUNK:  # in one pass
+            made = groups(np.concatenate([unit(whole), last()]))
+            flat[:whole], flat[-16:] = made[:whole], made[whole:]
+            return out
+        for part in _parts(flat[:whole]):
+            part[...] = groups(unit(part.size))
+        if rest:
+            flat[-16:] = groups(last())
         return out
 
     def log_normal(self, shape: Shape, dtype: DTypeLike = np.float32, mean: float = 1.0,
@@ -248,6 +268,9 @@ class MT19937Generator(MT19937Engine):
             p = float(p)
             if not 0.0 <= p <= 1.0:
                 raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p:g}; clamp it")
+            if flat.size <= FEW:
+                flat[...] = [u < p for u in self.few_float64(flat.size)]
+                return out
             for part in _parts(flat):
                 part[...] = kernels.below(self.words(2 * part.size), p)
             return out
@@ -255,10 +278,15 @@ class MT19937Generator(MT19937Engine):
             raise NotImplementedError(f'"bernoulli_tensor_cpu_p_" not implemented for {p.dtype}; '
                                       f"convert p to a floating dtype")
         wide = p.dtype == FLOAT64
-        limits = np.broadcast_to(p, out.shape).reshape(-1)
-        if not ((limits >= 0) & (limits <= 1)).all():
+        limits = (p if p.shape == out.shape else np.broadcast_to(p, out.shape)).reshape(-1)
+        few = limits.tolist() if flat.size <= FEW else None
+        if not (all(0.0 <= q <= 1.0 for q in few) if few is not None else limits.min() >= 0 and limits.max() <= 1):
             raise RuntimeError("bernoulli_: Expected p_in >= 0 && p_in <= 1 for every entry of p; "
                                "clamp p to [0, 1] and remove nan")
+        if few is not None:
+            unit = self.few_float64(flat.size) if wide else [(w & 0xFFFFFF) * 2.0**-24 for w in self.words(flat.size).tolist()]
+            flat[...] = [u < q for u, q in zip(unit, few, strict=True)]
+            return out
         for start, part in zip(range(0, flat.size, _CHUNK), _parts(flat), strict=True):
             limit = limits[start:start + part.size]
             if wide:
@@ -274,6 +302,10 @@ class MT19937Generator(MT19937Engine):
         """
         dtype = _continuous("Exponential", dtype)
         scale = -1.0 / _positive("exponential_", "lambda", lambd)
+        count = _count(shape)
+        if count <= FEW and (dtype is FLOAT32 or dtype is FLOAT64) and scale > -1e30:
+            log1p = math.log1p
+            return np.array([log1p(-u) * scale for u in self.few_float64(count)], dtype).reshape(shape)
 
         def kernel(u: np.ndarray) -> np.ndarray:
             np.log1p(np.negative(u, out=u), out=u)
@@ -347,12 +379,14 @@ class MT19937Generator(MT19937Engine):
             cdf = np.cumsum(rows.astype(work), axis=1)
             cdf = (cdf / cdf[:, -1:]).astype(np.float64)
             cdf[:, -1] = 1.0
-            u = self.unit_float64(len(rows) * num_samples)
-            picks = kernels.inverse_cdf(cdf, u.reshape(len(rows), num_samples))
+            u = self.unit_float64(len(rows) * num_samples).reshape(len(rows), num_samples)
+            picks = kernels.inverse_cdf(cdf, u)
         return picks.reshape(*probs.shape[:-1], num_samples).astype(np.int64, copy=False)
 
     def _integers(self, shape: Shape, dtype: np.dtype, low: int, span: int, two_words: bool) -> np.ndarray:
         """low + word % span, taken to `dtype`; span 2**64 keeps all bits."""
+        if not two_words and dtype not in DIGITS and (count := _count(shape)) <= FEW:
+            return np.array([low + w % span for w in self.words(count).tolist()], dtype).reshape(shape)
         out, flat = _empty(shape, dtype)
         for part in _parts(flat):
             words = kernels.pairs(self.words(2 * part.size)) if two_words else self.words(part.size)
@@ -364,14 +398,31 @@ class MT19937Generator(MT19937Engine):
             part[...] = kernels.round_to(value, dtype) if dtype in DIGITS else value.astype(dtype, copy=False)
         return out
 
-    def _normal_pairs(self, count: int) -> np.ndarray:
-        """`count` standard normal float64, the one kept by the last call first."""
+    def _few_normal(self, count: int) -> list[float]:
+        """`count` standard normal numbers, the one kept by the last call first, in pairs as `kernels.box_muller_pairs` makes them."""
+        out: list[float] = []
         if count and self._double_sample is not None:
+            out.append(self._double_sample)
+            self._double_sample = None
+        need = count - len(out)
+        u = self.few_float64(need + need % 2)
+        for i in range(0, len(u), 2):
+            radius, angle = math.sqrt(-2.0 * math.log1p(-u[i + 1])), _TWO_PI * u[i]
+            out.append(radius * math.cos(angle))
+            out.append(radius * math.sin(angle))
+        if need % 2:
+            self._double_sample = out.pop()
+        return out
+
+    def _normal_pairs(self, count: int) -> np.ndarray:
+        """As `_few_normal`, for any number."""
+        if count <= 16:
+            return np.array(self._few_normal(count))
+        kept = []
+        if self._double_sample is not None:
             kept, self._double_sample = [self._double_sample], None
-        else:
-            kept = []
         need = count - len(kept)
-        u = self.unit_float64(2 * ((need + 1) // 2))
+        u = self.unit_float64(need + need % 2)
         fresh = kernels.box_muller_pairs(u)
         if need % 2:
             self._double_sample = float(kernels.box_muller_pairs(u[-2:])[1])
@@ -391,6 +442,10 @@ def _empty(shape: Shape, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     """A new array and its flat view."""
     out = np.empty(shape, dtype)
     return out, out.reshape(-1)
+
+
+def _count(shape: Shape) -> int:
+    return shape if isinstance(shape, int) else math.prod(shape)
 
 
 def _parts(flat: np.ndarray) -> Iterator[np.ndarray]:
@@ -432,9 +487,17 @@ def _check_multinomial(probs: np.ndarray, num_samples: int, replacement: bool) -
         raise RuntimeError(f"multinomial: cannot sample n_sample > prob_dist.size(-1) samples without "
                            f"replacement, got {num_samples} of {probs.shape[-1]}; "
                            f"pass replacement=True or more weights")
-    if not np.isfinite(probs).all() or (probs < 0).any():
+    if not probs.size:
+        return
+    if probs.size <= FEW:
+        few, k = probs.ravel().tolist(), probs.shape[-1]
+        finite, positive = all(0.0 <= p < math.inf for p in few), all(any(few[i:i + k]) for i in range(0, len(few), k))
+    else:
+        finite = probs.min() >= 0 and probs.max() < math.inf
+        positive = probs.max(axis=-1).min() > 0
+    if not finite:
         raise RuntimeError("multinomial: probability tensor contains either `inf`, `nan` or element < 0; "
                            "pass finite weights >= 0")
-    if (probs.sum(axis=-1, dtype=np.float64) <= 0).any():
+    if not positive:
         raise RuntimeError("multinomial: invalid multinomial distribution (sum of probabilities <= 0); "
                            "give each row a positive weight")

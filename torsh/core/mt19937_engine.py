@@ -5,6 +5,7 @@ number generator", 1998) as `numpy.random` steps it, in C, with its state laid o
 """
 from __future__ import annotations
 
+import ctypes
 import operator
 import secrets
 
@@ -16,6 +17,10 @@ DEFAULT_SEED = 67280421310721
 STATE_BYTES = 5056
 
 _WORDS = 624  # words in the engine's state
+_STEPPER_BYTES = 4 * _WORDS + 4  # what NumPy's engine keeps: the words and a position
+_LOW_24, _UNIT_24 = np.uint64(0xFFFFFF), np.float32(2.0**-24)
+FEW = 32  # up to so many numbers are made one at a time, which is quicker than arrays
+_FEW_WORDS = 4096  # up to here one call that makes 64-bit words is quicker than NumPy's way to 32-bit ones
 # PyTorch's memory layout of a saved generator, normal samples cached included.
 _STATE = np.dtype({
     "names": ["seed", "left", "seeded", "next", "words", "double_sample", "double_valid",
@@ -33,6 +38,7 @@ class MT19937Engine:
         self._engine = np.random.MT19937(0)
         self._seeder = np.random.RandomState(self._engine)  # initialises the engine as in the 1998 paper
         self._words_source = np.random.Generator(self._engine)
+        self._address: int = self._engine.ctypes.state_address
         self.manual_seed(seed)
 
     # -- seed and state ------------------------------------------------------------------------------------
@@ -113,18 +119,43 @@ class MT19937Engine:
         MT19937Engine.__init__(self)
         self.set_state(state)
 
+    def mark(self) -> tuple[bytes, bool, float | None]:
+        """Where the stream stands, for `rewind`: quicker than `get_state`, and of use in this process alone."""
+        return ctypes.string_at(self._address, _STEPPER_BYTES), self._untouched, self._double_sample
+
+    def rewind(self, mark: tuple[bytes, bool, float | None]) -> None:
+        """Go back to where the stream stood, as if nothing had been drawn since."""
+        words, self._untouched, self._double_sample = mark
+        ctypes.memmove(self._address, words, _STEPPER_BYTES)
+
     # -- words ---------------------------------------------------------------------------------------------
 
     def words(self, count: int) -> np.ndarray:
         """The next `count` 32-bit words, uint32."""
         if count:
             self._untouched = False
+        if count <= _FEW_WORDS:
+            return self._engine.random_raw(count).astype(np.uint32)
         return self._words_source.integers(0, 0xFFFFFFFF, size=count, dtype=np.uint32, endpoint=True)
 
     def unit_float32(self, count: int) -> np.ndarray:
         """`count` float32 in [0, 1), one word each."""
-        return kernels.unit_float32(self.words(count))
+        if not 0 < count <= _FEW_WORDS:
+            return kernels.unit_float32(self.words(count))
+        self._untouched = False
+        words = self._engine.random_raw(count)
+        words &= _LOW_24
+        out: np.ndarray = words.astype(np.float32)
+        out *= _UNIT_24
+        return out
 
     def unit_float64(self, count: int) -> np.ndarray:
         """`count` float64 in [0, 1), two words each."""
-        return kernels.unit_float64(self.words(2 * count))
+        return kernels.unit_float64(self.words(2 * count)) if count > FEW else np.array(self.few_float64(count))
+
+    def few_float64(self, count: int) -> list[float]:
+        """As `unit_float64`, for a few numbers: a list."""
+        if count:
+            self._untouched = False
+        words = self._engine.random_raw(2 * count).tolist()
+        return [((words[i] & 0x1FFFFF) * 4294967296 + words[i + 1]) * 2.0**-53 for i in range(0, 2 * count, 2)]

@@ -6,6 +6,7 @@ transformations, since NumPy has no such operation.
 """
 from __future__ import annotations
 
+import functools
 import math
 
 import ml_dtypes
@@ -17,6 +18,8 @@ FLOAT16, FLOAT32, FLOAT64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype
 DIGITS = {BFLOAT16: 8, FLOAT16: 11, FLOAT32: 24, FLOAT64: 53}
 _SPLITTER = 134217729.0  # 2**27 + 1, Veltkamp's constant for 53-bit significands
 _TWO_PI = 2.0 * math.pi
+_FEW_ROWS = 16  # up to so many are searched one by one
+_FEW_GROUPS = 256  # up to so many groups of 16 numbers are read where they lie
 
 
 def round_to(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -139,6 +142,7 @@ def modulo(words: np.ndarray, span: int) -> np.ndarray:
     return np.subtract(words, quotient, out=quotient)
 
 
+@functools.cache
 def last_integer(dtype: np.dtype) -> int:
     """The largest integer up to which all are exact in the dtype."""
     if dtype in DIGITS:
@@ -146,6 +150,7 @@ def last_integer(dtype: np.dtype) -> int:
     return 1 if dtype == np.bool_ else int(np.iinfo(dtype).max)
 
 
+@functools.cache
 def integer_limits(dtype: np.dtype) -> tuple[int, int]:
     """Bounds of random_from_to: the dtype's, within int64."""
     if dtype == FLOAT16:
@@ -179,9 +184,13 @@ def box_muller_16(u: np.ndarray, mean: float, std: float) -> np.ndarray:
     2 pi u2, in the dtype of `u`.
     """
     kind = u.dtype.type
-    halves = u.reshape(-1, 8)
-    index = np.arange(0, len(halves), 2)
-    radius, angle = halves.take(index, axis=0).ravel(), halves.take(index + 1, axis=0).ravel()
+    groups = u.reshape(-1, 2, 8)
+    if len(groups) <= _FEW_GROUPS:
+        radius, angle = groups[:, 0].copy(), groups[:, 1].copy()
+    else:  # rows that are taken are copied quicker than read with steps
+        halves = u.reshape(-1, 8)
+        index = np.arange(0, len(halves), 2)
+        radius, angle = halves.take(index, axis=0), halves.take(index + 1, axis=0)
     np.subtract(kind(1), radius, out=radius)
     np.log(radius, out=radius)
     radius *= kind(-2)
@@ -189,12 +198,11 @@ def box_muller_16(u: np.ndarray, mean: float, std: float) -> np.ndarray:
     angle *= kind(_TWO_PI)
     cos = np.cos(angle)
     sin = np.sin(angle, out=angle)
-    cos *= radius
-    sin *= radius
-    out = np.empty_like(halves)
-    mean, std = kind(mean), kind(std)
-    out[0::2] = fma(cos, std, mean).reshape(-1, 8)
-    out[1::2] = fma(sin, std, mean).reshape(-1, 8)
+    out = np.empty_like(groups)
+    standard = mean == 0.0 and std == 1.0
+    for half, values in enumerate((cos, sin)):
+        values *= radius
+        out[:, half] = values if standard else fma(values.ravel(), kind(std), kind(mean)).reshape(-1, 8)
     return out.ravel()
 
 
@@ -262,6 +270,8 @@ def shuffled(target: np.ndarray) -> np.ndarray:
 
 def inverse_cdf(cdf: np.ndarray, u: np.ndarray) -> np.ndarray:
     """For each u[i, j], the first index of row i of `cdf` (rows, k) that is >= u, by bisection; int64."""
+    if len(u) <= _FEW_ROWS:
+        return np.array([row.searchsorted(wanted) for row, wanted in zip(cdf, u, strict=True)], np.int64)
     left = np.zeros(u.shape, np.int64)
     right = np.full(u.shape, cdf.shape[1], np.int64)
     rows = np.arange(len(cdf))[:, None]

@@ -19,8 +19,8 @@ class _Stream:
 
     def __init__(self, engine: Any, expected: int) -> None:
         self.engine = engine
-        self.state = engine.get_state()
-        self.block = max(64, min(_BLOCK, expected))
+        self.start = engine.mark()
+        self.block = max(16, min(_BLOCK, expected))
         self.used = 0
         self.next = self._numbers().__next__
 
@@ -31,9 +31,9 @@ class _Stream:
                 yield u
 
     def close(self) -> None:
-        self.engine.set_state(self.state)
+        self.engine.rewind(self.start)
         for done in range(0, self.used, 1 << 16):
-            self.engine.unit_float64(min(1 << 16, self.used - done))
+            self.engine.words(2 * min(1 << 16, self.used - done))
 
 
 def standard_gamma(engine: Any, alpha: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torsh.core.dtypes import int64
 from torsh.data.datapipe import IterDataPipe, MapDataPipe
-from torsh.ops.random import Generator, engine_of
+from torsh.ops.generators import Generator, engine_of
 
 
 def sources(pipe: Any) -> list[Any]:

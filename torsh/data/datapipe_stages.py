@@ -11,7 +11,7 @@ from torsh.core.dtypes import int64
 from torsh.data.collate import default_collate
 from torsh.data.datapipe import DataChunk, IterDataPipe
 from torsh.data.datapipe_decorators import functional_datapipe
-from torsh.ops.random import engine_of
+from torsh.ops.generators import engine_of
 
 
 class IterableWrapper(IterDataPipe[Any]):

@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Any, Generic, TypeVar
 
 from torsh.ops.dispatch import FUNCTIONS
-from torsh.ops.random import Generator, default_generator
+from torsh.ops.generators import Generator, default_generator
 from torsh.tensor.tensor import Tensor
 
 T = TypeVar("T")

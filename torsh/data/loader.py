@@ -11,7 +11,7 @@ from torsh.data.datapipe import IterDataPipe
 from torsh.data.dataset import Dataset, IterableDataset
 from torsh.data.fetch import fetcher
 from torsh.data.sampler import BatchSampler, RandomSampler, SequentialSampler
-from torsh.ops.random import Generator, engine_of
+from torsh.ops.generators import Generator, engine_of
 
 
 class DataLoader:

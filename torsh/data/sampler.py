@@ -7,7 +7,7 @@ from typing import Any
 
 from torsh.core.dtypes import float64, int64
 from torsh.ops.dispatch import FUNCTIONS
-from torsh.ops.random import Generator, engine_of
+from torsh.ops.generators import Generator, engine_of
 from torsh.tensor.interop import as_tensor
 
 

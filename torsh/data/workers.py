@@ -25,7 +25,7 @@ from torsh.data.datapipe import IterDataPipe, MapDataPipe
 from torsh.data.datapipe_settings import set_seeds, set_share
 from torsh.data.fetch import fetcher
 from torsh.data.worker_info import Own, WorkerInfo
-from torsh.ops.random import default_generator
+from torsh.ops.generators import default_generator
 
 #: Seconds after which somebody who waits looks whether the other side is still there.
 _PATIENCE = 2.0

@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from torsh.autograd.grad_mode import no_grad
+from torsh.core.dtypes import int64
 from torsh.distributions import constraints
 from torsh.distributions.distribution import Distribution
 from torsh.distributions.probability import OfProbability, one_of
 from torsh.distributions.utils import limits
-from torsh.ops.join import broadcast_tensors
-from torsh.ops.random import multinomial
+from torsh.ops.choice import chosen, raced
+from torsh.ops.dispatch import cast_tensor
+from torsh.ops.generators import engine_of
+from torsh.ops.random import choosable, multinomial
+from torsh.ops.softmax import log_softmax
 from torsh.tensor.creation import arange, full
 from torsh.tensor.tensor import Size, Tensor
 
@@ -27,7 +31,7 @@ class Categorical(OfProbability, Distribution):
         if not given._shape:
             raise ValueError(f"`{'logits' if probs is None else 'probs'}` parameter must be at least one-dimensional.")
         if probs is None:
-            self.logits = logits - logits.logsumexp(-1, keepdim=True)
+            self.logits = log_softmax(logits, -1) if logits._dtype.category == 2 else logits - logits.logsumexp(-1, keepdim=True)
         else:
             self.probs = probs / probs.sum(-1, keepdim=True)
         self._num_events = given._shape[-1]
@@ -50,16 +54,20 @@ class Categorical(OfProbability, Distribution):
         return full(self._extended_shape(), math.nan, dtype=self.probs.dtype)
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        probs = self.probs
+        if not sample_shape and choosable(probs):
+            index = raced(probs, engine_of(None))
+            if index is not None:
+                return index
         shape = Size(sample_shape)
         with no_grad():
-            rows = self.probs.reshape(-1, self._num_events)  # type: ignore[attr-defined]
+            rows = probs.reshape(-1, self._num_events)  # type: ignore[attr-defined]
             return multinomial(rows, shape.numel(), True).t().reshape(self._extended_shape(shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        index, logits = broadcast_tensors(value.long().unsqueeze(-1), self.logits)  # type: ignore[attr-defined]
-        return logits.gather(-1, index[..., :1]).squeeze(-1)  # type: ignore[no-any-return]
+        return chosen(self.logits, cast_tensor(value, int64))
 
     def entropy(self) -> Tensor:
         logits = self.logits.clamp(min=float(limits(self.logits.dtype).min))  # type: ignore[attr-defined]

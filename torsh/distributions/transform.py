@@ -4,7 +4,7 @@ from __future__ import annotations
 import functools
 import operator
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torsh.distributions import constraints
@@ -71,24 +71,21 @@ class Transform:
 
     def __call__(self, x: Any) -> Any:
         """The transformed value."""
-        if self._cache_size == 0:
-            return self._call(x)
-        old_x, old_y = self._cached_x_y
-        if x is old_x:
-            return old_y
-        y = self._call(x)
-        self._cached_x_y = x, y
-        return y
+        return self._by_cache(x, 0, self._call)
 
     def _inv_call(self, y: Any) -> Any:
+        return self._by_cache(y, 1, self._inverse)
+
+    def _by_cache(self, given: Any, side: int, compute: Callable[[Any], Any]) -> Any:
+        """`compute(given)`, unless the last pair has `given` on this side: then what is on the other."""
         if self._cache_size == 0:
-            return self._inverse(y)
-        old_x, old_y = self._cached_x_y
-        if y is old_y:
-            return old_x
-        x = self._inverse(y)
-        self._cached_x_y = x, y
-        return x
+            return compute(given)
+        pair = self._cached_x_y
+        if given is pair[side]:
+            return pair[1 - side]
+        made = compute(given)
+        self._cached_x_y = (made, given) if side else (given, made)
+        return made
 
     def _call(self, x: Any) -> Any:
         raise NotImplementedError

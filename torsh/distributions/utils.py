@@ -7,11 +7,14 @@ from numbers import Number
 from typing import Any
 
 from torsh.core.dtypes import dtype, get_default_dtype
+from torsh.ops import random
+from torsh.ops.generators import engine_of
 from torsh.ops.host import every_value
 from torsh.ops.join import broadcast_tensors
 from torsh.ops.matrix import tril_indices
 from torsh.ops.softmax import softmax
-from torsh.tensor.creation import arange, ones, tensor, zeros
+from torsh.tensor.creation import arange, tensor, zeros
+from torsh.tensor.storage import watch
 from torsh.tensor.tensor import Tensor
 
 
@@ -25,7 +28,8 @@ def broadcast_all(*values: Any) -> tuple[Tensor, ...]:
 
 def holds(condition: Tensor) -> bool:
     """Whether a condition holds everywhere, and while a function is vmapped, for every example. Computes it."""
-    return bool(every_value(condition.all()).all())  # type: ignore[attr-defined]
+    every = condition.all()  # type: ignore[attr-defined]
+    return bool(every.item() if watch.values is None else every_value(every).all())
 
 
 def limits(dt: dtype) -> Any:
@@ -36,8 +40,7 @@ def limits(dt: dtype) -> Any:
 
 def standard_normal(shape: Sequence[int], dt: dtype) -> Tensor:
     """Standard normal numbers, drawn as `torsh.normal` of tensors draws them."""
-    from torsh.ops.random import normal
-    return normal(zeros(*shape, dtype=dt), ones(*shape, dtype=dt))
+    return random.standard_normal(tuple(shape), dt, engine_of(None))
 
 
 def sum_rightmost(value: Tensor, count: int) -> Tensor:

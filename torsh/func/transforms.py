@@ -77,7 +77,7 @@ def _pulled(outs: Sequence[Tensor], ins: Sequence[Tensor], grads: Sequence[Tenso
     pairs = [(t, g) for t, g in zip(outs, grads, strict=True) if requires_grad(t)]
     if not pairs:
         return [None] * len(ins)
-    return engine.grad([t for t, _ in pairs], ins, [g for _, g in pairs], retain, create, True, ones_like)
+    return engine.grad([t for t, _ in pairs], ins, [g for _, g in pairs], retain, create, True)
 
 
 def _filled(found: Sequence[Tensor | None], ins: Sequence[Tensor]) -> list[Tensor]:

@@ -18,7 +18,9 @@ Everything else expands to these. Arguments (`node.arg`):
 - winograd: (results, (rows, columns) of zeros before) for sources [points, o, c] and [n, c, h, w], float32.
 - windows: (images, groups, their strides, (shape, strides) of k and of n (see `offsets`), offset) for sources [groups, m, k] and a memory: the matrix
   products with [k, n] of each group of each image, [images * groups, m, n].
-- contract: none; sources [batch, m, k] and [batch, k, n] (a batch of 1 broadcasts).
+- contract: none, or "kept" where the second source is worth keeping as it is packed; sources [batch, m, k] and [batch, k, n] (a batch of 1 broadcasts).
+  8-bit integers have sums in the result's type, int32. When a plan has found what is kept, "packed": the second source is that, bytes.
+- int8_pack: whether the other operand is signed; the bytes of a source [batch, k, n] as products with 8-bit integers read it.
 - host: (function, static arguments, name); `function(*arrays, *static) -> array or tuple of arrays`.
 """
 from __future__ import annotations
@@ -126,10 +128,13 @@ def _contract(node: Node, a: Array, b: Array) -> Array:
     with np.errstate(all="ignore"):
         if a.dtype == np.bool_:
             return (a[..., :, :, None] & b[..., None, :, :]).any(-2)
+        if node.dtype.category == 1:
+            return np.matmul(a.astype(node.dtype.np), b.astype(node.dtype.np))
         return np.matmul(_wide(a), _wide(b)).astype(node.dtype.np)
 
 
 CONTRACT: Final = Op("contract", "contract", _contract)
+INT8_PACK = Op("int8_pack", "contract")
 
 
 def offsets(shape: Shape, strides: tuple[int | Shape, ...]) -> Array:

@@ -145,7 +145,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
         raise ValueError("Only tensors with 2 or more dimensions are supported")
     if 0 in shape:
         return tensor
-    from torsh.ops.random import engine_of
+    from torsh.ops.generators import engine_of
     rows, columns = shape[0], numel(shape) // shape[0]
     flat = engine_of(generator).normal((rows, columns), tensor._dtype.np)
     q, r = np.linalg.qr(flat.T if rows < columns else flat)

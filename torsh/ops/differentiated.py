@@ -16,14 +16,10 @@ from torsh.tensor.tensor import Tensor, alias
 Outputs = tuple[tuple[Shape, dtype], ...]
 
 
-def _no_ones(t: Tensor) -> Tensor:
-    raise AssertionError("every gradient is given")
-
-
 def _gradients(made: Sequence[Tensor], grads: Sequence[Tensor | None], inputs: list[Tensor], create: bool) -> list[Tensor]:
     """The gradients of the inputs, zeros where none flows."""
     given = [(t, g) for t, g in zip(made, grads, strict=True) if g is not None]
-    found = engine.grad([t for t, _ in given], inputs, [g for _, g in given], create, create, True, _no_ones)
+    found = engine.grad([t for t, _ in given], inputs, [g for _, g in given], create, create, True)
     return [zeros_like_shape(t._shape, t) if g is None else g for t, g in zip(inputs, found, strict=True)]
 
 

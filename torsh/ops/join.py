@@ -14,6 +14,7 @@ from torsh.graph.primitives import ASSIGN, EMPTY, cast
 from torsh.ops import parts, views
 from torsh.ops.dispatch import apply, cast_tensor, check_apart, coarse, public, wide, write_out
 from torsh.ops.gather import gather_at, iota, selected
+from torsh.ops.parts import select
 from torsh.ops.pointwise import where
 from torsh.ops.views import region_assigned, slice_dim, zeros_like_shape
 from torsh.tensor.storage import leaf
@@ -95,6 +96,24 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None, out
 parts.joined = cat
 
 
+def _stack_nodes(node: Node, *srcs: Node) -> Node:
+    (d,) = node.arg
+    strides = contiguous_strides(node.shape)
+    around = (*strides[:d], *strides[d + 1:])
+    whole = Node(EMPTY, (), None, node.shape, node.dtype)
+    for i, s in enumerate(srcs):
+        whole = Node(ASSIGN, (whole, cast(s, node.dtype)), (s.shape, around, i * strides[d]), node.shape, node.dtype)
+    return whole
+
+
+def _stack_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, ...]:
+    (d,) = ctx.arg
+    return tuple([select(g, d, i) if need else None for i, need in enumerate(ctx.needs)])
+
+
+_STACK = Op("stack", "coarse", None, _stack_nodes, _stack_vjp)
+
+
 @public(method=False)
 def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
     """Tensors of one shape side by side in a new dimension. Raises RuntimeError for none of them or different shapes."""
@@ -106,14 +125,14 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None)
         if t._shape != first:
             raise RuntimeError(f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and {list(t._shape)} at entry {i}")
     d = wrap_dim(dim, len(first) + 1, "stack")
-    placed = [views.unsqueeze(t, d) for t in tensors]
-    if 0 in first:
-        dt = placed[0]._dtype
-        for t in placed:
+    dt = tensors[0]._dtype
+    for t in tensors:
+        if t._dtype is not dt:
             dt = PROMOTE[dt, t._dtype]
-        made = apply(_CAT, tuple(placed), (d,), (*first[:d], len(placed), *first[d:]), dt)
-        return made if out is None else write_out(out, made, "stack")
-    return cat(placed, d, out=out)
+    if out is not None:
+        check_apart(out, (tensors,), "stack")
+    made = apply(_STACK, tensors, (d,), (*first[:d], len(tensors), *first[d:]), dt)
+    return made if out is None else write_out(out, made, "stack")
 
 
 parts.stacked = stack

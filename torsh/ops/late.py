@@ -52,6 +52,7 @@ _NAMES: dict[str, tuple[str, str, str]] = {
         "batch_norm_update_stats",
         ""),
     "torsh.ops.hashes": ("hash_tensor", "", ""),
+    "torsh.ops.int8": ("", "_int_mm", ""),
     "torsh.storage": ("", "", "is_shared share_memory_ storage storage_type untyped_storage"),
     "torsh.sparse": (
         "resize_as_sparse_ smm sspaddmm",

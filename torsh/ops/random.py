@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import numpy as np
 
@@ -11,91 +11,25 @@ from torsh.core import devices
 from torsh.core.dtypes import dtype, get_default_dtype, int64
 from torsh.core.shapes import Shape, broadcast, contiguous_strides, numel
 from torsh.graph.node import Op
+from torsh.ops.choice import raced
 from torsh.ops.dispatch import check_writable, copy_into, public, recorded, tensors_of, write_out
+from torsh.ops.generators import Generator, engine_of
 from torsh.ops.host import every_value
-from torsh.ops.views import zeros_like_shape
+from torsh.ops.views import unsqueeze, zeros_like_shape
+from torsh.runtime.cpu.swaps import shuffled
 from torsh.tensor.creation import _check, _sizes, finish, from_array, from_new_array
 from torsh.tensor.tensor import Tensor
 
 
-class Generator:
-    """A stream of random numbers of its own. It begins with PyTorch's default seed.
-
-    Raises RuntimeError for a device other than the CPU.
-
-    >>> import torsh
-    >>> g = torsh.Generator().manual_seed(0)
-    >>> torsh.rand(2, generator=g)
-    tensor([0.4963, 0.7682])
-    """
-    __slots__ = ("engine",)
-
-    def __init__(self, device: Any = "cpu") -> None:
-        devices.require(device)
-        from torsh.core.mt19937 import MT19937Generator
-        self.engine: Any = MT19937Generator()
-
-    @property
-    def device(self) -> devices.device:
-        return devices.CPU
-
-    def manual_seed(self, seed: int) -> Generator:
-        """Restart from a seed in [-2**63, 2**64) and return the generator. Raises RuntimeError or ValueError otherwise."""
-        self.engine.manual_seed(seed)
-        return self
-
-    def seed(self) -> int:
-        """Restart from a seed of the operating system, which is returned."""
-        return self.engine.seed()  # type: ignore[no-any-return]
-
-    def initial_seed(self) -> int:
-        """The seed last set."""
-        return self.engine.initial_seed()  # type: ignore[no-any-return]
-
-    def get_state(self) -> Tensor:
-        """The state as PyTorch saves it: uint8, [5056]."""
-        return from_array(self.engine.get_state())
-
-    def set_state(self, new_state: Tensor) -> None:
-        """Continue from a state of `get_state`. Raises TypeError unless uint8, RuntimeError for an impossible state."""
-        self.engine.set_state(np.array(new_state._window()))
-
-    def clone_state(self) -> Generator:
-        """A generator of its own in the same state."""
-        made = Generator()
-        made.engine.set_state(self.engine.get_state())
-        return made
-
-    def __getstate__(self) -> Any:
-        return self.engine.get_state()
-
-    def __setstate__(self, state: Any) -> None:
-        Generator.__init__(self)
-        self.engine.set_state(state)
-
-
-def default_generator() -> Generator:
-    """The generator that functions draw from unless given another."""
-    from torsh.core import generator
-    made = Generator.__new__(Generator)
-    made.engine = generator.default_generator()
-    return made
-
-
-def engine_of(generator: Generator | None) -> Any:
-    """The engine of a generator, of the default one for None."""
-    if generator is not None:
-        return generator.engine
-    from torsh.core.generator import default_generator as default
-    return default()
-
-
 class _Mapped:
     """What draws while a function is vmapped: set by `func.vmap`."""
-    draw: Callable[[Shape, Callable[..., np.ndarray], tuple[Tensor, ...]], Tensor] | None = None
+    draw: Callable[[Shape, Callable[..., np.ndarray], tuple[Tensor, ...]], Tensor] | None
+
+    def __init__(self) -> None:
+        self.draw = None
 
 
-mapped = _Mapped()
+mapped: Final = _Mapped()
 
 
 def drawn(shape: Shape, draw: Callable[..., np.ndarray], *parameters: Tensor) -> Tensor:
@@ -133,7 +67,7 @@ def _numbers(draw: Any, shape: Shape, dt: dtype, *numbers: float) -> np.ndarray:
 
 @public(method=False)
 def rand(*size: Any, generator: Generator | None = None, out: Tensor | None = None, dtype: dtype | None = None, layout: Any = None,
-         device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+         device: Any = None, requires_grad: Any = False, pin_memory: Any = False) -> Tensor:
     """Numbers uniform in [0, 1). Raises RuntimeError for a negative size, NotImplementedError unless floating.
 
     >>> import torsh
@@ -149,7 +83,7 @@ def rand(*size: Any, generator: Generator | None = None, out: Tensor | None = No
 
 @public(method=False)
 def randn(*size: Any, generator: Generator | None = None, out: Tensor | None = None, dtype: dtype | None = None, layout: Any = None,
-          device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+          device: Any = None, requires_grad: Any = False, pin_memory: Any = False) -> Tensor:
     """Standard normal numbers; complex ones have variance 1, half of it in each part. Raises RuntimeError for a negative size,
     NotImplementedError for integers."""
     devices.require(device)
@@ -160,9 +94,9 @@ def randn(*size: Any, generator: Generator | None = None, out: Tensor | None = N
 
 
 @public(method=False)
-def randint(low: int, high: Any = None, size: Any = None, *, generator: Generator | None = None, out: Tensor | None = None,
-            dtype: dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
-            pin_memory: bool = False) -> Tensor:
+def randint(low: Any, high: Any = None, size: Any = None, *, generator: Generator | None = None, out: Tensor | None = None,
+            dtype: dtype | None = None, layout: Any = None, device: Any = None, requires_grad: Any = False,
+            pin_memory: Any = False) -> Tensor:
     """Integers of [low, high): `randint(high, size)` or `randint(low, high, size)`. Raises RuntimeError for an empty interval."""
     if size is None:
         if not isinstance(high, (tuple, list)):
@@ -177,44 +111,46 @@ def randint(low: int, high: Any = None, size: Any = None, *, generator: Generato
 
 
 @public(method=False)
-def randperm(n: int, *, generator: Generator | None = None, out: Tensor | None = None, dtype: dtype | None = None, layout: Any = None,
-             device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+def randperm(n: Any, *, generator: Generator | None = None, out: Tensor | None = None, dtype: dtype | None = None, layout: Any = None,
+             device: Any = None, requires_grad: Any = False, pin_memory: Any = False) -> Tensor:
     """0 .. n-1 in random order. Raises RuntimeError for a negative n."""
     devices.require(device)
     _check(layout, pin_memory)
     engine, kind = engine_of(generator), _type(dtype, out, int64).np
 
     def draw(shape: Shape) -> np.ndarray:
-        return np.stack([engine.permutation(n, kind) for _ in range(numel(shape[:-1]))]).reshape(shape)
+        if len(shape) == 1:
+            return engine.permutation(n, kind, shuffled)  # type: ignore[no-any-return]
+        return np.stack([engine.permutation(n, kind, shuffled) for _ in range(numel(shape[:-1]))]).reshape(shape)
     return _made(drawn((n,), draw) if n >= 0 else from_array(engine.permutation(n, kind)), requires_grad, out, "randperm")
 
 
 @public(method=False)
 def rand_like(input: Tensor, *, generator: Generator | None = None, dtype: dtype | None = None, layout: Any = None, device: Any = None,
-              requires_grad: bool = False, memory_format: Any = None) -> Tensor:
+              requires_grad: Any = False, memory_format: Any = None) -> Tensor:
     """`rand` with the shape and dtype of `input`."""
     return rand(input._shape, generator=generator, dtype=dtype or input._dtype, layout=layout, device=device, requires_grad=requires_grad)
 
 
 @public(method=False)
 def randn_like(input: Tensor, *, generator: Generator | None = None, dtype: dtype | None = None, layout: Any = None, device: Any = None,
-               requires_grad: bool = False, memory_format: Any = None) -> Tensor:
+               requires_grad: Any = False, memory_format: Any = None) -> Tensor:
     """`randn` with the shape and dtype of `input`."""
     return randn(input._shape, generator=generator, dtype=dtype or input._dtype, layout=layout, device=device, requires_grad=requires_grad)
 
 
 @public(method=False)
-def randint_like(input: Tensor, low: int, high: int | None = None, *, generator: Generator | None = None, dtype: dtype | None = None,
-                 layout: Any = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None) -> Tensor:
+def randint_like(input: Tensor, low: Any, high: Any = None, *, generator: Generator | None = None, dtype: dtype | None = None,
+                 layout: Any = None, device: Any = None, requires_grad: Any = False, memory_format: Any = None) -> Tensor:
     """`randint` with the shape and dtype of `input`."""
     return randint(low, high, input._shape, generator=generator, dtype=dtype or input._dtype, layout=layout, device=device,
                    requires_grad=requires_grad)
 
 
 @public(method=False)
-def normal(mean: Any = 0.0, std: Any = 1.0, size: Sequence[int] | None = None, *, generator: Generator | None = None,
-           out: Tensor | None = None, dtype: dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
-           pin_memory: bool = False) -> Tensor:
+def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None,
+           out: Tensor | None = None, dtype: dtype | None = None, layout: Any = None, device: Any = None, requires_grad: Any = False,
+           pin_memory: Any = False) -> Tensor:
     """Normal numbers; mean and std are numbers (then with `size`) or tensors that broadcast. Raises RuntimeError for std < 0."""
     mean_tensor, std_tensor = isinstance(mean, Tensor), isinstance(std, Tensor)
     if not mean_tensor and not std_tensor:
@@ -232,7 +168,7 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Sequence[int] | None = None, *
         shape = mean._shape if mean_tensor else std._shape
     own = (mean if mean_tensor else std)._dtype
     engine = engine_of(generator)
-    made = drawn(shape, lambda s: engine.normal(s, own.np, 0.0, 1.0 if std_tensor else std))
+    made = standard_normal(shape, own, engine) if std_tensor else drawn(shape, lambda s: engine.normal(s, own.np, 0.0, std))
     if std_tensor:
         made = made * std.detach()
     made = made + (mean.detach() if mean_tensor else mean)  # type: ignore[operator]
@@ -240,20 +176,35 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Sequence[int] | None = None, *
     return made if out is None else write_out(out, made, "normal")
 
 
+def _broadcast(array: np.ndarray, shape: Shape) -> np.ndarray:
+    return array if array.shape == shape else np.broadcast_to(array, shape).copy()
+
+
+def standard_normal(shape: Shape, dt: dtype, engine: Any) -> Tensor:
+    """Normal numbers of mean 0 and variance 1, as `normal` of tensors draws them."""
+    return drawn(shape, lambda s: engine.normal(s, dt.np, 0.0, 1.0))
+
+
 @public()
-def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
+def bernoulli(input: Tensor, p: Any = None, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
     """1 with the probability in `input` (or `p` everywhere), else 0. Raises RuntimeError for one outside [0, 1]."""
     engine, kind = engine_of(generator), input._dtype.np
     if p is not None:
         made = drawn(input._shape, lambda s: engine.bernoulli(s, p, kind))
     else:
-        made = drawn(input._shape, lambda s, chance: engine.bernoulli(s, np.broadcast_to(chance, s).copy(), kind), input)
+        made = drawn(input._shape, lambda s, chance: engine.bernoulli(s, _broadcast(chance, s), kind), input)
     made = _drawn(made, input)
     return made if out is None else write_out(out, made, "bernoulli")
 
 
+def choosable(weights: Tensor) -> bool:
+    """Whether `raced` takes these weights."""
+    dt = weights._dtype
+    return mapped.draw is None and dt.category == 2 and dt.itemsize > 1 and 0 not in weights._shape
+
+
 @public()
-def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None,
+def multinomial(input: Tensor, num_samples: Any, replacement: Any = False, *, generator: Generator | None = None,
                 out: Tensor | None = None) -> Tensor:
     """Indices drawn in proportion to the rows of `input` ([k] or [m, k]): int64, [num_samples] or [m, num_samples].
 
@@ -262,6 +213,10 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
     if out is not None and out._dtype is not int64:
         raise RuntimeError(f"multinomial expects Long tensor out, got: {out._dtype.title}")
     engine = engine_of(generator)
+    if num_samples == 1 and len(input._shape) in (1, 2) and choosable(input):
+        index = raced(input, engine)
+        if index is not None:
+            return _made(unsqueeze(index, -1), False, out, "multinomial")
 
     def draw(shape: Shape, weights: np.ndarray) -> np.ndarray:
         if weights.ndim == len(input._shape) and shape[:-1] == weights.shape[:-1]:
@@ -283,21 +238,25 @@ def _memory_order(t: Tensor) -> list[int]:
 def _fill(t: Tensor, draw: Any, what: str, logical: bool = False, *parameters: Tensor) -> Tensor:
     """`draw(shape)` gives the numbers; `logical`: in row-major order whatever the strides."""
     check_writable(t)
-    order = list(range(len(t._shape))) if logical or t._strides is None else _memory_order(t)
+    if logical or t._strides is None:
+        return copy_into(t, drawn(t._shape, draw, *parameters), what)
+    order = _memory_order(t)
     made = drawn(tuple([t._shape[d] for d in order]), draw, *parameters)
     return copy_into(t, made.permute(*np.argsort(order).tolist()) if order != sorted(order) else made, what)  # type: ignore[attr-defined]
 
 
 @public("uniform_", function=False)
-def uniform_(self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None, **named: float) -> Tensor:
+def uniform_(self: Tensor, from_: Any = 0.0, to: Any = 1.0, *, generator: Generator | None = None, **named: Any) -> Tensor:
     """Overwrite with numbers uniform in [from, to). Raises RuntimeError for bounds out of order."""
-    low = named.pop("from", from_) if named else from_
+    low = named.pop("from", from_) if named else from_  # a keyword that no parameter can be called
+    if named:
+        raise TypeError(f"uniform_() got an unexpected keyword argument '{next(iter(named))}'")
     engine = engine_of(generator)
     return _fill(self, lambda s: _numbers(engine.uniform, s, self._dtype, low, to), "uniform_")
 
 
 @public("normal_", function=False)
-def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+def normal_(self: Tensor, mean: Any = 0.0, std: Any = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Overwrite with normal numbers. Raises RuntimeError for std < 0."""
     engine, kind = engine_of(generator), self._dtype.np
     if self._dtype.is_complex:
@@ -315,7 +274,7 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Gen
 
 
 @public("random_", function=False)
-def random_(self: Tensor, from_: int | None = None, to: int | None = None, *, generator: Generator | None = None) -> Tensor:
+def random_(self: Tensor, from_: Any = None, to: Any = None, *, generator: Generator | None = None) -> Tensor:
     """Overwrite with integers of [from, to), [0, to), or all that the dtype holds exactly. Raises RuntimeError if empty."""
     if from_ is None and to is None:
         return _fill(self, lambda s: engine_of(generator).random(s, self._dtype.np), "random_")
@@ -327,32 +286,32 @@ def random_(self: Tensor, from_: int | None = None, to: int | None = None, *, ge
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Overwrite with 1 with probability p (a number, or a tensor that broadcasts), else 0. Raises RuntimeError outside [0, 1]."""
     if isinstance(p, Tensor):
-        return _fill(self, lambda s, chance: engine_of(generator).bernoulli(s, np.broadcast_to(chance, s).copy(), self._dtype.np), "bernoulli_", True, p)
+        return _fill(self, lambda s, chance: engine_of(generator).bernoulli(s, _broadcast(chance, s), self._dtype.np), "bernoulli_", True, p)
     return _fill(self, lambda s: engine_of(generator).bernoulli(s, p, self._dtype.np), "bernoulli_")
 
 
 @public("exponential_", function=False)
-def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+def exponential_(self: Tensor, lambd: Any = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Overwrite with exponential numbers of rate `lambd`. Raises RuntimeError unless lambd > 0."""
     return _fill(self, lambda s: engine_of(generator).exponential(s, self._dtype.np, lambd), "exponential_")
 
 
 @public("geometric_", function=False)
-def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
+def geometric_(self: Tensor, p: Any, *, generator: Generator | None = None) -> Tensor:
     """Overwrite with numbers of trials up to the first success of probability p. Raises RuntimeError unless 0 < p < 1."""
     return _fill(self, lambda s: engine_of(generator).geometric(s, self._dtype.np, p), "geometric_")
 
 
 @public("log_normal_", function=False)
-def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None) -> Tensor:
+def log_normal_(self: Tensor, mean: Any = 1.0, std: Any = 2.0, *, generator: Generator | None = None) -> Tensor:
     """Overwrite with exp of normal numbers. Raises RuntimeError unless std > 0."""
     return _fill(self, lambda s: engine_of(generator).log_normal(s, self._dtype.np, mean, std), "log_normal_")
 
 
 @public("cauchy_", function=False)
-def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+def cauchy_(self: Tensor, median: Any = 0.0, sigma: Any = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Overwrite with Cauchy numbers. Raises RuntimeError unless sigma > 0."""
     return _fill(self, lambda s: engine_of(generator).cauchy(s, self._dtype.np, median, sigma), "cauchy_")
 
 
-__all__ = ["Generator", "default_generator", "drawn", "engine_of", "mapped"]
+__all__ = ["choosable", "drawn", "mapped", "standard_normal"]

@@ -11,7 +11,8 @@ from torsh.core.shapes import Shape, broadcast
 from torsh.graph.node import Op
 from torsh.graph.primitives import host, leading_batch
 from torsh.ops.dispatch import public, recorded
-from torsh.ops.random import Generator, drawn, engine_of
+from torsh.ops.generators import Generator, engine_of
+from torsh.ops.random import drawn
 from torsh.tensor.tensor import Tensor, wrap
 
 

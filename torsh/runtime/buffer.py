@@ -1,6 +1,7 @@
 """Buffers: the memory of a realized node."""
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,11 @@ class Buffer:
     @staticmethod
     def of_array(array: np.ndarray) -> Buffer:
         """A buffer over the memory of a C-contiguous array, which it keeps alive."""
-        assert array.flags.c_contiguous
+        flags = array.flags
+        assert flags.c_contiguous
+        nbytes: int = array.nbytes
+        if flags.writeable and nbytes and array.dtype.isbuiltin == 1:  # a third of the time that the interface takes
+            return Buffer(ctypes.addressof(ctypes.c_char.from_buffer(array)), nbytes, array)  # type: ignore[arg-type]
         return Buffer(array.__array_interface__["data"][0], array.nbytes, array)
 
     def array(self, np_dtype: np.dtype, shape: Shape) -> np.ndarray:

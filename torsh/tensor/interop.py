@@ -9,9 +9,10 @@ import numpy as np
 
 from torsh.core import dtypes
 from torsh.core.dtypes import by_name, dtype
+from torsh.core.dtypes import from_numpy as dtype_of
 from torsh.core.shapes import Shape, is_contiguous
 from torsh.tensor.storage import of_outside, watch
-from torsh.tensor.tensor import Tensor, alias, array_on, method, wrap
+from torsh.tensor.tensor import Tensor, alias, array_on, attribute, method, wrap
 
 
 @method()
@@ -38,7 +39,7 @@ def __array__(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.n
     return array.copy() if copy else array
 
 
-Tensor.__array_priority__ = 1000  # type: ignore[attr-defined]
+attribute("__array_priority__", 1000)
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:
@@ -48,7 +49,9 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     """
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
-    from torsh.core.dtypes import from_numpy as dtype_of
+    flags = ndarray.flags
+    if flags.c_contiguous and flags.writeable and ndarray.ndim and min(ndarray.strides) >= 0:
+        return _over(of_outside(ndarray), ndarray.shape, None)
     dtype_of(ndarray.dtype)
     if any(s < 0 for s in ndarray.strides):
         raise ValueError("At least one stride in the given numpy array is negative, and tensors with negative strides are not currently supported. "

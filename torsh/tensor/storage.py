@@ -1,19 +1,21 @@
 """Storages: the node that is a memory's present value, its version, and memory shared with the outside."""
 from __future__ import annotations
 
+import ctypes
 import sys
 import weakref
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from torsh.compiler.realize import realize
 from torsh.core.dtypes import dtype, float32, from_numpy
 from torsh.core.referable import Referable
-from torsh.core.shapes import Shape, contiguous_strides
+from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
 from torsh.graph.primitives import ASSIGN, BITCAST, CONJ, LEAF, reshape
 from torsh.runtime.buffer import Buffer
+from torsh.runtime.cpu.memory import allocate
 from torsh.tensor.outside import Foreign, alive, handle
 
 
@@ -24,6 +26,9 @@ class _Watch:
 
 
 watch = _Watch()
+
+
+_weakly: Final = weakref.ref
 
 
 class Storage(Referable):
@@ -66,7 +71,7 @@ class Storage(Referable):
     def snapshot(self) -> Node:
         """The present value, as it stays: a copy while somebody outside can change the memory."""
         if self.outside is not None and self.shared():
-            return leaf(self.memory().copy())
+            return copied(self.node, self.node.shape, 0)
         return self.node
 
     def write(self, node: Node) -> None:
@@ -135,7 +140,10 @@ class Storage(Referable):
             self.node = leaf(self.memory().copy())
         self.node.derived = None  # the memory may change now
         made = handle(self.node.buffer)
-        self.outside = [*(self.outside or []), weakref.ref(made)]
+        if self.outside is None:
+            self.outside = [_weakly(made)]
+        else:
+            self.outside.append(_weakly(made))
         return made
 
 
@@ -156,6 +164,17 @@ def leaf(array: np.ndarray) -> Node:
     node = Node(LEAF, (), None, array.shape, from_numpy(array.dtype))
     node.buffer = Buffer.of_array(array)
     return node
+
+
+def copied(node: Node, shape: Shape, offset: int) -> Node:
+    """A realized node over a copy of the elements of a realized one from `offset` on."""
+    itemsize: int = node.dtype.itemsize
+    nbytes = numel(shape) * itemsize
+    block = allocate(nbytes)
+    ctypes.memmove(block.address, node.buffer.address + offset * itemsize, nbytes)
+    made = Node(LEAF, (), None, shape, node.dtype)
+    made.buffer = Buffer(block.address, nbytes, block)
+    return made
 
 
 def of_outside(array: np.ndarray) -> Storage:

@@ -19,7 +19,7 @@ from torsh.graph.primitives import VIEW
 from torsh.tensor.open import Open
 from torsh.tensor.outside import handle
 from torsh.tensor.size import Size
-from torsh.tensor.storage import Storage, leaf, reinterpret
+from torsh.tensor.storage import Storage, copied, leaf, reinterpret
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -237,6 +237,9 @@ def constructed_by(function: Callable[..., Tensor]) -> None:
     _constructor.call = function
 
 
+_array: Final = np.ndarray
+
+
 def array_on(memory: Any, like: Tensor) -> Any:
     """The elements of `like` as a NumPy array on a `handle` to its storage's memory."""
     d = like._dtype
@@ -244,8 +247,8 @@ def array_on(memory: Any, like: Tensor) -> Any:
     if 0 in shape:  # nowhere: the offset may lie behind the memory
         return np.empty(shape, d.np)
     if strides is None:
-        return np.ndarray(shape, d.np, memory, like._offset * d.itemsize)
-    return np.ndarray(shape, d.np, memory, like._offset * d.itemsize, tuple([s * d.itemsize for s in strides]))
+        return _array(shape, d.np, memory, like._offset * d.itemsize)
+    return _array(shape, d.np, memory, like._offset * d.itemsize, tuple([s * d.itemsize for s in strides]))
 
 
 MOST_DEPTH: Final = 2000
@@ -259,9 +262,11 @@ def node_of(t: Tensor) -> Node:
     except AttributeError:
         return t._without_storage()
     node = storage.node
-    if storage.outside is not None and storage.shared():
-        return leaf(t._window().copy(order="C"))
     dt = t._dtype
+    if storage.outside is not None and storage.shared():
+        if t._strides is None and node.dtype is dt:
+            return copied(node, t._shape, t._offset)
+        return leaf(t._window().copy(order="C"))
     if t._strides is None and t._offset == 0 and node.dtype is dt and (node.shape is t._shape or node.shape == t._shape):
         return node
     base = node if node.dtype is dt else reinterpret(node, dt)

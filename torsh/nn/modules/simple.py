@@ -32,12 +32,20 @@ def _make(name: str, function: str, options: dict[str, Any], shown: Callable[[An
             self.kernel_size, self.stride, self.padding = (
                 tuple(v) if isinstance(v, (tuple, list)) else (v,) for v in (self.kernel_size, self.stride, self.padding))
 
-    def forward(self: Any, *inputs: Any, **named: Any) -> Any:
-        own = self.__dict__
-        return getattr(F, function)(*inputs, **named, **{k: own[k] for k in names})
-
     __init__.__signature__ = signature  # type: ignore[attr-defined]
-    return type(name, (Module,), {"__init__": __init__, "forward": forward, "extra_repr": shown, "__doc__": doc, "__module__": __name__})
+    return type(name, (Module,), {"__init__": __init__, "forward": _forward(function, names), "extra_repr": shown, "__doc__": doc, "__module__": __name__})
+
+
+#: The functionals of two tensors; all others take `input`.
+_OF_TWO = ("cosine_similarity", "pairwise_distance")
+
+
+def _forward(function: str, options: tuple[str, ...]) -> Callable[..., Any]:
+    """`forward(self, input)`, written out as text as one would by hand: a call that sorts out its arguments takes longer than the operation."""
+    given = "x1, x2" if function in _OF_TWO else "input"
+    made: dict[str, Any] = {"F": F}
+    exec(f"def forward(self, {given}):\n    return F.{function}({', '.join([given, *[f'{k}=self.{k}' for k in options]])})", made)
+    return made["forward"]  # type: ignore[no-any-return]
 
 
 def _fields(pattern: str, *flags: str) -> Callable[[Any], str]:

@@ -21,8 +21,8 @@ from torsh.codegen.target import host
 from torsh.runtime.cpu import executor_ir as ir
 from torsh.runtime.cpu import pool_ir
 
-#: How long a thread that waits spins before it sleeps.
-_SPIN_NS = 50_000
+#: How long a thread that waits spins before it sleeps: longer than Python takes to trace a small training step, since waking a sleeper costs some 50 us.
+_SPIN_NS = 300_000
 _METH_O = 8
 
 

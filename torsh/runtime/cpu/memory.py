@@ -117,11 +117,10 @@ class Block:
 
     def view(self) -> Any:
         """A new object over the memory that has the buffer protocol and keeps the block alive; arrays made on it do the same."""
-        try:
-            kind = _VIEW_TYPES[self._size_class]
-        except KeyError:
-            kind = _VIEW_TYPES[self._size_class] = ctypes.c_char * _SIZES[self._size_class]
-        memory = kind.from_address(self.address)
+        make = _views[self._size_class]
+        if make is None:
+            make = _views[self._size_class] = (ctypes.c_char * _SIZES[self._size_class]).from_address
+        memory = make(self.address)
         memory.block = self
         return memory
 
@@ -143,7 +142,7 @@ class Block:
         return f"Block({self.nbytes} bytes at {self.address:#x})"
 
 
-_VIEW_TYPES: dict[int, Any] = {}  # ctypes arrays, by class
+_views: Final[list[Any]] = [None] * len(_SIZES)  # what makes a ctypes array at an address, by class
 
 
 def allocate(nbytes: int) -> Block:
