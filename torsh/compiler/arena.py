@@ -29,8 +29,8 @@ class Memory:
 
 
 class Space(NamedTuple):
-    """The memory of an output (value `index`) which nothing uses before launch `until`."""
-    index: int
+    """The memory of an output (value number `value`) which nothing uses before launch `until`."""
+    value: int
     nbytes: int
     until: int
 
@@ -62,14 +62,20 @@ def live_bytes(memories: list[Memory]) -> list[int]:
 
 def arrange(memories: list[Memory], arena: int, free: Sequence[Space] = ()) -> int:
     """Place memories so that those alive together do not overlap: in free spaces what is alive when most is, and the rest in the arena
-    (values index `arena`), in order of first use or of size, whichever needs less. Returns the arena's bytes."""
+    (values index `arena`): in order of first use, or where that wastes memory by size, by lifetime after the largest, or by how much else is alive,
+    whichever needs least. Returns the arena's bytes."""
     todo = [m for m in memories if m.value is None and m.first >= 0]
     if free:
         todo = _share(todo, list(free))
     top, places = _placed(sorted(todo, key=lambda m: (m.first, -m.nbytes)), True)
-    if top >= _WORTH and top > max(live_bytes(todo)) * 51 // 50:
-        keys: list[Callable[[Memory], Any]] = [lambda m: (-m.nbytes, m.first), lambda m: (-m.nbytes * (1 + m.last - m.first), m.first)]
-        for key in keys:
+    live = live_bytes(todo) if top >= _WORTH else [top]
+    least = max(live)
+    keys: list[Callable[[Memory], Any]] = [
+        lambda m: (-m.nbytes, m.first),
+        lambda m: (m.nbytes < least // 8, m.first - m.last, -m.nbytes),
+        lambda m: (-max(live[m.first:m.last + 1]), m.first - m.last)]
+    for key in keys:
+        if top > least * 51 // 50:
             less, others = _placed(sorted(todo, key=key), False)
             if less < top:
                 top, places = less, others
@@ -101,24 +107,25 @@ def _placed(memories: list[Memory], in_order: bool) -> tuple[int, list[tuple[Mem
 
 
 def _share(todo: list[Memory], free: list[Space]) -> list[Memory]:
-    """Place in the smallest free space that fits what is alive at the peak; returns the others. One of what is placed in a space at a time."""
-    taken: dict[int, list[Memory]] = {space.index: [] for space in free}
+    """Place in the smallest free space that fits what is alive at the peak, the largest first; returns the others. What shares a space lives at other times."""
+    taken: dict[int, list[Memory]] = {space.value: [] for space in free}
     free.sort(key=lambda s: (s.nbytes, s.until))
-    rest = todo
+    fitting = [m for m in todo if _LARGE <= m.nbytes <= free[-1].nbytes and not m.hosted]
+    fitting.sort(key=lambda m: (-m.nbytes, -m.last))
+    live = live_bytes(todo)
+    placed: set[int] = set()
     while True:
-        live = live_bytes(rest)
         peak = max(range(len(live)), key=live.__getitem__, default=-1)
-        placed = None
-        for m in sorted((m for m in rest if m.first <= peak <= m.last and m.nbytes >= _LARGE and not m.hosted), key=lambda m: (-m.nbytes, -m.last)):
-            for space in free:
-                if space.nbytes >= m.nbytes and space.until > m.last and all(o.last < m.first or o.first > m.last for o in taken[space.index]):
-                    placed = m, space
+        for m in fitting:
+            if m.first <= peak <= m.last and id(m) not in placed:
+                space = next((s for s in free if s.nbytes >= m.nbytes and s.until > m.last
+                              and all(o.last < m.first or o.first > m.last for o in taken[s.value])), None)
+                if space is not None:
                     break
-            if placed:
-                break
-        if placed is None:
-            return rest
-        m, space = placed
-        m.value = Value(space.index, 0)
-        taken[space.index].append(m)
-        rest = [o for o in rest if o is not m]
+        else:
+            return [m for m in todo if id(m) not in placed]
+        m.value = Value(space.value, 0)
+        taken[space.value].append(m)
+        placed.add(id(m))
+        for k in range(m.first, m.last + 1):
+            live[k] -= m.nbytes

@@ -53,20 +53,23 @@ class Donations:
                         self.writer.setdefault(index, (k, job))
 
     def _assign(self) -> None:
+        """First what an output is computed from (an optimizer's old values), then whatever else is free: a gradient that took over the memory of another
+        parameter's old value would leave that one's new value without."""
         first = len(self.inputs)
-        for i, root in enumerate(self.roots):
-            index = first + i
-            if self.indices[i] != index or index not in self.writer or id(root) in self.hosted:
-                continue
-            k, job = self.writer[index]
-            if k < self.after:
-                continue
-            read = [s.index for s in job.slots if isinstance(s, Value) and s.index < first]
-            for candidate in sorted(self.free, key=lambda n: n not in read):
-                if self._may_take(root, candidate, k, job):
-                    self.donor[i] = candidate
-                    self.free.remove(candidate)
-                    break
+        for own in (True, False):
+            for i, root in enumerate(self.roots):
+                index = first + i
+                if self.donor[i] >= 0 or self.indices[i] != index or index not in self.writer or id(root) in self.hosted:
+                    continue
+                k, job = self.writer[index]
+                if k < self.after:
+                    continue
+                read = {s.index for s in job.slots if isinstance(s, Value) and s.index < first}
+                for candidate in self.free:
+                    if (candidate in read) is own and self._may_take(root, candidate, k, job):
+                        self.donor[i] = candidate
+                        self.free.remove(candidate)
+                        break
 
     def _may_take(self, root: Node, candidate: int, k: int, job: Any) -> bool:
         node = self.inputs[candidate]

@@ -14,6 +14,7 @@ from collections import deque
 from torsh.codegen.kernel_ir import MATH
 from torsh.compiler.schedule import sources_first
 from torsh.graph.node import Node
+from torsh.graph.primitives import ASSIGN
 
 #: Smaller values are kept, and graphs with less to keep are left as they are: looking at them would cost more than it saves.
 _LARGE = 1 << 18
@@ -209,9 +210,18 @@ def _costs(order: list[Node]) -> dict[int, int]:
         elif node.op.kind == "pointwise" and _large(node) and not node.dtype.on_host and not any(s.dtype.on_host for s in node.srcs):
             own = sum([max(0, cost[id(s)]) for s in node.srcs]) + (_FUNCTION if node.op.name in MATH else 1)
             cost[id(node)] = own if own <= _MOST_COST else -1
+        elif node.op is ASSIGN and _generated(node.srcs[0]):  # a padded image
+            cost[id(node)] = 1 + max(0, cost[id(node.srcs[1])])
         else:
             cost[id(node)] = -1
     return cost
+
+
+def _generated(node: Node) -> bool:
+    """Whether a value is made from numbers alone."""
+    while node.op.kind == "view":
+        node = node.srcs[0]
+    return node.op.kind in ("const", "iota", "empty")
 
 
 def _copied(order: list[Node], times: dict[int, int], peak: int, again: set[int]) -> set[int]:

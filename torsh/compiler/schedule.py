@@ -89,7 +89,8 @@ class Schedule:
         """As `source`, for readers that need memory: generated values get some, and with `whole` so do views that are not all of theirs."""
         base, geometry = self.source(node)
         generated = base.op.kind in ("const", "iota")
-        plain = geometry[2] == 0 and geometry[1] == contiguous_strides(geometry[0]) and numel(geometry[0]) == base.numel
+        plain = geometry[2] == 0 and numel(geometry[0]) == base.numel and all(
+            n == 1 or s == t for n, s, t in zip(geometry[0], geometry[1], contiguous_strides(geometry[0]), strict=True))
         if generated or (whole and not plain):
             return node, (node.shape, contiguous_strides(node.shape), 0)
         return base, geometry
