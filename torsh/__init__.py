@@ -37,7 +37,7 @@ __all__ = ["Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "cfloat"
            "get_default_dtype", "half", "inference_mode", "int", "int8", "int16", "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "long",
            "no_grad", "promote_types", "set_default_dtype", "set_grad_enabled", "short", "uint8", "uint16", "uint32", "uint64"]
 #: Loaded when first asked for.
-_LAZY = ("amp", "cpu", "data", "distributions", "fft", "func", "futures", "linalg", "masked", "nn", "optim", "profiler", "quantized", "serialization",
+_LAZY = ("amp", "ao", "cpu", "data", "distributions", "fft", "func", "futures", "linalg", "masked", "nn", "optim", "profiler", "quantized", "serialization",
          "serialize", "signal", "sparse", "special", "storage", "utils")
 #: Names of other modules, loaded when first asked for: by module.
 _FROM = {

@@ -60,9 +60,12 @@ def test_the_kernel_cache_is_shown_and_cleared(tmp_path: Path) -> None:
 
     def command(*words: str) -> str:
         return subprocess.run([sys.executable, "-m", "torsh.cli.main", *words], env=environment, capture_output=True, text=True, check=True).stdout
-    subprocess.run([sys.executable, "-c", "import torsh; (torsh.ones(3) + 1).numpy()"], env=environment, check=True)
+    program = "import torsh; (torsh.ones(3) + 1).numpy(); (torsh.ones(130, 130) @ torsh.ones(130, 130)).numpy()"
+    subprocess.run([sys.executable, "-c", program], env={**environment, "TORSH_TUNE": "1"}, check=True)
     shown = command("cache", "show")
+    assert "Measured choices │ 1" in " ".join(shown.split())
+    assert "product" in shown
     assert str(tmp_path / "kernels") in shown
     assert "Kernels │ 0" not in shown.replace("  ", " ")
-    assert "removed" in command("cache", "clear")
+    assert "and 1 measured choices from" in command("cache", "clear")
     assert not list((tmp_path / "kernels").rglob("*.code"))

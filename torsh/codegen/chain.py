@@ -1,8 +1,9 @@
 """A chain of pointwise operations on the results of a product before they are stored: a layer's bias, scale, residual, activation.
 
 Each step combines the value with an operand, or with what a function makes of it. Operands: a *row*'s (one number for each of C's rows, counted over
-the groups: an output channel), a *column*'s (one for each of its columns: an output of a linear layer), a *full* one (as many elements as C, in its
-order) or a *number*. A *unary* step is the function, a *gate* the value times the function of it, as in gelu.
+the groups: an output channel), a *column*'s (one for each of its columns: an output of a linear layer; `column_float16` and `column_bfloat16` where
+these numbers are of half types), a *full* one (as many elements as C, in its order) or a *number*. A *unary* step is the function, a *gate* the value
+times the function of it, as in gelu.
 """
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from torsh.codegen.walk import operands
 #: (operation or function, kind of the operand)
 Step = tuple[str, str]
 #: Argument slots of a step by kind: an address and the distance of rows in bytes, an address, a number.
-SLOTS = {"row": 2, "column": 1, "full": 1, "number": 1, "unary": 0, "gate": 0}
+SLOTS = {"row": 2, "column": 1, "column_float16": 1, "column_bfloat16": 1, "full": 1, "number": 1, "unary": 0, "gate": 0}
 
 
 def key_of(steps: tuple[Step, ...]) -> str:
@@ -90,7 +91,7 @@ class Chain(Epilogue):
                     outer, inner = t.divide(batch, t.slot(Tiles.BATCH1))
                     place = t.mul(t.dot((outer, t.slot(Tiles.C_BATCH0)), (inner, t.slot(Tiles.C_BATCH1))), str(t.scalar_bytes))
                 self.operands.append((t.at(t.pointer(slot), place), distance))
-            elif kind == "column":
+            elif kind.startswith("column"):
                 self.operands.append((t.pointer(slot), ""))
             else:
                 self.operands.append((number(t, slot) if kind == "number" else "", ""))
@@ -108,8 +109,9 @@ class Chain(Epilogue):
                 continue
             if kind == "number":
                 other = base
-            elif kind == "column":
-                other = t.load(t.at(base, t.mul(place.column, str(t.scalar_bytes))), "", place.mask)
+            elif kind.startswith("column"):
+                half = kind[7:]
+                other = t.load(t.at(base, t.mul(place.column, str(2 if half else t.scalar_bytes))), half, place.mask)
             else:
                 line = t.at(base, t.mul(place.row, distance))
                 other = t.splat(t.load_scalar(line)) if kind == "row" else t.load(t.at(line, t.mul(place.column, str(t.scalar_bytes))), "", place.mask)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from torsh.codegen import cost
 from torsh.codegen.gemm_layout import ACCUMULATE, AMX_PANELS, FINISH_COLUMNS, NEAR_BYTES, PACK_COLUMNS, STORAGE, Bias, Epilogue, Flags, Shape
 
-__all__ = ["Bias", "Epilogue", "GemmPlan", "plan"]
+__all__ = ["Bias", "Epilogue", "GemmPlan", "plan", "ways"]
 
 #: A slot is an integer, or the name of an address the caller puts there: "A", "B", "C", a scratch buffer's name
 #: ("packed", "partial"), or "epilogue0", "epilogue1", ... for the slots of the epilogue.
@@ -76,7 +77,8 @@ def _normal(batch: int | tuple[int, ...], m: int, n: int, k: int, a: tuple[int, 
 def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n: int, k: int,
          a_strides: tuple[int, ...], b_strides: tuple[int, ...], c_strides: tuple[int, ...], *,
          vector_bytes: int = 64, registers: int | None = None, half: bool | None = None,
-         accumulate: bool = False, epilogue: Epilogue | None = None, tables: bool = False, threads: int = 2, amx: bool = False) -> GemmPlan:
+         accumulate: bool = False, epilogue: Epilogue | None = None, tables: bool = False, threads: int = 2, amx: bool = False,
+         way: str | None = None) -> GemmPlan:
     """The plan for C[b, m, n] = sum_k A[b, m, k] * B[b, k, n].
 
     `batch` is one extent or two (their strides need not combine); strides are in elements, batch axes first, 0
@@ -88,13 +90,48 @@ def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n:
     windows of an image are multiplied without being copied first. C's rows must be contiguous then. If B's last stride is 1 there, which says that
     the columns are next to each other, whole vectors of them are not even packed. `threads` are how many will share
     the work (no result depends on it), `amx` whether the machine has tile registers that this process may use (`target.amx`).
-    Elements of C must not overlap one another, A or B.
-    Raises ValueError for sizes, strides or dtypes that do not fit.
+    Elements of C must not overlap one another, A or B. `way` is the name of one of `ways`, by default the first.
+    Raises ValueError for sizes, strides or dtypes that do not fit, and for a way that there is not.
 
     >>> p = plan("float32", "float32", 1, 100, 70, 30, (0, 30, 1), (0, 70, 1), (0, 70, 1))
     >>> p.symbols[1].endswith("_p1"), p.slots[:3]
     (True, ['A', 'B', 'C'])
     """
+    problem, same, registers, half = _problem(dtype_in, dtype_out, batch, m, n, k, a_strides, b_strides, c_strides, vector_bytes, registers, half, tables)
+    machine = (dtype_in, dtype_out, vector_bytes, half, accumulate, epilogue)
+    known = _ways(problem, same, registers, dtype_in, vector_bytes, tables, threads, amx)
+    if way is None:
+        name, _, blocks = known[0]
+    else:
+        name, _, blocks = next((w for w in known if w[0] == way), ("", 0.0, None))
+        if not name:
+            raise ValueError(f"gemm: no way {way!r} among {', '.join(w[0] for w in known)}")
+    if name == "stream":
+        return _plan_stream(_streamed(problem), same, *machine)
+    if name == "amx":
+        return _plan_amx(problem, dtype_out, half, accumulate, epilogue, threads)
+    if name == "turned":
+        return _plan_tiles(problem.transpose(), same, registers, *machine, threads=threads, turned=True)
+    return _plan_tiles(problem, same, registers, *machine, threads=threads, tables=tables, in_place=name.startswith("in place"), blocks=blocks)
+
+
+def ways(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n: int, k: int, a_strides: tuple[int, ...], b_strides: tuple[int, ...],
+         c_strides: tuple[int, ...], *, vector_bytes: int = 64, registers: int | None = None, half: bool | None = None, tables: bool = False,
+         threads: int = 2, amx: bool = False) -> list[tuple[str, float]]:
+    """The ways to compute a product, each with its time in microseconds as `cost` predicts it, the quickest first: "stream" reads a large matrix once for
+    few rows; "amx" uses tile registers; "turned" makes the transpose; "in place MxN" and "packed MxN" are tiles of M by N blocks of C, whose B is read
+    where it is or copied. Arguments as for `plan`.
+
+    >>> [name for name, _ in ways("float32", "float32", 1, 1, 4096, 4096, (0, 4096, 1), (0, 4096, 1), (0, 4096, 1))][0]
+    'stream'
+    """
+    problem, same, registers, half = _problem(dtype_in, dtype_out, batch, m, n, k, a_strides, b_strides, c_strides, vector_bytes, registers, half, tables)
+    return [(name, time) for name, time, _ in _ways(problem, same, registers, dtype_in, vector_bytes, tables, threads, amx)]
+
+
+def _problem(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n: int, k: int, a_strides: tuple[int, ...], b_strides: tuple[int, ...],
+             c_strides: tuple[int, ...], vector_bytes: int, registers: int | None, half: bool | None, tables: bool) -> tuple[_Problem, bool, int, bool]:
+    """What is asked for in normal form, checked; whether it is stored as it is summed; registers and `half` of the machine."""
     for dtype in (dtype_in, dtype_out):
         if dtype not in STORAGE:
             raise ValueError(f"gemm: dtype {dtype!r} is not one of {', '.join(STORAGE)}")
@@ -103,36 +140,50 @@ def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n:
     if vector_bytes not in (64, 32, 16):
         raise ValueError(f"gemm: vector_bytes must be 64, 32 or 16, got {vector_bytes}")
     problem = _normal(batch, m, n, k, tuple(a_strides), tuple(b_strides), tuple(c_strides))
-    if half is None:
-        half = vector_bytes > 16
-    same = dtype_in in ("float32", "float64")
-    if registers is None:
-        registers = 32 if vector_bytes == 64 else 16
-    machine = (dtype_in, dtype_out, vector_bytes, half, accumulate, epilogue)
-    # The large matrix may be either operand: it is B of the product, or of the transposed product.
     if tables:
         problem = _normal(batch, m, n, k, tuple(a_strides), (*b_strides[:-2], 0, b_strides[-1]), tuple(c_strides), turn=False)
         if n != 1 and problem.c[3] != 1:
             raise ValueError(f"gemm: with tables the rows of C must be contiguous, got strides {tuple(c_strides)}")
-        return _plan_tiles(problem, same, registers, *machine, threads=threads, tables=True)
-    sides = [side for side in (problem, problem.transpose()) if _streams(side)]
-    if sides:
-        return _plan_stream(max(sides, key=lambda side: side.n), same, *machine)
-    if amx and dtype_in == "bfloat16" and vector_bytes == 64 and min(problem.m, problem.n) >= 8 and problem.k >= 16 \
-            and 1 in problem.a[2:] and 1 in problem.b[2:]:
-        return _plan_amx(problem, dtype_out, half, accumulate, epilogue, threads)
-    if same and _turns(problem, vector_bytes // ACCUMULATE[dtype_in][1]):
-        return _plan_tiles(problem.transpose(), same, registers, *machine, threads=threads, turned=True)
-    return _plan_tiles(problem, same, registers, *machine, threads=threads)
+    if registers is None:
+        registers = 32 if vector_bytes == 64 else 16
+    return problem, dtype_in in ("float32", "float64"), registers, vector_bytes > 16 if half is None else half
 
 
-def _turns(p: _Problem, lanes: int) -> bool:
-    """Whether C's transpose is made, from B in place and a packed A: where a B whose columns are contiguous is large beside A and C, as a layer's
-    weights are for few rows. In cycles as measured: 0.6 for an element packed, 0.2 for one stored after a block of K, a multiplication's 32nd."""
-    if p.c[3] != 1 or p.a[3] != 1 or p.b[2] != 1 or p.b[3] == 1 or p.m <= _FEW_TURNED:
-        return False
-    unused = -p.m % lanes
-    return unused * p.n * p.k / 32 + 0.6 * p.m * p.k + 0.2 * p.m * p.n * _cdiv(p.k, _TURNED_DEPTH) < 0.6 * p.n * p.k
+def _streamed(problem: _Problem) -> _Problem:
+    """The side whose B is streamed: the large matrix may be either operand, B of the product or of the transposed product."""
+    return max([side for side in (problem, problem.transpose()) if _streams(side)], key=lambda side: side.n)
+
+
+def _ways(p: _Problem, same: bool, registers: int, dtype_in: str, vector_bytes: int, tables: bool, threads: int,
+          amx: bool) -> list[tuple[str, float, tuple[int, int] | None]]:
+    """(name, predicted microseconds, blocks of rows and columns) of every way, the quickest first."""
+    scalar_bytes = ACCUMULATE[dtype_in][1]
+    shape = Shape(vector_bytes, registers, scalar_bytes)
+    size = STORAGE[dtype_in][1]
+    batches = p.batch[0] * p.batch[1]
+    found: list[tuple[str, float, tuple[int, int] | None]] = []
+    if not tables and (_streams(p) or _streams(p.transpose())):
+        side = _streamed(p)
+        found.append(("stream", cost.streamed(batches, side.m, side.n, side.k, size, shape.lanes, threads), None))
+    if not tables and amx and dtype_in == "bfloat16" and vector_bytes == 64 and min(p.m, p.n) >= 8 and p.k >= 16 and 1 in p.a[2:] and 1 in p.b[2:]:
+        found.append(("amx", cost.on_tile_registers(batches, p.m, p.n, p.k, 512, threads), None))
+    panels, columns = _cdiv(p.m, shape.rows), _cdiv(p.n, shape.columns)
+    tile_k = _cdiv(max(1, _cdiv(p.k, max(1, _cdiv(p.k, shape.depth)))), shape.lanes) * shape.lanes
+    panel_bytes = tile_k * shape.columns * scalar_bytes
+    b_bytes = p.k * p.n * scalar_bytes
+    competing = p.b[2] * scalar_bytes % 4096 == 0
+    kinds = [("packed", 3 if tables else 1, 0.0)]
+    if same and tables and p.b[3] == 1:
+        kinds = [("in place", 0, 0.0)]
+    elif same and not tables and p.b[3] == 1:
+        kinds.append(("in place", 0, cost.stalls(b_bytes, competing, p.m)))
+    for name, packing, stalls in kinds:
+        for time, blocks in cost.blocks(batches, p.m, p.n, p.k, shape, panels, columns, panel_bytes, packing, stalls, threads)[:3]:
+            found.append((f"{name} {blocks[0]}x{blocks[1]}", time, blocks))
+    if not tables and same and p.c[3] == p.a[3] == p.b[2] == 1 != p.b[3] and p.m > _FEW_TURNED:
+        packed = min(time for name, time, _ in found if name.startswith("packed"))
+        found.append(("turned", packed + cost.turned(batches, p.m, p.n, p.k, shape.lanes, _TURNED_DEPTH, threads), None))
+    return sorted(found, key=lambda w: w[1])
 
 
 #: Columns beside one another of which so few are left over that packing those costs nothing to speak of.
@@ -147,8 +198,6 @@ def windows_in_place(dtype: str, extents: tuple[int, ...], strides: tuple[int | 
     return sum(n > 1 for n in extents[:-1]) <= 1 and (extents[-1] % 32 == 0 or extents[-1] >= _ADJACENT)
 
 
-#: Panels of columns of a work item, at most: of one block of K they take 512 KB.
-_MOST_WIDE = 16
 #: Work items for each thread of a product of bfloat16, if they do not become small.
 _ITEMS = 4
 #: Panels of A for which all batches' B is packed before.
@@ -157,8 +206,6 @@ _FEW_PANELS = 4
 _FEW_TURNED = 4
 #: A block of K where C's transpose is made: the rows of B stream by, so that they are best read to their ends.
 _TURNED_DEPTH = 2048
-#: Rows of A for which packing B takes longer than the stalls that it saves.
-_FEW_ROWS = 28
 
 
 def _streams(p: _Problem) -> bool:
@@ -230,26 +277,36 @@ def _key(kind: str, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool
 
 
 def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool,
-                accumulate: bool, epilogue: Epilogue | None, threads: int, tables: bool = False, turned: bool = False) -> GemmPlan:
+                accumulate: bool, epilogue: Epilogue | None, threads: int, tables: bool = False, turned: bool = False, in_place: bool = False,
+                blocks: tuple[int, int] | None = None) -> GemmPlan:
     scalar_bytes = ACCUMULATE[dtype_in][1]
     shape = Shape(vector_bytes, registers, scalar_bytes)
     batches = p.batch[0] * p.batch[1]
     own = ACCUMULATE[dtype_out][0] == STORAGE[dtype_out][0] and p.c[3] == 1
 
-    blocks_k = max(1, _cdiv(p.k, _TURNED_DEPTH if turned else shape.depth))
-    tile_k = _cdiv(max(1, _cdiv(p.k, blocks_k)), shape.lanes) * shape.lanes
-    blocks_k = max(1, _cdiv(p.k, tile_k))
     panels, columns = _cdiv(p.m, shape.rows), _cdiv(p.n, shape.columns)
-    panel_bytes = tile_k * shape.columns * scalar_bytes
-    b_in_place = same and (p.b[3] == 1 if tables else _keep_b(p, scalar_bytes))
-    blocks_m, blocks_n = _blocks(p, shape, panels, columns, panel_bytes, 0 if b_in_place else 3 if tables else 1, threads)
+    b_in_place = in_place and same
+    lanes = not (p.a[3] == 1 or p.k <= 1)
+    copy_a, depth = False, _TURNED_DEPTH if turned else shape.depth
+    while True:
+        blocks_k = max(1, _cdiv(p.k, depth))
+        tile_k = _cdiv(max(1, _cdiv(p.k, blocks_k)), shape.lanes) * shape.lanes
+        blocks_k = max(1, _cdiv(p.k, tile_k))
+        panel_bytes = tile_k * shape.columns * scalar_bytes
+        if blocks is None:
+            blocks = cost.blocks(batches, p.m, p.n, p.k, shape, panels, columns, panel_bytes, 1, 0.0, threads)[0][1]
+        blocks_m, blocks_n = blocks
+        if copy_a:
+            break
+        copy_a = not turned and (not same or (lanes and p.a[2] != 1 and p.m > 1)
+                                 or _copy_a(p, lanes, _cdiv(columns, max(1, blocks_n)), scalar_bytes))
+        if not (copy_a and lanes):
+            break
+        depth = shape.group_depth
     count = batches * blocks_m * blocks_n
     tile_flops = 2 * p.m * p.n * p.k // max(1, blocks_m * blocks_n)
     group = max(1, min(count, 400_000 // max(1, tile_flops)))
 
-    lanes = not (p.a[3] == 1 or p.k <= 1)
-    copy_a = not turned and (not same or (lanes and p.a[2] != 1 and p.m > 1)
-                              or _copy_a(p, lanes, _cdiv(columns, max(1, blocks_n)), scalar_bytes))
     one_batch = p.b[:2] == (0, 0)
     # What one thread packs another one is slow to get, so a work item packs what it uses, unless a few rows in each of many matrices use it.
     b_packed = not tables and not b_in_place and one_batch and batches > 1 and panels <= _FEW_PANELS and p.n * p.k > 0
@@ -275,7 +332,7 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
     if epilogue is not None:
         slots += [f"epilogue{i}" for i in range(epilogue.slots)]
     items = [b_batches * _cdiv(columns, PACK_COLUMNS), _cdiv(count, group)]
-    share = [b_batches * columns * panel_bytes > 262144, 2 * batches * p.m * p.n * p.k > 2_000_000]
+    share = [b_batches * columns * panel_bytes > 262144, cost.worth_sharing(batches, p.m, p.n, p.k)]
 
     def text() -> str:
         from torsh.codegen import gemm_tiles
@@ -328,40 +385,3 @@ def _copy_a(p: _Problem, lanes: bool, sweeps: int, scalar_bytes: int) -> bool:
     if lanes and p.m * p.k * scalar_bytes > 1 << 19:
         return sweeps >= 3
     return p.m > 1 and distance != 0 and distance % 4096 == 0 and sweeps >= (3 if lanes else 8)
-
-
-def _keep_b(p: _Problem, scalar_bytes: int) -> bool:
-    """A B whose rows lie apart is only read in place where it stays in the second-level cache and its rows do not compete for the sets
-    of the first, or where it is hardly used twice."""
-    few = p.m <= _FEW_ROWS and p.k * p.n * scalar_bytes <= 8 << 20
-    return p.b[3] == 1 and (few or (p.k * p.n * scalar_bytes <= 1 << 20 and p.b[2] * scalar_bytes % 4096 != 0))
-
-
-def _blocks(p: _Problem, shape: Shape, panels: int, columns: int, panel_bytes: int, packing: int, threads: int) -> tuple[int, int]:
-    """Into how many parts the panels of rows and of columns are cut: the quickest by this count of cycles, each for one k.
-
-    A panel of rows by one of columns takes half a cycle for a vector of sums, a panel of columns about as long as that to be packed (`packing` times), a panel
-    of rows to be read as long as its bytes need from the second or third level of the cache. A block of columns that the stack does not hold goes to memory
-    that another thread may have used last. Matrices of a batch are work items of their own.
-    """
-    if not panels or not columns:
-        return 0, 0
-    batches = p.batch[0] * p.batch[1]
-    step = shape.rows * shape.vectors / 2
-    reading = shape.rows * shape.scalar_bytes / (16 if p.m * p.k * shape.scalar_bytes <= 1 << 20 else 11)
-    narrow = (p.n % shape.columns + shape.columns - 1) % shape.columns + 1 <= shape.lanes  # the last panel is one vector wide
-    fewest = _cdiv(columns, _MOST_WIDE)
-    best, found = 0.0, (1, 1)
-    for blocks_n in sorted({fewest, *[n for n in (threads, 2 * threads, 4 * threads, 8 * threads, columns) if fewest < n <= columns]}):
-        wide = _cdiv(columns, blocks_n)
-        width = wide - 0.5 if narrow and blocks_n == 1 else wide
-        buffer = wide * panel_bytes
-        for blocks_m in sorted({1, *[m for m in (threads, 2 * threads, 4 * threads, _cdiv(panels, 74)) if m <= panels]}):
-            high = _cdiv(panels, blocks_m)
-            cost = step * width * (high + packing) + reading * high + 3000 / max(1, p.k)
-            if packing and buffer > NEAR_BYTES and p.k:
-                cost += buffer / 64 * 50 / p.k
-            cost *= _cdiv(batches * blocks_m * blocks_n, threads)
-            if not best or cost < best * 0.99:
-                best, found = cost, (blocks_m, blocks_n)
-    return found

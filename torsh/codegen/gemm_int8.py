@@ -6,10 +6,11 @@ instruction (pmaddwd, exact: the pairs of pmaddubsw would saturate). Sums wrap a
 """
 from __future__ import annotations
 
+from torsh.codegen import cost
 from torsh.codegen.gemm import GemmPlan, SlotValue
 from torsh.codegen.target import Target, int8_way
 
-__all__ = ["Shape8", "Slots", "bytes_packed", "pack_plan", "plan"]
+__all__ = ["Shape8", "Slots", "bytes_packed", "pack_plan", "plan", "ways"]
 
 
 class Slots:
@@ -74,6 +75,18 @@ def bytes_packed(target: Target, batches: int, n: int, k: int, signed_a: bool) -
     """Bytes of B [batches, k, n] when it is packed for products with an A that is signed or not."""
     shape = Shape8(int8_way(target), target.vector_bytes, signed_a)
     return batches * _cdiv(n, shape.columns) * shape.panel_b(k)
+
+
+def ways(target: Target, batch: int, m: int, n: int, k: int, threads: int) -> list[tuple[str, float]]:
+    """The ways that there are on `target`, with predicted microseconds, the quickest first. All give the same integers."""
+    lanes = target.vector_bytes // 4
+    found = [("madd", cost.in_vectors(batch, m, n, k, 2 * lanes, threads))]
+    best = int8_way(target)
+    if best in ("dot", "sdot"):
+        found.append((best, cost.in_vectors(batch, m, n, k, 8 * lanes, threads)))
+    if best == "amx":
+        found += [("dot", cost.in_vectors(batch, m, n, k, 8 * lanes, threads)), ("amx", cost.on_tile_registers(batch, m, n, k, 1024, threads))]
+    return sorted(found, key=lambda way: way[1])
 
 
 def plan(target: Target, signed_a: bool, batch: int, m: int, n: int, k: int, a_strides: tuple[int, ...], b_strides: tuple[int, ...],

@@ -6,7 +6,7 @@ long as the arithmetic; and two turns are one, apart from each other, since othe
 """
 from __future__ import annotations
 
-from torsh.codegen.gemm_layout import GROUP_BYTES, Shape
+from torsh.codegen.gemm_layout import COPIED_PANELS, Shape
 from torsh.codegen.gemm_text import Text
 
 #: Rows addressed from one pointer: base + {0..6} * stride need three registers on x86.
@@ -102,26 +102,21 @@ def columns_of_square(t: Text, rows: list[str]) -> list[str]:
     return columns
 
 
-def group_of(shape: Shape, scalar_bytes: int) -> int:
-    """How many panels `copy_group` copies at most."""
-    return GROUP_BYTES // (shape.depth * shape.packed_rows * scalar_bytes)
-
-
 def write_copy_group(t: Text, shape: Shape) -> None:
-    """`@copy_group(src, row_stride, k_stride, valid, kc, dst)`: the panels of `valid` rows and kc columns of A, at most `group_of(shape)`,
-    `shape.depth * shape.packed_rows` elements apart. Where rows are adjacent elements they are read as they lie in memory."""
+    """`@copy_group(src, row_stride, k_stride, valid, kc, dst)`: the panels of `valid` rows and kc columns of A, at most COPIED_PANELS,
+    `shape.group_depth * shape.packed_rows` elements apart. Where rows are adjacent elements they are read as they lie in memory."""
     t.begin("copy_group", "ptr %src, i64 %row_stride, i64 %k_stride, i64 %valid, i64 %kc, ptr %dst", True)
-    line, many = shape.packed_rows * t.scalar_bytes, group_of(shape, t.scalar_bytes)
-    panel = shape.depth * line
+    line = shape.packed_rows * t.scalar_bytes
+    panel = shape.group_depth * line
     adjacent = t.test("eq", "%row_stride", str(t.in_bytes))
     # What a vector reads beyond its panel must be there.
-    whole = t.both(adjacent, t.test("sge", "%valid", str((many - 1) * shape.rows + shape.packed_rows)))
+    whole = t.both(adjacent, t.test("sge", "%valid", str((COPIED_PANELS - 1) * shape.rows + shape.packed_rows)))
     together, single, done = t.new_label(), t.new_label(), t.new_label()
     t.put(f"br i1 {whole}, label %{together}, label %{single}")
     t.label(together)
     with t.loop("0", "%kc", carry=[("ptr", "%src"), ("ptr", "%dst")]) as loop:
         src, dst = loop.values
-        for i in range(many):
+        for i in range(COPIED_PANELS):
             for start in range(0, shape.packed_rows, shape.lanes):
                 value = t.load(t.at(src, str((i * shape.rows + start) * t.in_bytes)), t.dtype_in)
                 t.store(value, t.at(dst, str(i * panel + start * t.scalar_bytes)))

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from torsh.codegen.gemm_layout import NEAR_BYTES, PACK_COLUMNS, Epilogue, Flags, Place, Shape, Tiles
-from torsh.codegen.gemm_micro import columns_of_square, group_of, write_copy_group, write_copy_rows, write_micro_kernels, write_pack
+from torsh.codegen.gemm_layout import COPIED_PANELS, NEAR_BYTES, PACK_COLUMNS, Epilogue, Flags, Place, Shape, Tiles
+from torsh.codegen.gemm_micro import columns_of_square, write_copy_group, write_copy_rows, write_micro_kernels, write_pack
 from torsh.codegen.gemm_text import Text
 from torsh.codegen.gemm_windows import write_pack_windows, write_windows_packed
 
@@ -169,7 +169,7 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
     t.begin(f"{name}_p1", "ptr %args, i64 %begin, i64 %end", False)
     size, out, acc = str(t.in_bytes), str(t.out_bytes), str(t.scalar_bytes)
     line = str(shape.columns * t.scalar_bytes)
-    panels_copied, panel_copied = (group_of(shape, t.scalar_bytes), shape.depth * shape.packed_rows) if lanes else (1, shape.rows * shape.copied_row)
+    panels_copied, panel_copied = (COPIED_PANELS, shape.group_depth * shape.packed_rows) if lanes else (1, shape.rows * shape.copied_row)
     copies = t.op(f"alloca [{panels_copied * panel_copied} x {t.scalar}], align 64")
     near = t.op(f"alloca [{NEAR_BYTES} x i8], align 64")
     tmp = t.op(f"alloca [{shape.packed_rows * shape.columns} x {t.scalar}], align 64")
@@ -272,8 +272,8 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                 panel = t.op(f"udiv i64 {t.sub(row.index, m0)}, {shape.rows}")
                 copy, a_soon = copies, t.at(a_rows, t.mul(a_strides[2], str(shape.rows)))
                 if lanes:
-                    member = t.op(f"urem i64 {panel}, {panels_copied}")
-                    group_rows = panels_copied * shape.rows
+                    member = t.op(f"urem i64 {panel}, {COPIED_PANELS}")
+                    group_rows = COPIED_PANELS * shape.rows
                     copy = t.at(copies, t.mul(member, str(panel_copied * t.scalar_bytes)))
                     with t.where(t.both(copy_a, t.test("eq", member, "0"))):
                         t.put(f"call void @copy_group(ptr {a_rows}, i64 {a_strides[2]}, i64 {a_strides[3]}, "
@@ -312,7 +312,7 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                         # In each call every other line of the next panel; of the next group, if they are copied together, a line of every other row.
                         odd = t.op(f"and i64 {number}, 1")
                         within = t.add(t.mul(member, across_n), number)
-                        lines = -(-(panels_copied * shape.rows * t.in_bytes) // 64)
+                        lines = -(-(COPIED_PANELS * shape.rows * t.in_bytes) // 64) + 1
                         aside, line_number = t.divide(within, str(lines))
                         soon = t.at(a_group, t.add(t.mul(line_number, "64"), t.mul(t.op(f"and i64 {aside}, 1"), a_strides[3])))
                         soon = t.select(copy_a, "ptr", soon, t.at(a_soon, t.mul(odd, a_strides[3])))

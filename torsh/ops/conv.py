@@ -8,8 +8,11 @@ Puri & Simard, 2006), groups in the batch.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from math import gcd
 from typing import Any
+
+import numpy as np
 
 from torsh.autograd.autocast import lower_type, lowered
 from torsh.autograd.entered import entered
@@ -25,6 +28,7 @@ from torsh.ops.matmul import contract
 from torsh.ops.pointwise import conj_if
 from torsh.ops.views import region_assigned
 from torsh.ops.windows import filled, numbers, reversed_last, tap, windows
+from torsh.tensor.creation import from_array
 from torsh.tensor.tensor import Tensor, wrap
 
 #: Grouped convolutions with at most this many outputs and weights (an output) in a group are computed without a matrix product.
@@ -37,12 +41,14 @@ _PRODUCTS = frozenset(("float16", "bfloat16", "float32", "float64"))
 # x [n, groups * c, *size], w [groups * o, c, *kernel], y [n, groups * o, *out].
 
 
-def _convolve(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shape, groups: int, out: Shape, kept: bool = False) -> Tensor:
+def _convolve(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shape, groups: int, out: Shape, kept: bool = False,
+              tile: int | None = None) -> Tensor:
+    """`tile` is that of Winograd's algorithm, 0 for another way, chosen here if it is not given."""
     n, kernel = x._shape[0], w._shape[2:]
     c, o = w._shape[1], w._shape[0] // groups
     k = len(kernel)
     if x._dtype is float32 and groups == 1 and kernel == (3, 3) and stride == dilation == (1, 1):
-        tile = _winograd_tile(x._shape[0], c, o, out, kept)
+        tile = _winograd_tile(x._shape[0], c, o, out, kept) if tile is None else tile
         if tile:
             return _winograd(x, w, tile, before, out, kept)
     direct = groups > 1 and o <= _FEW_OUTPUTS and c * numel(kernel) <= _FEW_WEIGHTS and not x._dtype.is_complex
@@ -121,30 +127,31 @@ def _winograd(x: Tensor, w: Tensor, tile: int, before: Shape, out: Shape, kept: 
     return wrap(Node(WINOGRAD, (u, x._node()), (tile, before), (n, o, *out), float32))
 
 
-#: By tile: what a transform takes, in multiplications that take as long (measured), for a tile of a channel of the image, of the result, and a weight.
-_TRANSFORMS = {4: (1000, 800, 1400), 2: (450, 250, 600)}
-
-
 def _winograd_tile(n: int, c: int, o: int, out: Shape, kept: bool) -> int:
     """The results of a tile in each dimension with which Winograd's algorithm takes the least time, or 0 if it does not pay. `kept`: the weights'
     transform costs nothing."""
-    if min(c, o) < 16:
-        return 0
-    joined = n * numel(out) if numel(out) <= _FEW_WINDOWS else numel(out)
-    best, found = 0.8 * 9 * _lanes(joined) * c * o * (1 if joined > numel(out) else n), 0
-    for tile, (image, result, weight) in _TRANSFORMS.items():
-        tiles = n * -(-out[0] // tile) * -(-out[1] // tile)
-        vectors = 16 * -(-tiles // 16)
-        cost = (tile + 2) ** 2 * _lanes(tiles) * c * o + vectors * (image * c + result * o) + (0 if kept else weight * c * o)
-        if cost < best:
-            best, found = cost, tile
-    return found
+    from torsh.codegen import cost  # the compiler is loaded when something is first computed
+    from torsh.compiler import choice
+    ways = cost.convolution(n, c, o, out, kept, numel(out) <= _FEW_WINDOWS)
+    way = ways[0][0]
+    if choice.active():
+        way = choice.choose("convolution 3x3", repr((n, c, o, out, kept)), ways, lambda name: _timed(n, c, o, out, kept, _TILES[name]))
+    return _TILES[way]
 
 
-def _lanes(columns: int) -> int:
-    """The columns that a product takes the time of: two vectors at once, or one."""
-    rest = columns % 32
-    return columns - rest + (0 if not rest else 16 if rest <= 16 else 32)
+_TILES = {"direct": 0, "tiles of 4": 4, "tiles of 2": 2}
+
+
+def _timed(n: int, c: int, o: int, out: Shape, kept: bool, tile: int) -> Callable[[], object]:
+    """Runs such a convolution."""
+    x, w = (from_array(np.full(shape, 0.5, np.float32)) for shape in ((n, c, out[0] + 2, out[1] + 2), (o, c, 3, 3)))
+    made = _convolve(x, w, (1, 1), (0, 0), (1, 1), 1, out, kept, tile)
+    from torsh.compiler import choice
+    run = choice.graph(made._node())
+
+    def call(leaves: Any = (x, w)) -> object:  # which keeps them
+        return run()
+    return call
 
 
 def _convolve_without_record(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shape, groups: int, out: Shape) -> Tensor:

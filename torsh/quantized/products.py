@@ -18,7 +18,8 @@ from torsh.ops.int8 import product
 from torsh.ops.pointwise import round as rounded
 from torsh.ops.pointwise import where
 from torsh.quantized.scheme import _SMALL, qint8, quint8
-from torsh.quantized.tensor import QuantizedTensor, inverse, quantized
+from torsh.quantized.tensor import QuantizedTensor, quantized
+from torsh.tensor.creation import zeros
 from torsh.tensor.tensor import Tensor
 
 # Shapes: x [..., in], weight [out, in]; x [n, c, h, w], weight [o, c / groups, kh, kw]; bias [out] in float32, or None.
@@ -32,15 +33,16 @@ def _check(what: str, x: Any, weight: Any, bias: Any) -> None:
 
 def _check_weight(what: str, weight: Any, bias: Any) -> None:
     if not isinstance(weight, QuantizedTensor) or weight._dtype is not qint8 or weight._axis not in (None, 0):
-        raise RuntimeError(f"{what}: expected weights of qint8, with one scale or one for each output (axis 0), got {getattr(weight, '_dtype', type(weight).__name__)}")
+        raise RuntimeError(f"{what}: expected weights of qint8, with one scale or one for each output (axis 0), got "
+                           f"{getattr(weight, '_dtype', type(weight).__name__)}")
     if bias is not None and (bias._dtype is not float32 or bias._shape != (weight._shape[0],)):
         raise RuntimeError(f"{what}: expected a bias of float32 [{weight._shape[0]}], got {bias._dtype} {list(bias._shape)}")
 
 
 class Weights:
-    """What of quantized weights does not change: their integers as the rows of matrices [groups, out / groups, k], the sums of these rows [out] in int32, scales
-    and zero points."""
-    __slots__ = ("rows", "sums", "scale", "zero")
+    """What of quantized weights does not change: their integers as the rows of matrices [groups, out / groups, k], the sums of these rows [out] in
+    int32, scales and zero points."""
+    __slots__ = ("rows", "sums", "scale", "zero", "_known")
 
     def __init__(self, weight: QuantizedTensor, rows: Tensor) -> None:
         self.rows = rows
@@ -50,6 +52,19 @@ class Weights:
         self.zero: Any = None
         if np.any(zeros):
             self.zero = int(zeros) if weight._axis is None else cast_tensor(weight._zero, int32)
+        self._known: Any = None
+
+    def constants(self, x_scale: float, bias: Tensor | None, scale: float) -> tuple[Any, Tensor | None]:
+        """What sums are multiplied by and what is added before, [out] or numbers, for an input's scale and the result's. A layer sees the same ones again
+        and again, so the last are kept: a division for each result costs as much as the product."""
+        key = (x_scale, None if bias is None else bias._node(), scale)
+        if self._known is None or self._known[0] != key:
+            factor = _factor(float(np.float32(x_scale)), self)
+            multiplier = factor / float(np.float32(scale)) if isinstance(factor, Tensor) else float(np.float32(factor) / np.float32(scale))
+            shift = None if bias is None else bias / factor
+            realize([t._node() for t in (multiplier, shift) if isinstance(t, Tensor)])
+            self._known = key, multiplier, shift
+        return self._known[1:]  # type: ignore[no-any-return]
 
 
 def weights_of(weight: QuantizedTensor, groups: int = 1) -> Weights:
@@ -79,13 +94,13 @@ def _sums(rows: Tensor, weights: Weights, zero: Any) -> Tensor:
     return found - fixed
 
 
-def _rescaled(sums: Tensor, factor: Any, bias: Tensor | None, scale: float, zero_point: int, relu: bool) -> Tensor:
-    """uint8 from sums whose last axis is the outputs, each step rounded to float32."""
-    x = cast_tensor(sums, float32) * factor
-    if bias is not None:
-        x = x + bias
-    near = rounded(x * inverse(scale) + float(zero_point)).clamp(float(zero_point) if relu else 0.0, 255.0)
-    return cast_tensor(near, uint8)
+def _rescaled(sums: Tensor, input: QuantizedTensor, weights: Weights, bias: Tensor | None, scale: float, zero_point: int, relu: bool) -> Tensor:
+    """uint8 from sums whose last axis is the outputs: (sums + bias / s) * (s / scale), s that of the sums, each step rounded to float32, then to a whole
+    number, then shifted (as FBGEMM, so that halves fall as they do in PyTorch)."""
+    multiplier, shift = weights.constants(input._scale, bias, scale)
+    x = cast_tensor(sums, float32)
+    near = rounded((x if shift is None else x + shift) * multiplier) + float(zero_point)
+    return cast_tensor(near.clamp(float(zero_point) if relu else 0.0, 255.0), uint8)
 
 
 def _factor(x_scale: Any, weights: Weights) -> Any:
@@ -109,7 +124,7 @@ def linear(input: QuantizedTensor, weight: QuantizedTensor, bias: Tensor | None 
     k, o = weight._shape[1], weight._shape[0]
     rows = input._ints.reshape(1, numel(input._shape[:-1]), k)  # type: ignore[attr-defined]
     sums = _sums(rows, weights, input._zero)
-    made = _rescaled(sums, _factor(float(np.float32(input._scale)), weights), bias, scale, zero_point, relu)
+    made = _rescaled(sums, input, weights, bias, scale, zero_point, relu)
     return quantized(made.reshape(*input._shape[:-1], o), quint8, scale, zero_point)  # type: ignore[attr-defined]
 
 
@@ -144,7 +159,7 @@ def linear_dynamic(input: Tensor, weight: QuantizedTensor, bias: Tensor | None =
     k, o = weight._shape[1], weight._shape[0]
     shape = (*input._shape[:-1], o)
     if input.numel() == 0:
-        empty = FUNCTIONS["zeros"](shape)
+        empty = zeros(shape)
         return empty if bias is None else empty + bias
     x = input.detach().reshape(1, -1, k)  # type: ignore[attr-defined]
     weights = weights_of(weight)
@@ -202,7 +217,7 @@ def convolution(input: QuantizedTensor, weight: QuantizedTensor, bias: Tensor | 
                               (each, strides[0], *(s * t for s, t in zip(inner, steps, strict=True)), *(s * d for s, d in zip(inner, spread, strict=True)), 1))
     rows = windows.reshape(groups, images * numel(tuple(out)), numel(tuple(kernel)) * each)
     sums = _sums(rows, weights, input._zero).permute(1, 0, 2).reshape(images, *out, o)  # type: ignore[attr-defined]
-    made = _rescaled(sums, _factor(float(np.float32(input._scale)), weights), bias, scale, zero_point, relu)
+    made = _rescaled(sums, input, weights, bias, scale, zero_point, relu)
     return quantized(made.permute(0, n + 1, *range(1, n + 1)), quint8, scale, zero_point)  # type: ignore[attr-defined]
 
 
