@@ -17,7 +17,6 @@ from torsh.codegen.llvm_ops import (
 from torsh.codegen.llvm_scopes import HEAD, PRE, Access, Places, Value
 from torsh.codegen.walk import operands
 
-
 #: Comparisons, and what they are with their operands exchanged.
 _ORDER = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
 
@@ -87,8 +86,9 @@ class Values(Places):
         texts = [self.spread(s) for s in sources] if varying else [s.text for s in sources]
         if varying and self.lanes > 1 and e.name in _ORDER:
             for side in (0, 1):
-                if isinstance(e.srcs[side], Index) and sources[side].varying and not sources[1 - side].varying and sources[1 - side].dtype == "int64":
-                    return self.index_compared(e.name if side == 0 else _ORDER[e.name], self.axes[e.srcs[side].axis], sources[1 - side])
+                index, limit = e.srcs[side], sources[1 - side]
+                if isinstance(index, Index) and sources[side].varying and not limit.varying:
+                    return self.index_compared(e.name if side == 0 else _ORDER[e.name], self.axes[index.axis], limit)
         place = self.at(place)
         second = e.srcs[1] if len(e.srcs) == 2 else None
         amount = second.value if type(second) is Const else None
