@@ -213,6 +213,20 @@ def index_values(n: int, rng: np.random.Generator) -> Case:
     return Case(k, {0: np.zeros(3 * n, "int64"), 1: np.zeros(3 * n, "int32")}, {2: n})
 
 
+def index_limits(n: int, rng: np.random.Generator) -> Case:
+    """How an axis compares with numbers on either side, the least and the greatest among them: a bit for each answer; and a strided load where one holds."""
+    i, total = Index(0), number(0, "int64")
+    limits = [*[Arg(2 + k, "int64") for k in range(6)], number(-2**63, "int64"), number(5, "int64"), number(2**63 - 1, "int64")]
+    sources = [compare(name, *sides) for limit in limits for name in ("lt", "le", "gt", "ge") for sides in ((i, limit), (limit, i))]
+    for k, answer in enumerate(sources[:63]):
+        total = op("or", total, op("where", answer, number(1 << k, "int64"), number(0, "int64")))
+    inside = load(1, "int64", (0, 3), mask=compare("lt", i, Arg(5, "int64")), other=number(7, "int64"))
+    body = (Loop(0, Slot(8), "vector", (store(0, op("xor", total, inside), (0, 1)),)),)
+    k = kernel([("int64", True), ("int64", False)], 7, Phase((), body))
+    values = dict(enumerate([-2**63, 2**63 - 1, -1, n // 2, n - 1, 17], 2))
+    return Case(k, {0: np.zeros(n, "int64"), 1: random(rng, "int64", max(1, 3 * (n // 2)))}, {**values, 8: n})
+
+
 def one_place(n: int, rng: np.random.Generator) -> Case:
     """A vector loop that stores every value in one element: the last stays."""
     body = (Loop(0, Slot(2), "vector", (store(1, load(0, "int16", (0, 1)), offset=1, unique=False),)),)
@@ -441,7 +455,7 @@ def mathematical(n: int, rng: np.random.Generator) -> Case:
 
 SAMPLES: dict[str, Callable[[int, np.random.Generator], Case]] = {
     f.__name__: f for f in (
-        pointwise, literal_extent, in_place, tiles, products_upto, broadcast, strided, gather, masked, index_values, one_place, softmax,
+        pointwise, literal_extent, in_place, tiles, products_upto, broadcast, strided, gather, masked, index_values, index_limits, one_place, softmax,
         softmax_in_place, columns, whole_sum, plane_sum, count_up, logical, cumulative, running, scatter_add,
         permuted_modes, empty_inside, mixed_widths, fixed_square, mathematical)}
 SAMPLES.update({f"extrema_{d}": extrema(d) for d in ("float32", "float64", "int64", "uint8", "bfloat16")})

@@ -36,6 +36,7 @@ class CpuEmitter(Blocks):
         super().__init__(kernel, name, not x86 or target.vector_bytes >= 32)
         self.vector_bytes = target.vector_bytes
         # Sizes of memory elements that the target can load and store under a mask.
+        self.gathered = (4, 8) if x86 and target.vector_bytes == 64 else ()
         self.maskable = {32: (4, 8), 64: (1, 2, 4, 8)}.get(target.vector_bytes, ()) if x86 else ()
         self.widths: dict[int, tuple[int, str]] = {}
         self.full = ""  # whether all lanes are in use, where that is tested

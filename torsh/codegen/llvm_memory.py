@@ -11,6 +11,7 @@ from torsh.codegen.llvm_scopes import Access, Value
 class VectorMemory(Emitter):
     """Contiguous lanes load and store as vectors, under a mask where the target can or by way of the stack; others
     one by one, which processors without a quick gather do as fast as any."""
+    gathered: tuple[int, ...]  # sizes of those that it loads from several places at once, in lanes that it is told
     maskable: tuple[int, ...]  # sizes of memory elements that the target can load and store under a mask
     copied: dict[str, str]  # memory of the stack by vector type
     remaining: str  # number of lanes in use, where there is a mask
@@ -198,6 +199,14 @@ class VectorMemory(Emitter):
         """Load a vector element by element."""
         c, lanes, m = self.code, self.lanes, where.element
         v = lanes_of(m, lanes)
+        if mask is not None and not offsets and BYTES[where.dtype] in self.gathered:
+            if self.mask is not None:
+                mask = c(f"and <{lanes} x i1> {mask}, {self.mask.text}")
+            start = c(f"mul i64 {self.vector_index.text}, {stride}")
+            pointer = c(f"getelementptr {m}, ptr {self._plus(m, where.pointer.text, where.offset)}, i64 {start}")
+            steps = c(f"mul <{lanes} x i64> {self.iota('i64')}, {splat(c, stride, 'i64', lanes)}")
+            pointers = c(f"getelementptr {m}, ptr {pointer}, <{lanes} x i64> {steps}")
+            return c(f"call {v} @llvm.masked.gather(<{lanes} x ptr> align {BYTES[where.dtype]} {pointers}, <{lanes} x i1> {mask}, {v} zeroinitializer)")
         result = "poison"
         for i, p in enumerate(self._lane_pointers(where, stride, offsets, mask, True)):
             x = c(f"load {m}, ptr {p}, align {BYTES[where.dtype]}")

@@ -17,6 +17,9 @@ from torsh.codegen.llvm_ops import (
 from torsh.codegen.llvm_scopes import HEAD, PRE, Access, Places, Value
 from torsh.codegen.walk import operands
 
+#: Comparisons, and what they are with their operands exchanged.
+_ORDER = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
+
 
 class Values(Places):
     """Computes expressions. A subclass says how the lanes of a vector load."""
@@ -81,6 +84,11 @@ class Values(Places):
             if s.within > within:
                 within = s.within
         texts = [self.spread(s) for s in sources] if varying else [s.text for s in sources]
+        if varying and self.lanes > 1 and e.name in _ORDER:
+            for side in (0, 1):
+                index, limit = e.srcs[side], sources[1 - side]
+                if isinstance(index, Index) and sources[side].varying and not limit.varying:
+                    return self.index_compared(e.name if side == 0 else _ORDER[e.name], self.axes[index.axis], limit)
         place = self.at(place)
         second = e.srcs[1] if len(e.srcs) == 2 else None
         amount = second.value if type(second) is Const else None
@@ -112,6 +120,23 @@ class Values(Places):
         place = self.at(v.place)
         base = splat(self.code, v.text, "i64", self.lanes)
         return Value(self.code(f"add <{self.lanes} x i64> {base}, {self.iota('i64')}"), "int64", True, place)
+
+    def index_compared(self, name: str, base: Value, limit: Value) -> Value:
+        """How the vector axis compares with a number: the lanes' small numbers with the distance, which takes a register where int64 takes two."""
+        if limit.text[0] == "%":  # no index is below 0, and so the difference is a number
+            place = self.at(limit.place)
+            above = self.code(f"icmp sgt i64 {limit.text}, -1")
+            limit = Value(self.code(f"select i1 {above}, i64 {limit.text}, i64 -1"), "int64", False, place, limit.within)
+        else:
+            limit = self.known(max(-1, int(limit.text)))
+        distance = self.arithmetic("sub", limit, base)
+        place = self.at(distance.place)
+        low = self.code(f"icmp sgt i64 {distance.text}, -1")
+        near = self.code(f"select i1 {low}, i64 {distance.text}, i64 -1")
+        high = self.code(f"icmp slt i64 {near}, {self.lanes}")
+        near = self.code(f"select i1 {high}, i64 {near}, i64 {self.lanes}")
+        near = splat(self.code, self.code(f"trunc i64 {near} to i32"), "i32", self.lanes)
+        return Value(self.code(f"icmp s{name} <{self.lanes} x i32> {self.iota('i32')}, {near}"), "bool", True, place, max(base.within, limit.within))
 
     # Addresses
 

@@ -42,6 +42,8 @@ _SHARE = 32768  # element operations below which a launch stays on one thread
 #: A work item of a nest whose reads and writes disagree about the contiguous axis: by the axis of the reads, which they then walk in
 #: long runs, and that of the writes.
 _SQUARES = 1024, 32
+#: Rows of at most so many elements share a work item with others, so many at a time.
+_SHORT, _TOGETHER = 512, 32
 #: Bytes from which writing past the caches was faster: they hold less, and it saves reading what is overwritten. Squares write short
 #: runs in many places, which the caches keep badly.
 _STREAM = 48 << 20
@@ -97,6 +99,11 @@ def _pointwise(nest: Nest) -> Lowered:
         work *= tiles
     else:
         loop = Loop(n - 1, nest.extents[-1], "vector", tuple(body))
+        if last <= _SHORT and domain[-2][0] > 1:  # what the rows have in common takes as long as one of them
+            tiles = _tiles(domain[-2][0], _TOGETHER)
+            parallel[-1] = (n, nest.args.given(tiles))
+            loop = Loop(n - 2, nest.extents[-2], "serial", (loop,), (n, _TOGETHER))
+            work = work // domain[-2][0] * tiles
     return nest.finish([Phase(tuple(parallel), (loop,))], [work], [serial])
 
 
