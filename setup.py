@@ -22,7 +22,7 @@ core/dtypes core/shapes
 graph/node graph/primitives
 runtime/buffer runtime/cpu/memory
 compiler/trace compiler/realize compiler/execute
-tensor/outside tensor/storage tensor/tensor tensor/interop tensor/creation
+tensor/outside tensor/storage tensor/tensor tensor/interop
 autograd/entered autograd/graph autograd/engine
 ops/dispatch ops/declare ops/comparison ops/elementary ops/arithmetic ops/pointwise ops/regions ops/writes ops/parts ops/views
 ops/composite ops/choice ops/gather ops/join ops/random ops/matmul ops/reduce ops/activation ops/softmax ops/cross_entropy

@@ -1,7 +1,9 @@
 """Shape and stride arithmetic on plain tuples."""
 from __future__ import annotations
 
-from typing import Final
+import operator
+from numbers import Integral
+from typing import Any, Final
 
 from torsh.core.errors import shapes_text
 
@@ -78,29 +80,35 @@ def broadcast(a: Shape, b: Shape, what: str = "") -> Shape:
     return found
 
 
-def wrap_dim(dim: int, ndim: int, what: str = "") -> int:
-    """A dimension number with negatives resolved.
+def wrap_dim(dim: Any, ndim: int, what: str = "") -> int:
+    """A dimension number (an int, or a number of NumPy's) with negatives resolved.
 
-    Raises IndexError when it is outside [-ndim, ndim).
+    Raises IndexError when it is outside [-ndim, ndim), TypeError for anything else.
     """
+    if type(dim) is not int:
+        dim = operator.index(dim)
+    return _wrapped(dim, ndim, what)
+
+
+def _wrapped(dim: int, ndim: int, what: str) -> int:
     n = ndim if ndim > 0 else 1
     if not -n <= dim < n:
         raise IndexError(f"{what + ': ' if what else ''}Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
     return dim + n if dim < 0 else dim
 
 
-def wrap_dims(dims: int | tuple[int, ...] | list[int] | None, ndim: int, what: str = "") -> Shape:
+def wrap_dims(dims: Any, ndim: int, what: str = "") -> Shape:
     """Sorted, checked dimension numbers; None or an empty list means all of them.
 
     Raises IndexError out of range and RuntimeError for a dimension named twice.
     """
     if dims is None:
         return tuple(range(ndim))
-    if isinstance(dims, int):
+    if isinstance(dims, (int, Integral)):
         dims = (dims,)
     if not len(dims):
         return tuple(range(ndim))
-    out = tuple(sorted(wrap_dim(int(d), ndim, what) for d in dims))
+    out = tuple(sorted(_wrapped(int(d), ndim, what) for d in dims))
     for i in range(1, len(out)):
         if out[i] == out[i - 1]:
             raise RuntimeError(f"{what + ': ' if what else ''}dim {out[i]} appears multiple times in the list of dims")

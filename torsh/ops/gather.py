@@ -4,6 +4,7 @@ Writing at computed places is in `ops.scatter`; the two are each other's derivat
 """
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -161,7 +162,7 @@ def selected(input: Tensor, d: int, index: Tensor) -> Tensor:
 
 
 @public(out="exact")
-def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
+def index_select(input: Tensor, dim: Any, index: Tensor) -> Tensor:
     """Slices of a dimension at the indices of a vector (int32 or int64).
 
     Raises IndexError for an index that is not a vector or out of range, RuntimeError for another dtype.
@@ -197,7 +198,7 @@ def check_box(what: str, dim: int, index: Tensor, *others: tuple[str, Shape, boo
 
 
 @public(out="exact")
-def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
+def gather(input: Tensor, dim: Any, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """`out[i][j]... = input[i][index[i][j]...]...` for `dim` 1, and so on: a tensor of the shape of `index`.
 
     Raises RuntimeError for an index of another rank or dtype, larger than `input` beside `dim`, or out of range.
@@ -226,7 +227,7 @@ def take(input: Tensor, index: Tensor) -> Tensor:
 
 
 @public(out=True)
-def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+def take_along_dim(input: Tensor, indices: Tensor, dim: Any = None) -> Tensor:
     """`gather` with the other dimensions broadcast; without `dim`, on the flattened tensors.
 
     Raises RuntimeError for indices that are not int64 or of another rank.
@@ -309,13 +310,14 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     return gather_at(input, (at,), (at._shape, (0,), 0, (1,), (max(1, numel(shape)),)))
 
 
-def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+def one_hot(tensor: Tensor, num_classes: Any = -1) -> Tensor:
     """[*, num_classes] int64, 1 at each class index and 0 elsewhere. -1: one more than the largest index (computes the tensor).
 
     Raises RuntimeError for a dtype other than int64, negative classes, and classes beyond `num_classes`.
     """
     if tensor._dtype is not int64:
         raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
+    num_classes = operator.index(num_classes)
     if num_classes == -1:
         if not tensor.numel():
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
@@ -334,7 +336,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
 
 
 @public()
-def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: Any = 0) -> Tensor:
     """How often each value of a vector of non-negative integers occurs (or the sum of its weights). Computes the vector.
 
     Raises RuntimeError for other shapes, negative values or weights of another length.
@@ -349,7 +351,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     low, high = index_bounds(input) or (0, -1)
     if low < 0:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
-    count = max(high + 1, minlength)
+    count = max(high + 1, operator.index(minlength))
     one = wrap(leaf(np.ones((), np.int64)))
     value = one if weights is None else weights.detach()  # type: ignore[attr-defined]
     if weights is not None and value._dtype.name not in ("float32", "float64"):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ _CAT = Op("cat", "coarse", None, _cat_nodes, _cat_vjp)
 
 
 @public("cat", "concat", "concatenate", method=False)
-def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None, out: Tensor | None = None) -> Tensor:
+def cat(tensors: Sequence[Tensor], dim: Any = 0, *, axis: Any = None, out: Tensor | None = None) -> Tensor:
     """Tensors one after the other along a dimension; their dtypes are promoted. Empty vectors are left out.
 
     Raises RuntimeError for 0-dimensional tensors and for sizes that differ in another dimension, ValueError for no tensors.
@@ -115,7 +116,7 @@ _STACK = Op("stack", "coarse", None, _stack_nodes, _stack_vjp)
 
 
 @public(method=False)
-def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
+def stack(tensors: Sequence[Tensor], dim: Any = 0, *, out: Tensor | None = None) -> Tensor:
     """Tensors of one shape side by side in a new dimension. Raises RuntimeError for none of them or different shapes."""
     tensors = tuple(tensors)
     if not tensors:
@@ -215,7 +216,7 @@ def tile(input: Tensor, *dims: Any) -> Tensor:
 
 
 @public()
-def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None) -> Tensor:
+def repeat_interleave(input: Tensor, repeats: Any = None, dim: Any = None, *, output_size: int | None = None) -> Tensor:
     """Each slice of a dimension (of the flattened tensor by default) repeated in place, as often as `repeats` (a number or a vector) says.
 
     A vector of repeats alone gives the indices. Raises RuntimeError for negative repeats or a vector of another length.
@@ -229,7 +230,8 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
         input = input.reshape(1)  # type: ignore[attr-defined]
     if isinstance(repeats, Tensor) and repeats.numel() == 1:
         repeats = int(repeats)
-    if isinstance(repeats, int):
+    if isinstance(repeats, (int, Integral)):
+        repeats = int(repeats)
         if repeats < 0:
             raise RuntimeError("Repeats must be non-negative")
         s = input._shape
@@ -291,7 +293,7 @@ def flipud(input: Tensor) -> Tensor:
 
 
 @public()
-def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
+def rot90(input: Tensor, k: Any = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """A quarter turn, `k` times, from the first of two dimensions towards the second."""
     if len(dims) != 2:
         raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
@@ -328,12 +330,12 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
 
     Raises RuntimeError unless there are as many shifts as dimensions.
     """
-    shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
+    shifts = (int(shifts),) if isinstance(shifts, (int, Integral)) else tuple(shifts)
     if dims is None or (isinstance(dims, (tuple, list)) and not dims):
         if len(shifts) != 1:
             raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:0")
         return roll(input.reshape(-1), shifts, (0,)).reshape(input._shape)  # type: ignore[attr-defined,no-any-return]
-    axes = (dims,) if isinstance(dims, int) else tuple(dims)
+    axes = (dims,) if isinstance(dims, (int, Integral)) else tuple(dims)
     if len(axes) != len(shifts):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(axes)}")
     if axes and not input._shape:

@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 from torsh.autograd.graph import GradNode, needs_record, record
@@ -27,7 +29,7 @@ def slice_dim(t: Tensor, d: int, start: int, count: int, step: int = 1) -> Tenso
 
 
 @public()
-def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
+def narrow(input: Tensor, dim: Any, start: Any, length: Any) -> Tensor:
     """A view of `length` elements of a dimension. Raises IndexError or RuntimeError out of range."""
     if not input._shape:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
@@ -35,7 +37,7 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
         raise RuntimeError("start must be an 0-dim integral Tensor.")
     d = wrap_dim(dim, len(input._shape), "narrow")
     n = input._shape[d]
-    start = int(start)
+    start, length = int(start), int(length)
     if length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")
     if not -n <= start <= n:
@@ -54,7 +56,7 @@ _SELECT = Op("select", "history", None, None, view_vjp)
 
 
 @public()
-def select(input: Tensor, dim: int, index: Any) -> Tensor:
+def select(input: Tensor, dim: Any, index: Any) -> Tensor:
     """A view at one index of a dimension, which goes. Raises IndexError out of range."""
     if not input._shape:
         raise IndexError("select() cannot be applied to a 0-dim tensor.")
@@ -77,7 +79,7 @@ _DIAGONAL = Op("diagonal", "history", None, None, view_vjp)
 
 
 @public()
-def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+def diagonal(input: Tensor, offset: int = 0, dim1: Any = 0, dim2: Any = 1) -> Tensor:
     """A view of a diagonal of two dimensions, as the last dimension. Raises RuntimeError if they are the same."""
     a, b = wrap_dim(dim1, len(input._shape), "diagonal"), wrap_dim(dim2, len(input._shape), "diagonal")
     if a == b:
@@ -95,12 +97,13 @@ _UNFOLD = Op("unfold", "history", None, None, view_vjp)
 
 
 @public(function=False)
-def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
+def unfold(self: Tensor, dimension: Any, size: Any, step: Any) -> Tensor:
     """A view of all windows of `size` along a dimension, `step` apart, as a new last dimension.
 
     Raises RuntimeError for a window larger than the dimension or a step that is not positive.
     """
     d = wrap_dim(dimension, len(self._shape), "unfold")
+    size, step = operator.index(size), operator.index(step)
     n = self._shape[d] if self._shape else 1
     if size > n or size < 0:
         raise RuntimeError(f"maximum size for tensor at dimension {d} is {n} but size is {size}")
@@ -110,7 +113,7 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
 
 
 @public()
-def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+def unbind(input: Tensor, dim: Any = 0) -> tuple[Tensor, ...]:
     """The parts at each index of a dimension, as views."""
     d = wrap_dim(dim, len(input._shape), "unbind")
     whole = geometry_of(input)
@@ -160,15 +163,15 @@ def _several(name: str, op: Op, d: int, t: Tensor, places: list[Geometry]) -> tu
 
 
 @public(method=False)
-def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+def split(tensor: Tensor, split_size_or_sections: Any, dim: Any = 0) -> tuple[Tensor, ...]:
     """Views of consecutive parts of a dimension: of one size (the last may be smaller), or of the sizes given.
 
     Raises RuntimeError when given sizes do not add up.
     """
     d = wrap_dim(dim, len(tensor._shape), "split")
     n = tensor._shape[d]
-    if isinstance(split_size_or_sections, int):
-        size = split_size_or_sections
+    if isinstance(split_size_or_sections, (int, Integral)):
+        size = int(split_size_or_sections)
         if size < 0 or (size == 0 and n):
             raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
         sizes = [min(size, n - i) for i in range(0, n, size)] if n else [0]
@@ -181,7 +184,7 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
     for s in sizes:
         places.append(_slice_geometry(*whole, d, at, s, 1))
         at += s
-    equal = isinstance(split_size_or_sections, int)
+    equal = isinstance(split_size_or_sections, (int, Integral))
     return _several("Split" if equal else "SplitWithSizes", _SPLIT if equal else _SPLIT_SIZES, d, tensor, places)
 
 
@@ -192,8 +195,9 @@ def _split_method(self: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, 
 
 
 @public()
-def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+def chunk(input: Tensor, chunks: Any, dim: Any = 0) -> tuple[Tensor, ...]:
     """At most `chunks` views of equal size (the last may be smaller). Raises RuntimeError unless chunks > 0."""
+    chunks = operator.index(chunks)
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     n = input._shape[wrap_dim(dim, len(input._shape), "chunk")]
@@ -203,7 +207,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 
 
 @public()
-def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+def tensor_split(input: Tensor, indices_or_sections: Any, dim: Any = 0) -> tuple[Tensor, ...]:
     """Views of a dimension cut into n nearly equal parts, or at the given indices."""
     if not input._shape:
         raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")

@@ -110,7 +110,7 @@ p.R_PROD.vjp, p.R_PROD.save_inputs = _prod_vjp, (0,)
 
 
 @public(out=True)
-def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: dtype | None = None) -> Tensor:
+def prod(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtype | None = None) -> Tensor:
     """The product over one dimension or all. Integers and bools multiply in int64."""
     if entered.autocast and lower_type() is not None:
         return raised(prod, input, dim, keepdim, dtype=dtype)  # type: ignore[no-any-return]
@@ -204,7 +204,7 @@ aminmax_result = result_type("aminmax", "min", "max")
 
 
 @public(out="exact")
-def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
+def aminmax(input: Tensor, *, dim: Any = None, keepdim: bool = False) -> Any:
     """(min, max) over all elements or one dimension."""
     axes = () if dim is None else (dim,)
     return aminmax_result(amin(input, axes, keepdim), amax(input, axes, keepdim))

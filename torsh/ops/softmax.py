@@ -57,7 +57,7 @@ SOFTMAX = coarse("softmax", _softmax, _softmax_vjp, (), True)
 LOG_SOFTMAX = coarse("log_softmax", _log_softmax, _log_softmax_vjp, (), True)
 
 
-def _along_dim(op: Op, what: str, input: Tensor, dim: int | None, dt: dtype | None) -> Tensor:
+def _along_dim(op: Op, what: str, input: Tensor, dim: Any, dt: dtype | None) -> Tensor:
     if not isinstance(input, Tensor):
         raise TypeError(f"{what}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
     if dim is None:
@@ -72,7 +72,7 @@ def _along_dim(op: Op, what: str, input: Tensor, dim: int | None, dt: dtype | No
 
 
 @public(out=True)
-def softmax(input: Tensor, dim: int | None = None, dtype: dtype | None = None) -> Tensor:
+def softmax(input: Tensor, dim: Any = None, dtype: dtype | None = None) -> Tensor:
     """exp(x) over its sum along a dimension; the maximum is taken out first, so nothing overflows.
 
     Shape as the input; half types compute in float32. Raises IndexError for a dimension out of range and
@@ -86,7 +86,7 @@ def softmax(input: Tensor, dim: int | None = None, dtype: dtype | None = None) -
 
 
 @public(out=True)
-def log_softmax(input: Tensor, dim: int | None = None, dtype: dtype | None = None) -> Tensor:
+def log_softmax(input: Tensor, dim: Any = None, dtype: dtype | None = None) -> Tensor:
     """The logarithm of `softmax`, accurate where that would underflow. Raises as `softmax` does."""
     return _along_dim(LOG_SOFTMAX, "log_softmax", input, dim, dtype)
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any
 
 from torsh.autograd.graph import GradNode
@@ -121,7 +122,7 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
 
 
 @public("transpose", "swapaxes", "swapdims", inplace=False)
-def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
+def transpose(input: Tensor, dim0: Any, dim1: Any) -> Tensor:
     """A view with two dimensions exchanged. Raises IndexError out of range."""
     n = len(input._shape)
     a, b = wrap_dim(dim0, n, "transpose"), wrap_dim(dim1, n, "transpose")
@@ -204,7 +205,7 @@ def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
 
 
 @public(inplace=False)
-def unsqueeze(input: Tensor, dim: int) -> Tensor:
+def unsqueeze(input: Tensor, dim: Any) -> Tensor:
     """A view with a dimension of size 1 inserted. Raises IndexError out of range."""
     n = len(input._shape)
     d = wrap_dim(dim, n + 1, "unsqueeze")
@@ -217,14 +218,14 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
 def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """A view without dimensions of size 1 (all of them, or those named). Raises IndexError out of range."""
     n = len(input._shape)
-    dims = range(n) if dim is None else [wrap_dim(d, n, "squeeze") for d in ((dim,) if isinstance(dim, int) else dim)]
+    dims = range(n) if dim is None else [wrap_dim(d, n, "squeeze") for d in ((dim,) if isinstance(dim, (int, Integral)) else dim)]
     keep = [i for i in range(n) if not (i in dims and input._shape[i] == 1)]
     strides = input.stride()
     return view_with(input, (tuple(input._shape[i] for i in keep), tuple(strides[i] for i in keep), input._offset), _RESHAPE, None)
 
 
 @public()
-def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+def flatten(input: Tensor, start_dim: Any = 0, end_dim: Any = -1) -> Tensor:
     """Dimensions `start_dim` to `end_dim` made one. Raises RuntimeError when start is after end."""
     n = len(input._shape)
     a, b = wrap_dim(start_dim, n, "flatten"), wrap_dim(end_dim, n, "flatten")
@@ -236,7 +237,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 
 @public()
-def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+def unflatten(input: Tensor, dim: Any, sizes: Sequence[int]) -> Tensor:
     """One dimension split into several (one may be -1). Raises RuntimeError when the sizes do not fit."""
     d = wrap_dim(dim, len(input._shape), "unflatten")
     return reshape(input, (*input._shape[:d], *infer_size(tuple(sizes), input._shape[d]), *input._shape[d + 1:]))

@@ -217,7 +217,7 @@ def empty_strided(size: Sequence[int], stride: Sequence[int], *, dtype: dtype | 
                   requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
     """`empty` with given strides. Raises RuntimeError for a stride that is negative."""
     _check(layout, pin_memory)
-    shape, strides = tuple(size), tuple(stride)
+    shape, strides = tuple([int(n) for n in size]), tuple([int(n) for n in stride])
     if len(shape) != len(strides) or any(s < 0 for s in strides):
         raise RuntimeError(f"empty_strided: sizes {list(shape)} and strides {list(strides)} do not go together")
     base = empty(storage_extent(shape, strides, 0), dtype=dtype, device=device)
@@ -357,7 +357,7 @@ def eye(n: int, m: int | None = None, *, dtype: dtype | None = None, layout: Any
         out: Tensor | None = None) -> Tensor:
     """The n by m matrix with ones on the diagonal. Raises RuntimeError for a negative size."""
     devices.require(device)
-    m = n if m is None else m
+    n, m = int(n), int(n if m is None else m)
     if n < 0 or m < 0:
         raise RuntimeError(f"n must be greater or equal to 0, got {min(n, m)}")
     dt = dtype or get_default_dtype()
