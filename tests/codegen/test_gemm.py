@@ -450,3 +450,26 @@ def test_each_work_item_packs_what_it_uses() -> None:
     p = run(a, np.broadcast_to(b.T, (9, 70, 90)), c, host(), threads=2)
     assert p.items[0] > 0
     check(c, a, np.broadcast_to(b.T, (9, 70, 90)))
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MAP_ANONYMOUS"), reason="needs mprotect")
+@pytest.mark.parametrize("target", targets(), ids=lambda t: t.name.split("/")[-1])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_of_windows_need_no_packing(dtype: str, target: Target) -> None:
+    """A row of an image for each batch: vectors are read where they are, to the last element before a page that may not be touched."""
+    rng = np.random.default_rng(13)
+    fenced = Fenced()
+    for turn, (wide, m, channels) in enumerate([(32, 15, 3), (48, 3, 2), (97, 30, 1), (1, 2, 5), (31, 1, 3), (17, 14, 3), (128, 6, 45), (80, 29, 44)]):
+        images, rows, size = 2, 3, np.dtype(dtype).itemsize
+        image = fenced(rng.standard_normal((images, channels, rows + 2, wide + 2)).astype(dtype), bool(turn & 1))
+        s = tuple(x // size for x in image.strides)
+        seen = np.lib.stride_tricks.as_strided(image, (images, rows, channels, 3, 3, wide), tuple(size * x for x in (s[0], s[2], s[1], s[2], 1, 1)))
+        k_offsets = (np.add.outer(np.add.outer(np.arange(channels) * s[1], np.arange(3) * s[2]), np.arange(3)).reshape(-1) * size).astype(np.int64)
+        n_offsets = np.arange(wide, dtype=np.int64) * size
+        a = fenced(rng.standard_normal((m, channels * 9)).astype(dtype), bool(turn & 1))
+        memory = np.full((images, m, rows, wide), np.nan, dtype)
+        c = memory.transpose(0, 2, 1, 3)
+        b = np.lib.stride_tricks.as_strided(image, (images, rows, 1, wide), tuple(size * x for x in (s[0], s[2], 0, 1)))
+        p = run(np.broadcast_to(a, (images, rows, *a.shape)), b, c, target, rng, tables=(k_offsets, n_offsets))
+        assert not p.scratch
+        check(c, a, seen.reshape(images, rows, channels * 9, wide))

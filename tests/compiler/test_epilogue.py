@@ -87,3 +87,22 @@ def test_gradients() -> None:
             assert (a.grad is None) == (b.grad is None), name
             if b.grad is not None:
                 np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_types_are_rounded_once(dtype: str) -> None:
+    """The bias is added in float32 and the sum rounded as it is stored: the error of one rounding, in one launch."""
+    eps = 2.0**-11 if dtype == "float16" else 2.0**-8
+    for shape in SHAPES:
+        x, w, b = (torsh.tensor(a, dtype=getattr(torsh, dtype)) for a in operands("float32", *shape)[:3])
+        for bias in (None, b):
+            before = stats.launches
+            with torsh.no_grad():
+                made = torsh.nn.functional.linear(x, w, bias)
+                made.numpy()
+            assert stats.launches == before + 1
+            arrays = [t.double().numpy() for t in (x, w)]
+            added = 0.0 if bias is None else bias.double().numpy()
+            exact = arrays[0] @ arrays[1].T + added
+            sums = 2.0**-24 * (shape[2] + 3) * (np.abs(arrays[0]) @ np.abs(arrays[1]).T + np.abs(added))
+            assert (np.abs(made.double().numpy() - exact) <= eps * np.abs(exact) * (1 + eps) + sums + 2.0**-24).all()

@@ -464,3 +464,48 @@ def test_empty_and_scalar_shapes(shape):
     same(torch.randn(theirs, generator=g), o.normal(shape))
     same(torch.randint(0, 9, theirs, generator=g), o.random_from_to(shape, np.int64, 0, 9))
     same_state(g, o)
+
+
+@pytest.mark.parametrize("n", [2, 3, 17, 257, 1000, 70000])
+def test_native_swaps_are_numpys(n):
+    from torsh.runtime.cpu.swaps import shuffled
+    target = np.arange(n - 1) + np.random.default_rng(n).integers(0, np.arange(n, 1, -1))
+    np.testing.assert_array_equal(shuffled(target), mt19937_kernels.shuffled(target))
+
+
+@pytest.mark.parametrize("n", [200, 256, 257, 5000])
+def test_orders_of_few_and_many_are_pytorchs(n):
+    from torsh.runtime.cpu.swaps import shuffled
+    g, o = both(n)
+    same(torch.randperm(n, generator=g), o.permutation(n, np.int64, shuffled))
+    same_state(g, o)
+
+
+@pytest.mark.parametrize("sizes", [(1, 3, 20, 7, 15, 33, 2)], ids=str)
+def test_few_and_many_in_turn_share_one_stream(sizes):
+    """Small draws are made one at a time, large ones by arrays; the kept normal number goes from one to the other."""
+    g, o = both(9)
+    for n in sizes:
+        same(torch.rand(n, generator=g), o.uniform(n))
+        same(torch.rand(n, dtype=torch.float64, generator=g), o.uniform(n, np.float64))
+        near(torch.randn(n, generator=g), o.normal(n), 4, scale=1)
+        near(torch.empty(n).log_normal_(generator=g), o.log_normal(n), 2)
+        same(torch.randint(3, 50, (n,), generator=g), o.random_from_to(n, np.int64, 3, 50))
+        same_state(g, o)
+
+
+def test_rewinding_to_a_mark():
+    g = MT19937Generator(1)
+    g.normal(3)
+    for count in (1, 700, 100000):
+        mark, state = g.mark(), g.get_state()
+        first = g.uniform(count)
+        g.normal(5)
+        g.rewind(mark)
+        np.testing.assert_array_equal(g.get_state(), state)
+        np.testing.assert_array_equal(g.uniform(count), first)
+    fresh = MT19937Generator(2)
+    mark, state = fresh.mark(), fresh.get_state()
+    fresh.words(5)
+    fresh.rewind(mark)
+    np.testing.assert_array_equal(fresh.get_state(), state)

@@ -40,6 +40,12 @@ _WINOGRAD = [(n, c, o, size, (3, 3), (1, 1), padding, (1, 1), 1) for (n, c, o, s
     ((1, 1), (0, 0), (2, 1), (1, 1), (1, 1), (1, 1)), strict=True)]
 
 
+#: Images whose rows of windows are multiplied where they are: whole vectors of columns, and some left over.
+_ROWS: list[Case] = [(2, 3, 20, (11, 64), (3, 3), (1, 1), (1, 1), (1, 1), 1), (3, 3, 64, (9, 199), (7, 7), (2, 2), (3, 3), (1, 1), 1),
+                     (1, 40, 15, (5, 101), (3, 3), (1, 1), (0, 1), (2, 2), 1),
+                     (2, 5, 9, (331,), (5,), (2,), (1,), (1,), 1), (5, 64, 96, (6, 6), (1, 1), (2, 2), (0, 0), (1, 1), 1)]
+
+
 def _check(case: Case, transposed: bool) -> None:
     n, c, o, size, kernel, stride, padding, dilation, groups = case
     rng = np.random.default_rng(0)
@@ -62,7 +68,7 @@ def _check(case: Case, transposed: bool) -> None:
         assert np.abs(ours - expected).max() <= 5e-6 * np.abs(expected).max(), case
 
 
-@pytest.mark.parametrize("case", [*_cases(1, 30), *_WINOGRAD], ids=str)
+@pytest.mark.parametrize("case", [*_cases(1, 30), *_WINOGRAD, *_ROWS], ids=str)
 def test_forward_and_gradients(case: Case) -> None:
     _check(case, False)
 
@@ -141,7 +147,8 @@ def test_weights_are_transformed_once() -> None:
 def test_what_follows_is_done_along() -> None:
     """Bias or normalization, residual and activation take no launch of their own and change nothing."""
     for n, c, o, size, kernel, stride, groups in ((2, 16, 24, 9, 3, 1, 1), (4, 64, 64, 28, 3, 1, 1), (8, 64, 128, 7, 3, 2, 1), (2, 64, 128, 28, 1, 1, 1),
-                                                  (8, 32, 64, 5, 3, 1, 2), (2, 32, 64, 20, 3, 1, 4), (3, 32, 64, 20, 1, 1, 2), (2, 3, 64, 33, 7, 2, 1)):
+                                                  (8, 32, 64, 5, 3, 1, 2), (2, 32, 64, 20, 3, 1, 4), (3, 32, 64, 20, 1, 1, 2), (2, 3, 64, 33, 7, 2, 1),
+                                                  (2, 3, 20, 64, 7, 1, 1), (2, 5, 16, 83, 5, 1, 1)):
         found: list[list[Any]] = []
         rng = np.random.default_rng(3)
         x, w, b = (rng.standard_normal(s).astype(np.float32) for s in ((n, c, size, size), (o, c // groups, kernel, kernel), o))

@@ -16,6 +16,7 @@ from torsh.tensor.tensor import Tensor, node_of, stored, wrap
 class _Hooks:
     """What the layer above provides: tensor arithmetic, and anomaly mode's check."""
     add: Callable[[Tensor, Tensor], Tensor]
+    total: Callable[[list[Tensor]], Tensor]
     sum_to: Callable[[Tensor, tuple[int, ...]], Tensor]
     cast: Callable[[Tensor, Any], Tensor]
     check: Callable[[Any, Sequence[Any]], None] | None = None

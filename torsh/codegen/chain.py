@@ -1,8 +1,9 @@
 """A chain of pointwise operations on the results of a product before they are stored: a layer's bias, scale, residual, activation.
 
 Each step combines the value with an operand, or with what a function makes of it. Operands: a *row*'s (one number for each of C's rows, counted over
-the groups: an output channel), a *column*'s (one for each of its columns: an output of a linear layer), a *full* one (as many elements as C, in its
-order) or a *number*. A *unary* step is the function, a *gate* the value times the function of it, as in gelu.
+the groups: an output channel), a *column*'s (one for each of its columns: an output of a linear layer; `column_float16` and `column_bfloat16` where
+these numbers are of half types), a *full* one (as many elements as C, in its order) or a *number*. A *unary* step is the function, a *gate* the value
+times the function of it, as in gelu.
 """
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from torsh.codegen.walk import operands
 #: (operation or function, kind of the operand)
 Step = tuple[str, str]
 #: Argument slots of a step by kind: an address and the distance of rows in bytes, an address, a number.
-SLOTS = {"row": 2, "column": 1, "full": 1, "number": 1, "unary": 0, "gate": 0}
+SLOTS = {"row": 2, "column": 1, "column_float16": 1, "column_bfloat16": 1, "full": 1, "number": 1, "unary": 0, "gate": 0}
 
 
 def key_of(steps: tuple[Step, ...]) -> str:
@@ -83,9 +84,14 @@ class Chain(Epilogue):
                 distance = t.slot(slot + 1)
                 self.operands.append((t.at(t.pointer(slot), t.mul(self.first_row, distance)), distance))
             elif kind == "full":
-                whole = t.mul(t.mul(self.rows, self.columns), str(t.scalar_bytes))
-                self.operands.append((t.at(t.pointer(slot), t.mul(batch, whole)), t.mul(self.columns, str(t.scalar_bytes))))
-            elif kind == "column":
+                distance = t.mul(self.columns, str(t.scalar_bytes))
+                place = t.mul(batch, t.mul(self.rows, distance))
+                if extents == (Tiles.M, Tiles.N):  # as C lies, of which a batch may be some columns
+                    distance = t.mul(t.slot(Tiles.C_M), str(t.scalar_bytes))
+                    outer, inner = t.divide(batch, t.slot(Tiles.BATCH1))
+                    place = t.mul(t.dot((outer, t.slot(Tiles.C_BATCH0)), (inner, t.slot(Tiles.C_BATCH1))), str(t.scalar_bytes))
+                self.operands.append((t.at(t.pointer(slot), place), distance))
+            elif kind.startswith("column"):
                 self.operands.append((t.pointer(slot), ""))
             else:
                 self.operands.append((number(t, slot) if kind == "number" else "", ""))
@@ -103,8 +109,9 @@ class Chain(Epilogue):
                 continue
             if kind == "number":
                 other = base
-            elif kind == "column":
-                other = t.load(t.at(base, t.mul(place.column, str(t.scalar_bytes))), "", place.mask)
+            elif kind.startswith("column"):
+                half = kind[7:]
+                other = t.load(t.at(base, t.mul(place.column, str(2 if half else t.scalar_bytes))), half, place.mask)
             else:
                 line = t.at(base, t.mul(place.row, distance))
                 other = t.splat(t.load_scalar(line)) if kind == "row" else t.load(t.at(line, t.mul(place.column, str(t.scalar_bytes))), "", place.mask)

@@ -87,7 +87,8 @@ def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n:
     `registers` how many of them it has (default: 32 of 64 bytes, else 16), `half` whether it converts float16 itself
     (default: where vectors are wider than 16 bytes). With `tables` the element (k, n) of a batch of B is at k_offsets[k] +
     n_offsets[n], two tables of int64 byte offsets (slots "k_offsets" and "n_offsets") in place of its last two strides: so
-    windows of an image are multiplied without being copied first. C's rows must be contiguous then. `threads` are how many will share
+    windows of an image are multiplied without being copied first. C's rows must be contiguous then. If B's last stride is 1 there, which says that
+    the columns are next to each other, whole vectors of them are not even packed. `threads` are how many will share
     the work (no result depends on it), `amx` whether the machine has tile registers that this process may use (`target.amx`).
     Elements of C must not overlap one another, A or B. `way` is the name of one of `ways`, by default the first.
     Raises ValueError for sizes, strides or dtypes that do not fit, and for a way that there is not.
@@ -140,7 +141,7 @@ def _problem(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int
         raise ValueError(f"gemm: vector_bytes must be 64, 32 or 16, got {vector_bytes}")
     problem = _normal(batch, m, n, k, tuple(a_strides), tuple(b_strides), tuple(c_strides))
     if tables:
-        problem = _normal(batch, m, n, k, tuple(a_strides), (*b_strides[:-2], 0, 0), tuple(c_strides), turn=False)
+        problem = _normal(batch, m, n, k, tuple(a_strides), (*b_strides[:-2], 0, b_strides[-1]), tuple(c_strides), turn=False)
         if n != 1 and problem.c[3] != 1:
             raise ValueError(f"gemm: with tables the rows of C must be contiguous, got strides {tuple(c_strides)}")
     if registers is None:
@@ -172,7 +173,9 @@ def _ways(p: _Problem, same: bool, registers: int, dtype_in: str, vector_bytes: 
     b_bytes = p.k * p.n * scalar_bytes
     competing = p.b[2] * scalar_bytes % 4096 == 0
     kinds = [("packed", 3 if tables else 1, 0.0)]
-    if same and not tables and p.b[3] == 1:
+    if same and tables and p.b[3] == 1:
+        kinds = [("in place", 0, 0.0)]
+    elif same and not tables and p.b[3] == 1:
         kinds.append(("in place", 0, cost.stalls(b_bytes, competing, p.m)))
     for name, packing, stalls in kinds:
         for time, blocks in cost.blocks(batches, p.m, p.n, p.k, shape, panels, columns, panel_bytes, packing, stalls, threads)[:3]:
@@ -181,6 +184,18 @@ def _ways(p: _Problem, same: bool, registers: int, dtype_in: str, vector_bytes: 
         packed = min(time for name, time, _ in found if name.startswith("packed"))
         found.append(("turned", packed + cost.turned(batches, p.m, p.n, p.k, shape.lanes, _TURNED_DEPTH, threads), None))
     return sorted(found, key=lambda w: w[1])
+
+
+#: Columns beside one another of which so few are left over that packing those costs nothing to speak of.
+_ADJACENT = 80
+
+
+def windows_in_place(dtype: str, extents: tuple[int, ...], strides: tuple[int | tuple[int, ...], ...]) -> bool:
+    """Whether a product with windows (their number in each dimension, and how far apart they are in memory) is best made row by row of the image, whose
+    windows are adjacent elements: nothing needs packing then, but a row must nearly fill the columns of the register tiles."""
+    if dtype not in ("float32", "float64") or strides[-1] != 1:
+        return False
+    return sum(n > 1 for n in extents[:-1]) <= 1 and (extents[-1] % 32 == 0 or extents[-1] >= _ADJACENT)
 
 
 #: Work items for each thread of a product of bfloat16, if they do not become small.
@@ -269,22 +284,29 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
     batches = p.batch[0] * p.batch[1]
     own = ACCUMULATE[dtype_out][0] == STORAGE[dtype_out][0] and p.c[3] == 1
 
-    blocks_k = max(1, _cdiv(p.k, _TURNED_DEPTH if turned else shape.depth))
-    tile_k = _cdiv(max(1, _cdiv(p.k, blocks_k)), shape.lanes) * shape.lanes
-    blocks_k = max(1, _cdiv(p.k, tile_k))
     panels, columns = _cdiv(p.m, shape.rows), _cdiv(p.n, shape.columns)
-    panel_bytes = tile_k * shape.columns * scalar_bytes
-    b_in_place = in_place and same and not tables
-    if blocks is None:
-        blocks = cost.blocks(batches, p.m, p.n, p.k, shape, panels, columns, panel_bytes, 1, 0.0, threads)[0][1]
-    blocks_m, blocks_n = blocks
+    b_in_place = in_place and same
+    lanes = not (p.a[3] == 1 or p.k <= 1)
+    copy_a, depth = False, _TURNED_DEPTH if turned else shape.depth
+    while True:
+        blocks_k = max(1, _cdiv(p.k, depth))
+        tile_k = _cdiv(max(1, _cdiv(p.k, blocks_k)), shape.lanes) * shape.lanes
+        blocks_k = max(1, _cdiv(p.k, tile_k))
+        panel_bytes = tile_k * shape.columns * scalar_bytes
+        if blocks is None:
+            blocks = cost.blocks(batches, p.m, p.n, p.k, shape, panels, columns, panel_bytes, 1, 0.0, threads)[0][1]
+        blocks_m, blocks_n = blocks
+        if copy_a:
+            break
+        copy_a = not turned and (not same or (lanes and p.a[2] != 1 and p.m > 1)
+                                 or _copy_a(p, lanes, _cdiv(columns, max(1, blocks_n)), scalar_bytes))
+        if not (copy_a and lanes):
+            break
+        depth = shape.group_depth
     count = batches * blocks_m * blocks_n
     tile_flops = 2 * p.m * p.n * p.k // max(1, blocks_m * blocks_n)
     group = max(1, min(count, 400_000 // max(1, tile_flops)))
 
-    lanes = not (p.a[3] == 1 or p.k <= 1)
-    copy_a = not turned and (not same or (lanes and p.a[2] != 1 and p.m > 1)
-                              or _copy_a(p, lanes, _cdiv(columns, max(1, blocks_n)), scalar_bytes))
     one_batch = p.b[:2] == (0, 0)
     # What one thread packs another one is slow to get, so a work item packs what it uses, unless a few rows in each of many matrices use it.
     b_packed = not tables and not b_in_place and one_batch and batches > 1 and panels <= _FEW_PANELS and p.n * p.k > 0

@@ -21,8 +21,8 @@ NEAR_BYTES = 131072
 #: Panels of B that a work item of the first phase of `gemm_tiles` packs.
 PACK_COLUMNS = 4
 
-#: Bytes of the panels of an A whose rows are adjacent elements that are copied together, on the stack.
-GROUP_BYTES = 65536
+#: Panels of an A whose rows are adjacent elements that are copied together: short ones, so that they stay in the first-level cache.
+COPIED_PANELS = 4
 
 #: Pairs of strips that a work item of the first phase of `gemm_amx` packs.
 AMX_PANELS = 2
@@ -56,7 +56,8 @@ class Shape:
 
     The accumulators fill most of them. `heights` are the micro-kernels made, from which the rows at the lower edge are
     composed; `packed_rows` is the distance between two k of a panel of A copied with its rows adjacent, `copied_row` that between two
-    rows of one copied with k adjacent; `depth` bounds a block of K. All distances in elements."""
+    rows of one copied with k adjacent; `depth` bounds a block of K, `group_depth` one where panels are copied with their rows adjacent. All distances
+    in elements."""
 
     def __init__(self, vector_bytes: int, registers: int, scalar_bytes: int) -> None:
         self.lanes, self.scalar_bytes = vector_bytes // scalar_bytes, scalar_bytes
@@ -71,7 +72,7 @@ class Shape:
             self.rows, self.heights = 14, (14, 8, 4, 2, 1)
         self.columns = self.vectors * self.lanes
         self.packed_rows = -(-self.rows // self.lanes) * self.lanes
-        self.depth = 256
+        self.depth, self.group_depth = 256, 128
         # An odd number of lines, so that the rows of a panel lie in different sets of the first-level cache.
         self.copied_row = self.depth + 64 // scalar_bytes
 

@@ -6,7 +6,7 @@ long as the arithmetic; and two turns are one, apart from each other, since othe
 """
 from __future__ import annotations
 
-from torsh.codegen.gemm_layout import GROUP_BYTES, Shape
+from torsh.codegen.gemm_layout import COPIED_PANELS, Shape
 from torsh.codegen.gemm_text import Text
 
 #: Rows addressed from one pointer: base + {0..6} * stride need three registers on x86.
@@ -102,26 +102,21 @@ def columns_of_square(t: Text, rows: list[str]) -> list[str]:
     return columns
 
 
-def group_of(shape: Shape, scalar_bytes: int) -> int:
-    """How many panels `copy_group` copies at most."""
-    return GROUP_BYTES // (shape.depth * shape.packed_rows * scalar_bytes)
-
-
 def write_copy_group(t: Text, shape: Shape) -> None:
-    """`@copy_group(src, row_stride, k_stride, valid, kc, dst)`: the panels of `valid` rows and kc columns of A, at most `group_of(shape)`,
-    `shape.depth * shape.packed_rows` elements apart. Where rows are adjacent elements they are read as they lie in memory."""
+    """`@copy_group(src, row_stride, k_stride, valid, kc, dst)`: the panels of `valid` rows and kc columns of A, at most COPIED_PANELS,
+    `shape.group_depth * shape.packed_rows` elements apart. Where rows are adjacent elements they are read as they lie in memory."""
     t.begin("copy_group", "ptr %src, i64 %row_stride, i64 %k_stride, i64 %valid, i64 %kc, ptr %dst", True)
-    line, many = shape.packed_rows * t.scalar_bytes, group_of(shape, t.scalar_bytes)
-    panel = shape.depth * line
+    line = shape.packed_rows * t.scalar_bytes
+    panel = shape.group_depth * line
     adjacent = t.test("eq", "%row_stride", str(t.in_bytes))
     # What a vector reads beyond its panel must be there.
-    whole = t.both(adjacent, t.test("sge", "%valid", str((many - 1) * shape.rows + shape.packed_rows)))
+    whole = t.both(adjacent, t.test("sge", "%valid", str((COPIED_PANELS - 1) * shape.rows + shape.packed_rows)))
     together, single, done = t.new_label(), t.new_label(), t.new_label()
     t.put(f"br i1 {whole}, label %{together}, label %{single}")
     t.label(together)
     with t.loop("0", "%kc", carry=[("ptr", "%src"), ("ptr", "%dst")]) as loop:
         src, dst = loop.values
-        for i in range(many):
+        for i in range(COPIED_PANELS):
             for start in range(0, shape.packed_rows, shape.lanes):
                 value = t.load(t.at(src, str((i * shape.rows + start) * t.in_bytes)), t.dtype_in)
                 t.store(value, t.at(dst, str(i * panel + start * t.scalar_bytes)))
@@ -165,15 +160,16 @@ def prefetch(t: Text, pointer: str, write: bool, locality: int) -> None:
     t.call("void", "llvm.prefetch.p0", [("ptr", pointer), ("i32", str(int(write))), ("i32", str(locality)), ("i32", "1")])
 
 
-def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: bool) -> None:
+def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: bool, tables: bool = False) -> None:
     """`@tile_{rows}_{vectors}(a, a_step, b, b_k, kc, p, p_row, add, a_soon, a_soon_k, b_soon, b_soon_k)`: p = a b, or p += a b where
     `add` is not 0.
 
     a is `rows` x kc. With `lanes` its rows are adjacent elements and k are a_step bytes apart, as packed panels have it; otherwise
-    k are adjacent and rows a_step bytes apart. b is kc x (`vectors` of lanes) with byte stride b_k. Each turn of the loop, two k where
+    k are adjacent and rows a_step bytes apart. b is kc x (`vectors` of lanes) with byte stride b_k; with `tables` b_k is the address of a table of
+    where each row is, in bytes from b. Each turn of the loop, two k where
     `pairs` and else one, fetches a line from a_soon and b_soon into the second-level cache, which then move on by a_soon_k and b_soon_k bytes."""
-    t.begin(f"tile_{rows}_{vectors}", "ptr %a, i64 %a_step, ptr %b, i64 %b_k, i64 %kc, ptr %p, i64 %p_row, i64 %add, ptr %a_soon, "
-            "i64 %a_soon_k, ptr %b_soon, i64 %b_soon_k", True)
+    t.begin(f"tile_{rows}_{vectors}", f"ptr %a, i64 %a_step, ptr %b, {'ptr' if tables else 'i64'} %b_k, i64 %kc, ptr %p, i64 %p_row, i64 %add, "
+            "ptr %a_soon, i64 %a_soon_k, ptr %b_soon, i64 %b_soon_k", True)
     size = t.scalar_bytes
     # The tile of p is far away by the time it is needed: let it come meanwhile.
     line = "%p"
@@ -195,13 +191,14 @@ def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: boo
         for u in range(steps):
             if u:
                 t.put('call void asm sideeffect "", "~{memory}"()')
-            panel = [t.load(t.at(b, str(v * t.vector_bytes))) for v in range(vectors)]
+            line = t.at("%b", t.op(f"load i64, ptr {b}, align 8")) if tables else b
+            panel = [t.load(t.at(line, str(v * t.vector_bytes))) for v in range(vectors)]
             following = []
             for i in range(rows):
                 place = t.at(pointers[0], offsets[i]) if lanes else t.at(t.at(pointers[i // _SPAN], offsets[i % _SPAN]), str(u * size))
                 value = t.splat(t.load_scalar(place))
                 following += [t.fma(value, panel[v], sums[i * vectors + v]) for v in range(vectors)]
-            sums, b = following, t.at(b, "%b_k")
+            sums, b = following, t.at(b, "8" if tables else "%b_k")
             if lanes:
                 pointers = [t.at(pointers[0], "%a_step")]
         if not lanes:
@@ -209,7 +206,7 @@ def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: boo
         return [*pointers, b, t.at(state[many + 1], "%a_soon_k"), t.at(state[many + 2], "%b_soon_k"), *sums]
 
     kinds = ["ptr"] * (many + 3) + [t.vector] * (rows * vectors)
-    state = [*bases, "%b", "%a_soon", "%b_soon"] + ["zeroinitializer"] * (rows * vectors)
+    state = [*bases, "%b_k" if tables else "%b", "%a_soon", "%b_soon"] + ["zeroinitializer"] * (rows * vectors)
     done = "0"
     if pairs:
         done = t.op("and i64 %kc, -2")
@@ -236,8 +233,8 @@ def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: boo
     t.end()
 
 
-def write_micro_kernels(t: Text, shape: Shape, lanes: bool) -> None:
+def write_micro_kernels(t: Text, shape: Shape, lanes: bool, tables: bool = False) -> None:
     """All heights, for panels of one vector and of all. The tallest do nearly all the work: the others stay short."""
     for vectors in (1, shape.vectors):
         for height in shape.heights:
-            write_micro_kernel(t, lanes, height, vectors, height == shape.rows and vectors == shape.vectors)
+            write_micro_kernel(t, lanes, height, vectors, height == shape.rows and vectors == shape.vectors, tables)

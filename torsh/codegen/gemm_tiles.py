@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from torsh.codegen.gemm_layout import NEAR_BYTES, PACK_COLUMNS, Epilogue, Flags, Place, Shape, Tiles
-from torsh.codegen.gemm_micro import columns_of_square, group_of, write_copy_group, write_copy_rows, write_micro_kernels, write_pack
+from torsh.codegen.gemm_layout import COPIED_PANELS, NEAR_BYTES, PACK_COLUMNS, Epilogue, Flags, Place, Shape, Tiles
+from torsh.codegen.gemm_micro import columns_of_square, write_copy_group, write_copy_rows, write_micro_kernels, write_pack
 from torsh.codegen.gemm_text import Text
 from torsh.codegen.gemm_windows import write_pack_windows, write_windows_packed
 
@@ -169,7 +169,7 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
     t.begin(f"{name}_p1", "ptr %args, i64 %begin, i64 %end", False)
     size, out, acc = str(t.in_bytes), str(t.out_bytes), str(t.scalar_bytes)
     line = str(shape.columns * t.scalar_bytes)
-    panels_copied, panel_copied = (group_of(shape, t.scalar_bytes), shape.depth * shape.packed_rows) if lanes else (1, shape.rows * shape.copied_row)
+    panels_copied, panel_copied = (COPIED_PANELS, shape.group_depth * shape.packed_rows) if lanes else (1, shape.rows * shape.copied_row)
     copies = t.op(f"alloca [{panels_copied * panel_copied} x {t.scalar}], align 64")
     near = t.op(f"alloca [{NEAR_BYTES} x i8], align 64")
     tmp = t.op(f"alloca [{shape.packed_rows * shape.columns} x {t.scalar}], align 64")
@@ -247,8 +247,11 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                 else:
                     t.put(f"call void @pack_panels(ptr {source}, i64 {b_strides[2]}, i64 {b_strides[3]}, i64 {wide}, i64 {kc}, "
                           f"ptr {buffer}, i64 {panel_bytes})")
-            if not tables:
-                with t.where(ragged):
+            with t.where(ragged):
+                if tables:
+                    places = t.at(k_offsets, t.mul(k0, "8")), t.at(n_offsets, t.mul(t.add(n0, tail), "8"))
+                    write_windows_packed(t, shape, b_here, *places, t.sub(wide, tail), kc, buffer, panel_bytes)
+                else:
                     t.put(f"call void @pack_panels(ptr {t.at(source, t.mul(tail, size))}, i64 {b_strides[2]}, i64 {size}, "
                           f"i64 {t.sub(wide, tail)}, i64 {kc}, ptr {buffer}, i64 {panel_bytes})")
             b_first = t.select(b_in_place, "ptr", source, t.select(b_ready, "ptr", t.at(ready, t.mul(block.index, block_bytes)), buffer))
@@ -269,8 +272,8 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                 panel = t.op(f"udiv i64 {t.sub(row.index, m0)}, {shape.rows}")
                 copy, a_soon = copies, t.at(a_rows, t.mul(a_strides[2], str(shape.rows)))
                 if lanes:
-                    member = t.op(f"urem i64 {panel}, {panels_copied}")
-                    group_rows = panels_copied * shape.rows
+                    member = t.op(f"urem i64 {panel}, {COPIED_PANELS}")
+                    group_rows = COPIED_PANELS * shape.rows
                     copy = t.at(copies, t.mul(member, str(panel_copied * t.scalar_bytes)))
                     with t.where(t.both(copy_a, t.test("eq", member, "0"))):
                         t.put(f"call void @copy_group(ptr {a_rows}, i64 {a_strides[2]}, i64 {a_strides[3]}, "
@@ -288,7 +291,11 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                     number = t.op(f"udiv i64 {column.index}, {shape.columns}")
                     inside = t.test("slt", column.index, whole)
                     b_now = t.select(inside, "ptr", t.at(b_first, t.mul(number, b_panel)), buffer)
-                    b_k = t.select(t.both(b_in_place, inside), "i64", b_strides[2], line)
+                    in_place = t.both(b_in_place, inside)
+                    if tables:
+                        b_k = "ptr " + t.select(in_place, "ptr", t.at(k_offsets, t.mul(k0, "8")), "@lines")
+                    else:
+                        b_k = "i64 " + t.select(in_place, "i64", b_strides[2], line)
                     width = t.least(t.sub(wide, column.index), str(shape.columns))
                     narrow = t.test("sle", width, str(shape.lanes))
                     full = t.either(t.test("eq", width, str(shape.columns)), t.test("eq", width, str(shape.lanes)))
@@ -305,7 +312,7 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                         # In each call every other line of the next panel; of the next group, if they are copied together, a line of every other row.
                         odd = t.op(f"and i64 {number}, 1")
                         within = t.add(t.mul(member, across_n), number)
-                        lines = -(-(panels_copied * shape.rows * t.in_bytes) // 64)
+                        lines = -(-(COPIED_PANELS * shape.rows * t.in_bytes) // 64) + 1
                         aside, line_number = t.divide(within, str(lines))
                         soon = t.at(a_group, t.add(t.mul(line_number, "64"), t.mul(t.op(f"and i64 {aside}, 1"), a_strides[3])))
                         soon = t.select(copy_a, "ptr", soon, t.at(a_soon, t.mul(odd, a_strides[3])))
@@ -322,7 +329,7 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                     place = t.add(t.mul(row.index, p_row), t.mul(n, acc))
                     into = t.select(direct, "ptr", t.at(p_here, place), tmp)
                     step = t.select(direct, "i64", p_row, line)
-                    operands = (f"i64 {a_step}, ptr {b_now}, i64 {b_k}, i64 {kc}",
+                    operands = (f"i64 {a_step}, ptr {b_now}, {b_k}, i64 {kc}",
                                 f"i64 {step}, i64 {t.select(direct, 'i64', add, '0')}, ptr {soon}, i64 {soon_k}, ptr {b_soon}, i64 {b_soon_k}")
                     with Rows(t, shape, valid, narrow, a_first, a_row, into, t.select(direct, "i64", p_row, "0"),
                               operands) as rows_now:
@@ -430,8 +437,10 @@ def write(name: str, dtype_in: str, dtype_out: str, vector_bytes: int, registers
     write_pack(t)
     write_pack_panels(t, shape)
     (write_copy_group if lanes else write_copy_rows)(t, shape)
-    write_micro_kernels(t, shape, lanes)
+    write_micro_kernels(t, shape, lanes, tables)
     if tables:
+        lines = ", ".join(f"i64 {i * shape.columns * t.scalar_bytes}" for i in range(shape.depth))
+        t.declared[f"@lines = internal unnamed_addr constant [{shape.depth} x i64] [{lines}], align 64"] = None
         write_pack_windows(t)
     write_finish(t, shape, epilogue, transposed, turned)
     if epilogue is not None and not turned:

@@ -11,13 +11,15 @@ from torsh.compiler.layout import compose
 from torsh.compiler.schedule import sources_first
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import ADD, CONTRACT, MAX, MIN, MUL, SUB, VIEW, WINDOWS, WINOGRAD
+from torsh.graph.primitives import ADD, CAST, CONTRACT, MAX, MIN, MUL, SUB, VIEW, WINDOWS, WINOGRAD
 
 _OPERATIONS = {ADD: "add", SUB: "sub", MUL: "mul", MAX: "max", MIN: "min"}
 #: Functions of the value alone, by the names of primitives: steps by themselves, or of what multiplies the value (gelu, silu).
 _FUNCTIONS = ("normal_cdf", "sigmoid", "tanh")
 #: Kinds of steps that have none.
 WITHOUT_OPERAND = ("unary", "gate")
+#: Types whose products may be summed in float32, and are rounded when they are stored.
+HALF = ("float16", "bfloat16")
 _MOST_STEPS = 6
 #: Products with so few columns are done by kernels that make C's transpose; those with so few rows have no rows' operands.
 _FEW = 4
@@ -47,6 +49,8 @@ def fuse(roots: list[Node]) -> None:
         for s in node.srcs:
             readers[id(s)] = readers.get(id(s), 0) + 1
     for node in order:
+        if node.op is CAST and node.dtype.name in HALF:
+            _narrowed(node, readers)
         if node.dtype.name not in ("float32", "float64"):
             continue
         if node.op in _OPERATIONS:
@@ -57,6 +61,18 @@ def fuse(roots: list[Node]) -> None:
                     break
         elif node.op.name in _FUNCTIONS and node.op.kind == "pointwise":
             _joined(node, 0, readers, (node.op.name, "unary"))
+
+
+def _narrowed(node: Node, readers: dict[int, int]) -> None:
+    """A product in float32 that is only read rounded to a half type, in its order, is stored so."""
+    product = node.srcs[0]
+    while readers.get(id(product)) == 1 and product.op is VIEW and product.arg[1:] == (contiguous_strides(product.shape), 0) \
+            and product.numel == product.srcs[0].numel:
+        product = product.srcs[0]
+    if product.op is CONTRACT and readers.get(id(product)) == 1 and product.dtype.name == "float32" and product.srcs[0].dtype is node.dtype:
+        made = Node(CONTRACT, product.srcs, product.arg, product.shape, node.dtype)
+        readers[id(made)] = 1
+        node.op, node.srcs, node.arg = VIEW, (made,), (node.shape, contiguous_strides(node.shape), 0)
 
 
 def _gated(node: Node, side: int, readers: dict[int, int]) -> bool:
@@ -96,10 +112,12 @@ def _joined(node: Node, side: int, readers: dict[int, int], step: tuple[str, str
         kind = _kind(more[0], product, geometry, known.groups)
         if kind is None:
             return False
+        if kind.startswith("column_"):
+            more = more[0].srcs
         step = (_OPERATIONS[node.op], kind)
     if product.op is CONTRACT:
         _, rows, columns = matrix(product)
-        if columns <= _FEW or (rows <= _FEW and step[1] == "row") or not (known.steps or step[1] in ("row", "column")):
+        if columns <= _FEW or (rows <= _FEW and step[1] == "row") or not (known.steps or step[1] == "row" or step[1].startswith("column")):
             return False
     elif step[1] in ("unary", "gate") and product.op is WINOGRAD:
         return False
@@ -122,8 +140,10 @@ def _kind(other: Node, product: Node, geometry: tuple[Shape, Shape, int], groups
             and offset == 0 and _covers(shape, strides):
         return "row"
     if product.op is CONTRACT and len(wide) == 1 and shape[wide[0]] == columns == other.shape[wide[0] - lead] and strides[wide[0]] == 1 \
-            and offset == 0 and _covers(shape, strides) and _in_order(other, wide[0] - lead):
-        return "column"
+            and offset == 0 and _covers(shape, strides):
+        half = other.srcs[0].dtype.name if other.op is CAST and other.dtype.name == "float32" and other.srcs[0].dtype.name in HALF else ""
+        if _in_order(other.srcs[0] if half else other, wide[0] - lead):
+            return f"column_{half}" if half else "column"
     plain = offset == 0 and other.shape == shape and strides == contiguous_strides(shape)
     while other.op is VIEW and other.arg[1:] == (contiguous_strides(other.shape), 0) and other.numel == other.srcs[0].numel:
         other = other.srcs[0]

@@ -1,6 +1,7 @@
 """Plans: a scheduled graph bound to memory, as native programs with host calls between them."""
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ from torsh.codegen.kernel_ir import Kernel
 from torsh.codegen.target import amx, host
 from torsh.codegen.text import text
 from torsh.compiler import choice, steps, whole
+from torsh.compiler.arena import Memory, arrange, spaces
 from torsh.compiler.canonical import INPUT
 from torsh.compiler.describe import describe
 from torsh.compiler.donate import Donations, past_what_may_fail
 from torsh.compiler.epilogue import WITHOUT_OPERAND, Fused, row_stride
-from torsh.compiler.execute import HEADER, Detail, Executable, HostStep, stats
+from torsh.compiler.execute import Detail, Executable, HostStep, stats
 from torsh.compiler.lower import lower
 from torsh.compiler.nest import Checked, Lowered
 from torsh.compiler.order import order
@@ -24,41 +26,6 @@ from torsh.core.shapes import contiguous_strides, numel
 from torsh.graph.node import Node
 from torsh.graph.primitives import EMPTY, INT8_PACK, VIEW, WINOGRAD, WINOGRAD_WEIGHTS, offsets
 from torsh.runtime.cpu.executor import Launch, Program, Value, get_num_threads
-
-_ALIGN = 64
-
-
-class Memory:
-    """Memory that lives during a run only: from the first launch that uses it to the last. Its place in the arena comes last."""
-    __slots__ = ("nbytes", "first", "last", "value")
-
-    def __init__(self, nbytes: int) -> None:
-        self.nbytes = -(-max(1, nbytes) // _ALIGN) * _ALIGN
-        self.first = self.last = -1
-        self.value: Value | None = None  # set at once for memory that is found to be a root's
-
-    def touch(self, position: int) -> None:
-        self.first = position if self.first < 0 else self.first
-        self.last = position
-
-
-def arrange(memories: list[Memory], arena: int) -> int:
-    """Place memories in the arena (values index `arena`) so that those alive together do not overlap: lowest gap first, in order of
-    first use. Returns the bytes needed."""
-    live: list[Memory] = []
-    top = 0
-    for m in sorted((m for m in memories if m.value is None and m.first >= 0), key=lambda m: (m.first, -m.nbytes)):
-        live = [o for o in live if o.last >= m.first]
-        at = 0
-        for other in sorted(live, key=lambda o: o.value.offset):  # type: ignore[union-attr]
-            start = other.value.offset - HEADER  # type: ignore[union-attr]
-            if at + m.nbytes <= start:
-                break
-            at = max(at, start + other.nbytes)
-        m.value = Value(arena, HEADER + at)
-        live.append(m)
-        top = max(top, at + m.nbytes)
-    return top
 
 
 class _Job:
@@ -81,13 +48,13 @@ class _Job:
 class Plan:
     """Builds what runs a graph: `program`.
 
-    `dead` says of each input whether its memory may be taken over.
+    `dead` says of each input whether its memory may be taken over; `late` are the copies that `compiler.recompute` made.
     """
 
-    def __init__(self, roots: list[Node], inputs: list[Node], numbers: list[Node], dead: list[bool]) -> None:
+    def __init__(self, roots: list[Node], inputs: list[Node], numbers: list[Node], dead: list[bool], late: AbstractSet[int] = frozenset()) -> None:
         stats.plans += 1
         roots = [_of_same_memory(r) for r in roots]
-        self.schedule = Schedule(roots)
+        self.schedule = Schedule(roots, late)
         self.roots = roots
         self.numbers = numbers
         self.places: dict[int, Any] = {}  # node id -> Value
@@ -178,7 +145,9 @@ class Plan:
         for position, unit in enumerate(units):
             for memory in self._used(unit):
                 memory.touch(position)
-        arena_bytes = arrange(self.memories, self.arena_index)
+                memory.hosted = memory.hosted or not isinstance(unit, list)
+        fresh = [0 if donor >= 0 else r.numel * r.dtype.itemsize for r, donor in zip(self.roots, donated.donor, strict=True)]
+        arena_bytes = arrange(self.memories, self.arena_index, spaces(units, fresh, len(self.input_nodes)))
         self.places = {key: p.value if isinstance(p, Memory) else p for key, p in self.places.items()}
         early = past_what_may_fail(units, False)
         parts: list[Any] = []
@@ -343,8 +312,12 @@ class Plan:
         tables = [offsets(*axis) * node.dtype.itemsize for axis in axes]
         m, n, k = node.shape[1], node.shape[2], node.srcs[0].shape[2]
         name = node.dtype.name
-        given = (name, name, (images, groups), m, n, k, (0, steps[0] if groups > 1 else 0, *steps[1:]), (image, group, 0, 0),
-                 (groups * m * n, m * n, n, 1))
+        batch, b_batch, c_batch, wide = (images, groups), (image, group), (groups * m * n, m * n), n
+        adjacent = groups == 1 and gemm.windows_in_place(name, *axes[1])
+        if adjacent:  # the rows of an image are a batch each
+            wide, row = axes[1][0][-1], numel(axes[1][0][:-1]) > 1
+            batch, b_batch, c_batch = (images, n // wide), (image, int(tables[1][wide]) // node.dtype.itemsize if row else 0), (m * n, wide)
+        given = (name, name, batch, m, wide, k, (0, steps[0] if groups > 1 else 0, *steps[1:]), (*b_batch, 0, int(adjacent)), (*c_batch, n, 1))
         options = {"vector_bytes": host().vector_bytes, "tables": True, "threads": get_num_threads()}
         known = dict(zip(("k_offsets", "n_offsets"), [t.ctypes.data for t in tables], strict=True))
         size = node.dtype.itemsize

@@ -81,6 +81,7 @@ def _build(trace: Trace) -> Plan:
     from torsh.compiler.epilogue import fuse
     from torsh.compiler.plan import Plan
     from torsh.compiler.prepare import take
+    from torsh.compiler.recompute import recompute
     canonical = Canonical()
     inputs: list[Node] = []
     for leaf in trace.leaves:
@@ -110,7 +111,7 @@ def _build(trace: Trace) -> Plan:
     fuse(roots)
     dead = list(trace.dead)
     prepared = take(roots, inputs, dead)
-    plan = Plan(roots, inputs, numbers, dead)
+    plan = Plan(roots, inputs, numbers, dead, recompute(roots))
     plan.prepared = prepared
     return plan
 

@@ -7,6 +7,8 @@ kinds: products, scans, scatters, region writes, host calls, copies.
 """
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+
 from torsh.compiler import whole
 from torsh.compiler.canonical import INPUT, SCALAR
 from torsh.compiler.layout import FULL, ROW, Domain, along, broadcast_strides, compose, domain_of, own_strides, refine, sizes
@@ -24,19 +26,22 @@ _MOST_NODES = 160  # a larger kernel costs LLVM more than a launch saves
 
 class Group:
     """One step. `kind` is "loops" or the kind of its single node, or of a chain of region writes that lie `apart`; `levels` are those of its
-    members, by id; `before` is a bit set of the groups that must have run."""
-    __slots__ = ("number", "kind", "nodes", "levels", "domain", "folds", "before", "apart")
+    members, by id; `before` is a bit set of the groups that must have run; `late`: some are computed again (`compiler.recompute`)."""
+    __slots__ = ("number", "kind", "nodes", "levels", "domain", "folds", "before", "apart", "late")
 
     def __init__(self, number: int, kind: str, nodes: list[Node], levels: dict[int, int], domain: Domain = (), folds: bool = False) -> None:
         self.number, self.kind, self.nodes, self.levels, self.domain, self.folds = number, kind, nodes, levels, domain, folds
         self.before = 0
         self.apart: Apart | None = None
+        self.late = False
 
 
 class Schedule:
-    """`groups` in running order; `stored` are the ids of nodes that need memory."""
+    """`steps` are the groups in running order; `stored` are the ids of nodes that need memory; `late` those of copies that are computed just before
+    who reads them."""
 
-    def __init__(self, roots: list[Node]) -> None:
+    def __init__(self, roots: list[Node], late: AbstractSet[int] = frozenset()) -> None:
+        self.late = late
         self.groups: list[Group | None] = []
         self.where: dict[int, int] = {}
         self.stored: dict[int, Node] = {}
@@ -55,7 +60,7 @@ class Schedule:
             self._store(root)
         live = [g for g in self.groups if g is not None]
         live.sort(key=lambda g: (bin(g.before).count("1"), g.number))
-        self.steps = _topological(live, self.stored)
+        self.steps = _topological(live, self.stored, late)
 
     # ---- sources
 
@@ -117,6 +122,7 @@ class Schedule:
 
     def _new(self, kind: str, node: Node, domain: Domain = ()) -> Group:
         group = Group(len(self.groups), kind, [node], {id(node): FULL}, domain)
+        group.late = id(node) in self.late
         self.groups.append(group)
         self.where[id(node)] = group.number
         return group
@@ -227,7 +233,7 @@ class Schedule:
             if at is not None:
                 group = self.groups[at]
                 assert group is not None
-                if group.kind == "loops" and group not in producers:
+                if group.kind == "loops" and group not in producers and (group.late or id(node) not in self.late):
                     producers.append(group)
         producers.sort(key=lambda g: -g.number)
         table = 0  # the groups that must have run before what a gather reads is in memory
@@ -236,6 +242,8 @@ class Schedule:
             self._store(base)
             at = self.where.get(id(base))
             table = 0 if at is None else self.groups[at].before | 1 << at  # type: ignore[union-attr]
+        if any(group.late for group in producers):
+            table |= self._before_others(node, producers)
         for group in producers:
             if len(group.nodes) < _MOST_NODES and self._admit(group, node):
                 for other in producers:
@@ -245,6 +253,15 @@ class Schedule:
                 self._spread(group)
                 return True
         return False
+
+    def _before_others(self, node: Node, producers: list[Group]) -> int:
+        """The groups that must have run before the sources of a node that it cannot be fused with."""
+        found = 0
+        for s in node.srcs:
+            at = self.where.get(id(self.source(s)[0]))
+            if at is not None and self.groups[at] not in producers:
+                found |= self.groups[at].before  # type: ignore[union-attr]
+        return found
 
     def _admit(self, group: Group, node: Node) -> bool:
         for i, s in enumerate(node.srcs):  # a path out of the group and back?
@@ -296,6 +313,7 @@ class Schedule:
             group.nodes[:] = _member_order(trial.nodes)
             group.levels, group.domain = trial.levels, domain
             group.before |= other.before
+            group.late = group.late or other.late
             self.groups[other.number] = None
             gone, kept = 1 << other.number, 1 << group.number
             for g in self.groups:
@@ -424,7 +442,7 @@ def _member_order(nodes: list[Node]) -> list[Node]:
     return [n for n in sources_first(nodes) if id(n) in inside]
 
 
-def _topological(groups: list[Group], stored: dict[int, Node]) -> list[Group]:
+def _topological(groups: list[Group], stored: dict[int, Node], late: AbstractSet[int]) -> list[Group]:
     """Groups so that each comes after those it needs; by depth, so that independent ones are neighbours."""
     by_number = {g.number: g for g in groups}
     depth: dict[int, int] = {}
@@ -443,20 +461,21 @@ def _topological(groups: list[Group], stored: dict[int, Node]) -> list[Group]:
     for g in groups:
         if g.number not in depth:
             visit(g)
-    _defer(groups, depth, stored)
+    _defer(groups, depth, stored, late)
     ordered = sorted(groups, key=lambda g: (depth[g.number], g.number))
     for g in ordered:
         g.number = depth[g.number]  # from here on: the depth, for merging launches
     return ordered
 
 
-def _defer(groups: list[Group], depth: dict[int, int], stored: dict[int, Node]) -> None:
+def _defer(groups: list[Group], depth: dict[int, int], stored: dict[int, Node], late: AbstractSet[int]) -> None:
     """What depends on inputs alone and is large comes just before who reads it: made first, the transformed weights of all layers would lie
-    in memory at once. (What is small is left together, for merged launches.)"""
+    in memory at once. (What is small is left together, for merged launches.) So do copies that are computed again."""
     free: dict[int, bool] = {}
     for g in sorted(groups, key=lambda g: depth[g.number]):
         free[g.number] = all(free[k] for k in free if g.before >> k & 1)
     for g in sorted(groups, key=lambda g: -depth[g.number]):
-        if free[g.number] and sum([n.numel * n.dtype.itemsize for n in g.nodes if id(n) in stored]) >= _LARGE:
+        if (g.late and all(id(n) in late for n in g.nodes)) \
+                or (free[g.number] and sum([n.numel * n.dtype.itemsize for n in g.nodes if id(n) in stored]) >= _LARGE):
             readers = [depth[r.number] for r in groups if r.before >> g.number & 1]
             depth[g.number] = max(depth[g.number], min(readers, default=1) - 1)

@@ -110,12 +110,12 @@ class MT19937Generator(MT19937Engine):
             low, end = kernels.inner_bounds(dtype, low, end, adjust_high=high is not None)
         return self._integers(shape, dtype, low, end - low, two_words=end - low >= _TWO_WORDS)
 
-    def permutation(self, n: int, dtype: DTypeLike = np.int64) -> np.ndarray:
+    def permutation(self, n: int, dtype: DTypeLike = np.int64, shuffled: Callable[[np.ndarray], np.ndarray] = kernels.shuffled) -> np.ndarray:
         """A random order of 0 .. n-1: Fisher-Yates in the form of Durstenfeld (1964), n - 1 words.
 
         For i = 0, 1, ... position i swaps with i + word % (n - i). From 2**32 // 20 elements on the swaps
-        look back instead, i with word % (i + 1), a word of 64 bits (n of them). RuntimeError for n < 0 or
-        beyond the dtype's exact integers.
+        look back instead, i with word % (i + 1), a word of 64 bits (n of them). `shuffled` does the swaps of many.
+        RuntimeError for n < 0 or beyond the dtype's exact integers.
 
         >>> MT19937Generator(0).permutation(5)
         array([4, 0, 1, 3, 2])
@@ -139,11 +139,11 @@ class MT19937Generator(MT19937Engine):
                     few[i], few[at] = few[at], few[i]
                 return kernels.round_to(np.array(few), dtype)
             jump = self.words(n - 1) % np.arange(n, 1, -1, dtype=np.uint32)
-            order = kernels.shuffled(np.arange(n - 1) + jump)
+            order = shuffled(np.arange(n - 1) + jump)
         else:
             back = kernels.pairs(self.words(2 * n)) % np.arange(1, n + 1, dtype=np.uint64)
             # Counted from the end these are swaps with a later position, done in reverse: the inverse order.
-            mirrored = kernels.shuffled(n - 1 - back.view(np.int64)[:0:-1])
+            mirrored = shuffled(n - 1 - back.view(np.int64)[:0:-1])
             order = np.empty(n, np.int64)
             order[n - 1 - mirrored] = np.arange(n - 1, -1, -1)
         return kernels.round_to(order, dtype)
@@ -212,20 +212,29 @@ class MT19937Generator(MT19937Engine):
         if count < 16:
             few = kernels.fma(np.array(self._few_normal(count)), std, mean)
             return kernels.round_to(few, dtype).reshape(shape)
-        out, flat = _empty(shape, dtype)
+        rest = count % 16
+        whole = count - rest
+        unit = self.unit_float64 if dtype == FLOAT64 else self.unit_float32
 
-        def groups(count: int) -> np.ndarray:
-            unit = self.unit_float64(count) if dtype == FLOAT64 \
-                else self.unit_float32(count)
-            return kernels.round_to(kernels.box_muller_16(unit, mean, std), dtype)
+        def groups(u: np.ndarray) -> np.ndarray:
+            return kernels.round_to(kernels.box_muller_16(u, mean, std), dtype)
 
-        rest = flat.size % 16
-        for part in _parts(flat[:flat.size - rest]):
-            part[...] = groups(part.size)
-        if rest:
+        def last() -> np.ndarray:
             if dtype in (FLOAT32, FLOAT64):  # PyTorch draws all uniforms before it redoes the tail
                 self.words(rest * (2 if dtype == FLOAT64 else 1))
-            flat[-16:] = groups(16)
+            return unit(16)
+
+        if not rest and count <= _CHUNK:
+            return groups(unit(count)).reshape(shape)
+        out, flat = _empty(shape, dtype)
+        if count <= _CHUNK:  # in one pass
+            made = groups(np.concatenate([unit(whole), last()]))
+            flat[:whole], flat[-16:] = made[:whole], made[whole:]
+            return out
+        for part in _parts(flat[:whole]):
+            part[...] = groups(unit(part.size))
+        if rest:
+            flat[-16:] = groups(last())
         return out
 
     def log_normal(self, shape: Shape, dtype: DTypeLike = np.float32, mean: float = 1.0,
@@ -270,9 +279,14 @@ class MT19937Generator(MT19937Engine):
                                       f"convert p to a floating dtype")
         wide = p.dtype == FLOAT64
         limits = (p if p.shape == out.shape else np.broadcast_to(p, out.shape)).reshape(-1)
-        if limits.size and not (limits.min() >= 0 and limits.max() <= 1):
+        few = limits.tolist() if flat.size <= FEW else None
+        if not (all(0.0 <= q <= 1.0 for q in few) if few is not None else limits.min() >= 0 and limits.max() <= 1):
             raise RuntimeError("bernoulli_: Expected p_in >= 0 && p_in <= 1 for every entry of p; "
                                "clamp p to [0, 1] and remove nan")
+        if few is not None:
+            unit = self.few_float64(flat.size) if wide else [(w & 0xFFFFFF) * 2.0**-24 for w in self.words(flat.size).tolist()]
+            flat[...] = [u < q for u, q in zip(unit, few, strict=True)]
+            return out
         for start, part in zip(range(0, flat.size, _CHUNK), _parts(flat), strict=True):
             limit = limits[start:start + part.size]
             if wide:
@@ -475,9 +489,15 @@ def _check_multinomial(probs: np.ndarray, num_samples: int, replacement: bool) -
                            f"pass replacement=True or more weights")
     if not probs.size:
         return
-    if not (probs.min() >= 0 and probs.max() < math.inf):
+    if probs.size <= FEW:
+        few, k = probs.ravel().tolist(), probs.shape[-1]
+        finite, positive = all(0.0 <= p < math.inf for p in few), all(any(few[i:i + k]) for i in range(0, len(few), k))
+    else:
+        finite = probs.min() >= 0 and probs.max() < math.inf
+        positive = probs.max(axis=-1).min() > 0
+    if not finite:
         raise RuntimeError("multinomial: probability tensor contains either `inf`, `nan` or element < 0; "
                            "pass finite weights >= 0")
-    if not probs.max(axis=-1).min() > 0:
+    if not positive:
         raise RuntimeError("multinomial: invalid multinomial distribution (sum of probabilities <= 0); "
                            "give each row a positive weight")

@@ -6,13 +6,13 @@ import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from torsh.autograd import engine
 from torsh.autograd.grad_mode import state
-from torsh.core.dtypes import bfloat16, dtype, float16, float32
-from torsh.core.shapes import Shape
+from torsh.core.dtypes import bfloat16, float16, float32
 from torsh.graph.primitives import reshape
-from torsh.ops.dispatch import apply, cast_tensor, coarse, wide
+from torsh.ops.dispatch import apply, cast_tensor, coarse, rule, wide
 from torsh.ops.gather import iota as positions
-from torsh.tensor.tensor import Tensor, wrap
+from torsh.tensor.tensor import Tensor, stored, wrap
 
 F = TypeVar("F", bound=Callable[..., Any])
 HALF = (float16, bfloat16)
@@ -46,16 +46,18 @@ def rounded_once(function: F) -> F:
     return call  # type: ignore[return-value]
 
 
-def rule(name: str, function: Callable[..., Tensor]) -> Callable[[tuple[Tensor, ...], tuple[Any, ...], Shape, dtype], Tensor]:
-    """A formula of a backward rule: `function(*tensors, *arg)`, of a shape and dtype the caller knows.
+_TOTAL = coarse("total", lambda *terms: functools.reduce(engine.arithmetic.add, terms), None)
 
-    It is one coarse node while nobody will differentiate it again, and the operations it is made of under `create_graph`.
-    """
-    op = coarse(name, function, None)
 
-    def call(tensors: tuple[Tensor, ...], arg: tuple[Any, ...], shape: Shape, dt: dtype) -> Tensor:
-        return function(*tensors, *arg) if state.enabled else apply(op, tensors, arg, shape, dt)
-    return call
+def total(terms: list[Tensor]) -> Tensor:
+    """The sum of the gradients that came for one tensor, one after the other; one node where nobody will differentiate it."""
+    first = terms[0]
+    if state.enabled or len(terms) == 2:
+        return functools.reduce(engine.arithmetic.add, terms)
+    for t in terms:
+        if stored(t) is None or t._strides is not None or t._shape != first._shape or t._dtype is not first._dtype:
+            return functools.reduce(engine.arithmetic.add, terms)
+    return apply(_TOTAL, tuple(terms), (), first._shape, first._dtype)
 
 
 def along(t: Tensor, d: int, ndim: int) -> Tensor:
@@ -80,4 +82,4 @@ def reduction_of(reduction: str, size_average: bool | None, reduce: bool | None)
     return reduction
 
 
-__all__ = ["HALF", "along", "check_reduction", "in_float32", "positions", "reduction_of", "rounded_once", "rule", "wide"]
+__all__ = ["HALF", "along", "check_reduction", "in_float32", "positions", "reduction_of", "rounded_once", "rule", "total", "wide"]

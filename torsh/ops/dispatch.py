@@ -333,6 +333,18 @@ def coarse(name: str, function: Callable[..., Any], vjp: Callable[..., Any] | No
     return Op(name, "coarse", None, expand_nodes, vjp, save_inputs, save_output, grad_name)
 
 
+def rule(name: str, function: Callable[..., Tensor]) -> Callable[[tuple[Tensor, ...], tuple[Any, ...], Shape, dtype], Tensor]:
+    """A formula of a backward rule: `function(*tensors, *arg)`, of a shape and dtype the caller knows.
+
+    It is one coarse node while nobody will differentiate it again, and the operations it is made of under `create_graph`.
+    """
+    op = coarse(name, function, None)
+
+    def call(tensors: tuple[Tensor, ...], arg: tuple[Any, ...], shape: Shape, dt: dtype) -> Tensor:
+        return function(*tensors, *arg) if state.enabled else apply(op, tensors, arg, shape, dt)
+    return call
+
+
 def cast_tensor(t: Tensor, dt: dtype) -> Tensor:
     """`t` as another type, differentiably; `t` itself if it has that type."""
     if t._dtype is dt:
@@ -354,4 +366,4 @@ def _cast_vjp(ctx: Any, g: Tensor) -> Tensor:
 CAST.vjp = _cast_vjp
 CAST.grad_name = "ToCopyBackward0"
 __all__ = ["FUNCTIONS", "LATE", "apply", "apply_several", "cast_tensor", "coarse", "copy_into", "late", "operand", "pointwise", "public", "recorded",
-           "result_type_of", "scalar_tensor", "shape_of", "tensors_of", "wide", "with_out", "write_out"]
+           "result_type_of", "rule", "scalar_tensor", "shape_of", "tensors_of", "wide", "with_out", "write_out"]

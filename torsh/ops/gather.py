@@ -70,9 +70,9 @@ def _scatter_vjp(ctx: GradNode, g: Tensor) -> tuple[Tensor | None, ...]:
     places, mode = ctx.arg[:5], ctx.arg[5]
     if mode not in ("set", "add"):
         raise RuntimeError(f"the derivative of scatter with mode {mode!r} is that of scatter_reduce")
-    old = g
+    old: Tensor | None = g
     if mode == "set":
-        old = scatter_at(g, zeros_like_shape((), g), indices, places, "set") if ctx.needs[0] else None  # type: ignore[assignment]
+        old = scatter_at(g, zeros_like_shape((), g), indices, places, "set") if ctx.needs[0] else None
     return old, gather_at(g, indices, places) if ctx.needs[1] else None
 
 

@@ -5,7 +5,7 @@ from importlib import import_module
 from math import e, inf, nan, pi
 
 from torsh.autograd import engine
-from torsh.ops import pointwise, reduce
+from torsh.ops import composite, pointwise, reduce
 from torsh.ops.dispatch import FUNCTIONS, cast_tensor
 
 import_module("torsh.autograd.methods")
@@ -31,6 +31,7 @@ for _family in (
 ):
     import_module("torsh.ops." + _family)
 engine.arithmetic.add = pointwise.add
+engine.arithmetic.total = composite.total
 engine.arithmetic.sum_to = reduce.sum_to
 engine.arithmetic.cast = cast_tensor
 __all__ = ["FUNCTIONS", "e", "inf", "nan", "pi"]

@@ -16,9 +16,9 @@ from torsh.ops.dispatch import check_writable, copy_into, public, recorded, tens
 from torsh.ops.generators import Generator, engine_of
 from torsh.ops.host import every_value
 from torsh.ops.views import unsqueeze, zeros_like_shape
-from torsh.tensor.creation import _check, _sizes, finish, from_array
-from torsh.tensor.storage import leaf
-from torsh.tensor.tensor import Tensor, wrap
+from torsh.runtime.cpu.swaps import shuffled
+from torsh.tensor.creation import _check, _sizes, finish, from_array, from_new_array
+from torsh.tensor.tensor import Tensor
 
 
 class _Mapped:
@@ -39,8 +39,7 @@ def drawn(shape: Shape, draw: Callable[..., np.ndarray], *parameters: Tensor) ->
     """
     if mapped.draw is not None:
         return mapped.draw(shape, draw, parameters)
-    made = draw(shape, *[np.asarray(p._window(), order="C") for p in parameters])
-    return wrap(leaf(made if made.flags.c_contiguous else np.ascontiguousarray(made)))
+    return from_new_array(draw(shape, *[np.asarray(p._window(), order="C") for p in parameters]))
 
 
 def _made(made: Tensor, requires_grad: bool, out: Tensor | None, what: str) -> Tensor:
@@ -120,7 +119,9 @@ def randperm(n: Any, *, generator: Generator | None = None, out: Tensor | None =
     engine, kind = engine_of(generator), _type(dtype, out, int64).np
 
     def draw(shape: Shape) -> np.ndarray:
-        return np.stack([engine.permutation(n, kind) for _ in range(numel(shape[:-1]))]).reshape(shape)
+        if len(shape) == 1:
+            return engine.permutation(n, kind, shuffled)  # type: ignore[no-any-return]
+        return np.stack([engine.permutation(n, kind, shuffled) for _ in range(numel(shape[:-1]))]).reshape(shape)
     return _made(drawn((n,), draw) if n >= 0 else from_array(engine.permutation(n, kind)), requires_grad, out, "randperm")
 
 
@@ -237,7 +238,9 @@ def _memory_order(t: Tensor) -> list[int]:
 def _fill(t: Tensor, draw: Any, what: str, logical: bool = False, *parameters: Tensor) -> Tensor:
     """`draw(shape)` gives the numbers; `logical`: in row-major order whatever the strides."""
     check_writable(t)
-    order = list(range(len(t._shape))) if logical or t._strides is None else _memory_order(t)
+    if logical or t._strides is None:
+        return copy_into(t, drawn(t._shape, draw, *parameters), what)
+    order = _memory_order(t)
     made = drawn(tuple([t._shape[d] for d in order]), draw, *parameters)
     return copy_into(t, made.permute(*np.argsort(order).tolist()) if order != sorted(order) else made, what)  # type: ignore[attr-defined]
 

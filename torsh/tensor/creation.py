@@ -11,7 +11,8 @@ from torsh.core.dtypes import bool_, dtype, get_default_dtype, int64
 from torsh.core.layouts import strides_for
 from torsh.core.shapes import Shape, contiguous_strides, is_contiguous, storage_extent
 from torsh.graph.node import Node
-from torsh.graph.primitives import EMPTY, IOTA, POINTWISE, cast, const, expand
+from torsh.graph.primitives import EMPTY, IOTA, LEAF, POINTWISE, cast, const, expand
+from torsh.runtime.buffer import Buffer
 from torsh.runtime.cpu.memory import allocate
 from torsh.tensor.size import Size
 from torsh.tensor.storage import leaf
@@ -126,9 +127,16 @@ def _leaf_of(array: np.ndarray, dt: dtype) -> Node:
     with np.errstate(all="ignore"):
         if array.size < _ALIGNED:
             return leaf(np.array(array, dtype=dt.np, order="C", copy=True).reshape(array.shape))
-        copy = allocate(array.size * dt.itemsize).array(dt.np, array.size).reshape(array.shape)
-        np.copyto(copy, array, casting="unsafe")
-        return leaf(copy)
+        block = allocate(array.size * dt.itemsize)
+        np.copyto(block.array(dt.np, array.size).reshape(array.shape), array, casting="unsafe")
+        made = Node(LEAF, (), None, array.shape, dt)
+        made.buffer = Buffer(block.address, array.size * dt.itemsize, block)
+        return made
+
+
+def from_new_array(array: np.ndarray) -> Tensor:
+    """A tensor of an array that was just made for it. Large ones are copied to memory that an update may land in, unlike NumPy's."""
+    return from_array(array) if array.size < _ALIGNED else wrap(_leaf_of(array, dtypes.from_numpy(array.dtype)))
 
 
 def _filled(value: Any, shape: Shape, dt: dtype, requires_grad: bool) -> Tensor:

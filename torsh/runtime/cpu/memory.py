@@ -28,6 +28,8 @@ _HUGE_PAGE = 2 << 20
 #: The largest class carved from shared regions, and the size of those.
 _CARVED = 1 << 20
 _SHARED_REGION = 16 << 20
+#: From this size on blocks are shared by sizes up to nearly double, and replace smaller ones.
+_VERY_LARGE = 16 << 20
 #: Requests of up to this find their class in a table.
 _TABLE: Final = 64 << 10
 #: Neighbouring blocks start at different places within pages: equal ones would compete for the same cache sets when
@@ -179,8 +181,10 @@ _region_count = 0
 def _fresh(size_class: int) -> tuple[int, int]:
     """An address for a class none of which is free; the class may be a larger one, of which there is."""
     if size_class >= _FIRST_LARGE:
-        # Sizes that vary a little from call to call share blocks, rather than piling up one for each.
-        for near in range(size_class + 1, min(size_class + 3, len(_SIZES))):
+        # Sizes that vary a little from call to call share blocks, rather than piling up one for each; and so do very large ones up to
+        # nearly double the size, for there are few of them (the arenas of a first step and of those after it).
+        most = 3 if _SIZES[size_class] < _VERY_LARGE else 8
+        for near in range(size_class + 1, min(size_class + most, len(_SIZES))):
             try:
                 address = _free[near].pop()
             except IndexError:
@@ -188,6 +192,8 @@ def _fresh(size_class: int) -> tuple[int, int]:
             _counters.idle_large -= _SIZES[near]
             return near, address
         with _lock:
+            if _SIZES[size_class] >= _VERY_LARGE:  # one idle block of the sizes that will share the new one goes
+                _replace(size_class)
             return size_class, _large(_SIZES[size_class])
     with _lock:
         return size_class, _carve(_SIZES[size_class])
@@ -263,17 +269,29 @@ def _release(nbytes: int) -> int:
     """Return idle regions of large blocks to the system until `nbytes` are; returns how many were."""
     released = 0
     for size_class in range(len(_SIZES) - 1, _FIRST_LARGE - 1, -1):
-        free = _free[size_class]
-        while free and released < nbytes:
-            try:
-                address = free.pop(0)  # the one idle for longest
-            except IndexError:
-                break  # another thread took the last one
-            _counters.idle_large -= _SIZES[size_class]
-            _, size = _regions.pop(address)  # the mapping ends with its last reference
-            _counters.reserved -= size
-            released += size
+        while _free[size_class] and released < nbytes:
+            released += _return_one(size_class)
     return released
+
+
+def _replace(size_class: int) -> None:
+    """Return the largest idle block of the classes whose requests a new block of this class can serve, if there is one."""
+    for smaller in range(size_class - 1, size_class - 8, -1):
+        if _SIZES[smaller] >= _VERY_LARGE and _free[smaller]:
+            _return_one(smaller)
+            return
+
+
+def _return_one(size_class: int) -> int:
+    """Return the region of a class that has been idle for longest to the system; returns its bytes."""
+    try:
+        address = _free[size_class].pop(0)
+    except IndexError:
+        return 0  # another thread took the last one
+    _counters.idle_large -= _SIZES[size_class]
+    _, size = _regions.pop(address)  # the mapping ends with its last reference
+    _counters.reserved -= size
+    return size
 
 
 def empty_cache() -> int:
