@@ -85,7 +85,7 @@ def blocks(batches: int, m: int, n: int, k: int, shape: Shape, panels: int, colu
             found.append((cycles * max(1, k) / CYCLES, (blocks_m, blocks_n)))
     found.sort(key=lambda way: way[0])
     least = found[0][0]
-    close = [way for way in found if way[0] * 0.99 < least]  # of those as quick, the fewest parts
+    close = [way for way in found if way[0] * 0.99 <= least]  # of those as quick, the fewest parts
     first = min(close, key=lambda way: (way[1][1], way[1][0]))
     return [(least, first[1]), *[way for way in found if way is not first]]
 
