@@ -14,9 +14,10 @@ __all__ = ["Shape8", "Slots", "bytes_packed", "pack_plan", "plan", "ways"]
 
 
 class Slots:
-    """The argument slots. Strides are in elements, A_PANEL and B_PANEL the bytes of a packed panel, A_NEXT and B_NEXT those of a packed matrix, or 0."""
+    """The argument slots. Strides are in elements, A_PANEL and B_PANEL the bytes of a packed panel, A_NEXT and B_NEXT those of a packed
+    matrix, or 0. NEAR: a work item packs its panels of A itself, on the stack."""
     (A, B, C, A_PACKED, B_PACKED, M, N, K, A_BATCH, A_M, A_K, B_BATCH, B_K, B_N, C_BATCH, C_M, C_N,
-     PANELS_M, PANELS_N, BLOCKS_M, BLOCKS_N, A_ITEMS, A_PANEL, B_PANEL, A_NEXT, B_NEXT) = range(26)
+     PANELS_M, PANELS_N, BLOCKS_M, BLOCKS_N, A_ITEMS, A_PANEL, B_PANEL, A_NEXT, B_NEXT, NEAR) = range(27)
 
 
 class Shape8:
@@ -57,6 +58,8 @@ class Shape8:
 
 #: Bytes of packed A that a work item uses for each of its panels of B: they stay in the second-level cache.
 _A_BYTES = 512 << 10
+#: Bytes of a panel of A that fit on the stack.
+NEAR_PANEL = 64 << 10
 #: Work items for each thread, if they do not become small.
 _ITEMS = 4
 #: Bytes of an operand from which it is packed by several threads, and products from which they are shared. A product takes a sixteenth of a float's.
@@ -116,8 +119,10 @@ def plan(target: Target, signed_a: bool, batch: int, m: int, n: int, k: int, a_s
             break
     a_batches, b_batches = (1 if s[0] == 0 else batch for s in (a_strides, b_strides))
     count = batch * blocks_m * blocks_n
-    a_items, b_items = a_batches * panels, 0 if packed else b_batches * columns
-    scratch = {"packed_a": a_batches * panels * shape.panel_a(k), "packed": b_batches * columns * shape.panel_b(k)} if count else {}
+    # Where only one work item uses a panel of A, it packs it: memory that all of A is packed into is far away by the time it is read.
+    near = blocks_n == 1 and 0 < shape.panel_a(k) <= NEAR_PANEL and a_batches == batch
+    a_items, b_items = 0 if near else a_batches * panels, 0 if packed else b_batches * columns
+    scratch = {"packed_a": 0 if near else a_batches * panels * shape.panel_a(k), "packed": b_batches * columns * shape.panel_b(k)} if count else {}
     if packed:
         scratch.pop("packed", None)
     scratch = {name: size for name, size in scratch.items() if size}
@@ -125,9 +130,9 @@ def plan(target: Target, signed_a: bool, batch: int, m: int, n: int, k: int, a_s
         "A", "B", "C", "packed_a" if "packed_a" in scratch else 0, "B" if packed else "packed" if "packed" in scratch else 0, m, n, k,
         *a_strides, *b_strides, *c_strides,
         panels, columns, blocks_m, blocks_n, a_items, shape.panel_a(k), shape.panel_b(k),
-        0 if a_strides[0] == 0 else panels * shape.panel_a(k), 0 if b_strides[0] == 0 else columns * shape.panel_b(k)]
+        0 if a_strides[0] == 0 else panels * shape.panel_a(k), 0 if b_strides[0] == 0 else columns * shape.panel_b(k), int(near)]
     key = _name(shape, signed_a)
-    share = [a_batches * m * k + (0 if packed else b_batches * n * k) > _SHARE_BYTES, batch * m * n * k > _SHARE_PRODUCTS]
+    share = [(0 if near else a_batches * m * k) + (0 if packed else b_batches * n * k) > _SHARE_BYTES, batch * m * n * k > _SHARE_PRODUCTS]
 
     def text() -> str:
         from torsh.codegen import gemm_int8_text

@@ -4,7 +4,7 @@ Phases: 0 packs panels of A, then of B; 1 computes tiles of C. All of K is summe
 """
 from __future__ import annotations
 
-from torsh.codegen.gemm_int8 import Shape8, Slots
+from torsh.codegen.gemm_int8 import NEAR_PANEL, Shape8, Slots
 from torsh.codegen.gemm_text import Text
 
 #: Bytes of a tile of AMX.
@@ -244,11 +244,32 @@ def _write_finish(t: IntText, shape: Shape8) -> None:
     t.end()
 
 
+def _write_panel(t: IntText, shape: Shape8, of_a: bool) -> None:
+    """`@panel_{a,b}(src, x_stride, k_stride, valid, depth, dst)`: a panel of `valid` rows of A (or columns of B, and what their sums begin with)."""
+    wide = shape.rows if of_a else shape.columns
+    t.begin(f"panel_{'a' if of_a else 'b'}", "ptr %src, i64 %x_stride, i64 %k_stride, i64 %valid, i64 %depth, ptr %dst", True)
+    step = shape.group * shape.lanes
+    groups = t.mul(t.op(f"udiv i64 {t.add('%depth', str(step - 1))}, {step}"), str(shape.lanes))
+    strip, pitch = (t.mul(groups, "4"), "64") if shape.way == "amx" else ("4", str(4 * (shape.packed_rows if of_a else shape.columns)))
+    body = t.at("%dst", str(0 if of_a else shape.header))
+    with t.loop("0", str(wide if shape.way == "amx" or not of_a else shape.packed_rows), str(shape.lanes)) as lane:
+        # A strip without rows is filled from the last one: what it holds reaches nothing that is stored.
+        some = t.call("i64", "llvm.smax.i64", [("i64", t.sub("%valid", lane.index)), ("i64", "1")])
+        first = t.least(lane.index, t.sub("%valid", "1"))
+        t.put(f"call void @pack_{'a' if of_a else 'b'}(ptr {t.at('%src', t.mul(first, '%x_stride'))}, i64 %x_stride, i64 %k_stride, i64 {some}, i64 %depth, "
+              f"i64 {groups}, ptr {t.at(body, t.mul(lane.index, strip))}, i64 {pitch})")
+    if not of_a and shape.header:
+        if shape.flips:
+            t.put(f"call void @header(ptr %dst, i64 {groups})")
+        else:
+            for v in range(shape.vectors):
+                t.store("zeroinitializer", t.at("%dst", str(v * t.vector_bytes)))
+    t.end()
+
+
 def _write_pack_phase(t: IntText, name: str, shape: Shape8) -> None:
     t.begin(f"{name}_p0", "ptr %args, i64 %begin, i64 %end", False)
     depth, a_items = t.slot(Slots.K), t.slot(Slots.A_ITEMS)
-    step = shape.group * shape.lanes
-    groups = t.mul(t.op(f"udiv i64 {t.add(depth, str(step - 1))}, {step}"), str(shape.lanes))
     with t.loop("%begin", "%end") as item:
         for of_a in (True, False):
             with t.where(t.test("slt" if of_a else "sge", item.index, a_items)):
@@ -261,23 +282,8 @@ def _write_pack_phase(t: IntText, name: str, shape: Shape8) -> None:
                 x = t.mul(panel, str(wide))
                 valid = t.least(t.sub(t.slot(extent), x), str(wide))
                 src = t.at(t.pointer(source), t.dot((batch, by_batch), (x, by_x)))
-                dst = t.at(t.pointer(into), t.mul(number, t.slot(panel_bytes)))
-                header = 0 if of_a else shape.header
-                strip, pitch = (t.mul(groups, "4"), "64") if shape.way == "amx" else ("4", str(4 * (shape.packed_rows if of_a else shape.columns)))
-                body = t.at(dst, str(header))
-                with t.loop("0", str(wide if shape.way == "amx" or not of_a else shape.packed_rows), str(shape.lanes)) as lane:
-                    left = t.sub(valid, lane.index)
-                    # A strip without rows is filled from the last one: what it holds reaches nothing that is stored.
-                    some = t.call("i64", "llvm.smax.i64", [("i64", left), ("i64", "1")])
-                    first = t.least(lane.index, t.sub(valid, "1"))
-                    t.put(f"call void @pack_{'a' if of_a else 'b'}(ptr {t.at(src, t.mul(first, by_x))}, i64 {by_x}, i64 {by_k}, i64 {some}, i64 {depth}, "
-                          f"i64 {groups}, ptr {t.at(body, t.mul(lane.index, strip))}, i64 {pitch})")
-                if not of_a and shape.header:
-                    if shape.flips:
-                        t.put(f"call void @header(ptr {dst}, i64 {groups})")
-                    else:
-                        for v in range(shape.vectors):
-                            t.store("zeroinitializer", t.at(dst, str(v * t.vector_bytes)))
+                t.put(f"call void @panel_{'a' if of_a else 'b'}(ptr {src}, i64 {by_x}, i64 {by_k}, i64 {valid}, i64 {depth}, "
+                      f"ptr {t.at(t.pointer(into), t.mul(number, t.slot(panel_bytes)))})")
     t.end()
 
 
@@ -295,6 +301,7 @@ def _configure(t: IntText) -> None:
 def _write_tile_phase(t: IntText, name: str, shape: Shape8) -> None:
     t.begin(f"{name}_p1", "ptr %args, i64 %begin, i64 %end", False)
     tmp = t.op(f"alloca [{shape.rows * shape.columns} x i32], align 64")
+    own = t.op(f"alloca [{NEAR_PANEL} x i8], align 64")
     if shape.way == "amx":
         _configure(t)
     a, b, c = (t.pointer(s) for s in (Slots.A_PACKED, Slots.B_PACKED, Slots.C))
@@ -307,32 +314,45 @@ def _write_tile_phase(t: IntText, name: str, shape: Shape8) -> None:
     unit = t.test("eq", c_column, "4")
     per_batch = t.mul(blocks_m, blocks_n)
     line = str(4 * shape.columns)
+    near = t.test("ne", t.slot(Slots.NEAR), "0")
+    a_source, a_by_batch, a_by_m, a_by_k = t.pointer(Slots.A), *(t.slot(s) for s in (Slots.A_BATCH, Slots.A_M, Slots.A_K))
+
+    def multiply(row: str, column: str, a_panel_here: str, b_here: str, c_here: str) -> None:
+        m, n = t.mul(row, str(shape.rows)), t.mul(column, str(shape.columns))
+        height, width = t.least(t.sub(rows, m), str(shape.rows)), t.least(t.sub(columns, n), str(shape.columns))
+        place = t.at(c_here, t.add(t.mul(m, c_row), t.mul(n, c_column)))
+        direct = t.both(unit, t.both(t.test("eq", height, str(shape.rows)), t.test("eq", width, str(shape.columns))))
+        into, into_row = t.select(direct, "ptr", place, tmp), t.select(direct, "i64", c_row, line)
+        operands = f"ptr {a_panel_here}, ptr {t.at(b_here, t.mul(column, b_panel))}, i64 {groups}, ptr {into}, i64 {into_row}"
+        done = t.new_label()
+        for taller, lower in zip(shape.heights, (*shape.heights[1:], 0), strict=True):
+            this, other = t.new_label(), t.new_label()
+            t.put(f"br i1 {t.test('sgt', height, str(lower))}, label %{this}, label %{other}")
+            t.label(this)
+            t.put(f"call void @tile_{taller}({operands})")
+            t.put(f"br label %{done}")
+            t.label(other)
+        t.put(f"br label %{done}")
+        t.label(done)
+        with t.where(t.opposite(direct)):
+            t.put(f"call void @finish(ptr {tmp}, i64 {height}, i64 {width}, ptr {place}, i64 {c_row}, i64 {c_column})")
+
     with t.loop("%begin", "%end") as item:
         batch, tile = t.divide(item.index, per_batch)
         mi, ni = t.divide(tile, blocks_n)
         a_here, b_here, c_here = t.at(a, t.mul(batch, a_batch)), t.at(b, t.mul(batch, b_batch)), t.at(c, t.mul(batch, c_batch))
         m0, m1 = (t.op(f"udiv i64 {t.mul(i, panels_m)}, {blocks_m}") for i in (mi, t.add(mi, "1")))
         n0, n1 = (t.op(f"udiv i64 {t.mul(i, panels_n)}, {blocks_n}") for i in (ni, t.add(ni, "1")))
-        with t.loop(n0, n1) as column, t.loop(m0, m1) as row:
-            m, n = t.mul(row.index, str(shape.rows)), t.mul(column.index, str(shape.columns))
-            height, width = t.least(t.sub(rows, m), str(shape.rows)), t.least(t.sub(columns, n), str(shape.columns))
-            place = t.at(c_here, t.add(t.mul(m, c_row), t.mul(n, c_column)))
-            direct = t.both(unit, t.both(t.test("eq", height, str(shape.rows)), t.test("eq", width, str(shape.columns))))
-            into, into_row = t.select(direct, "ptr", place, tmp), t.select(direct, "i64", c_row, line)
-            operands = (f"ptr {t.at(a_here, t.mul(row.index, a_panel))}, ptr {t.at(b_here, t.mul(column.index, b_panel))}, i64 {groups}, ptr {into}, "
-                        f"i64 {into_row}")
-            done = t.new_label()
-            for taller, lower in zip(shape.heights, (*shape.heights[1:], 0), strict=True):
-                this, other = t.new_label(), t.new_label()
-                t.put(f"br i1 {t.test('sgt', height, str(lower))}, label %{this}, label %{other}")
-                t.label(this)
-                t.put(f"call void @tile_{taller}({operands})")
-                t.put(f"br label %{done}")
-                t.label(other)
-            t.put(f"br label %{done}")
-            t.label(done)
-            with t.where(t.opposite(direct)):
-                t.put(f"call void @finish(ptr {tmp}, i64 {height}, i64 {width}, ptr {place}, i64 {c_row}, i64 {c_column})")
+        with t.where(near):
+            source = t.at(a_source, t.mul(batch, a_by_batch))
+            with t.loop(m0, m1) as row:
+                m = t.mul(row.index, str(shape.rows))
+                valid = t.least(t.sub(rows, m), str(shape.rows))
+                t.put(f"call void @panel_a(ptr {t.at(source, t.mul(m, a_by_m))}, i64 {a_by_m}, i64 {a_by_k}, i64 {valid}, i64 {depth}, ptr {own})")
+                with t.loop(n0, n1) as column:
+                    multiply(row.index, column.index, own, b_here, c_here)
+        with t.where(t.opposite(near)), t.loop(n0, n1) as column, t.loop(m0, m1) as row:
+            multiply(row.index, column.index, t.at(a_here, t.mul(row.index, a_panel)), b_here, c_here)
     if shape.way == "amx":
         t.call("void", "llvm.x86.tilerelease", [])
     t.end()
@@ -347,6 +367,8 @@ def write(name: str, shape: Shape8, signed_a: bool, arch: str) -> str:
         _write_pack(t, shape, of_a)
     if shape.flips:
         _write_header(t, shape)
+    for of_a in (True, False):
+        _write_panel(t, shape, of_a)
     if shape.way == "amx":
         _write_tiles(t, shape)
     else:

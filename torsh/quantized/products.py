@@ -213,8 +213,10 @@ def convolution(input: QuantizedTensor, weight: QuantizedTensor, bias: Tensor | 
     strides = contiguous_strides(last._shape)
     inner = strides[1:n + 1]
     # [groups, images, *out, *kernel, channels of a group]: windows, written out as the rows of a product.
-    windows = last.as_strided((groups, images, *out, *kernel, each),
-                              (each, strides[0], *(s * t for s, t in zip(inner, steps, strict=True)), *(s * d for s, d in zip(inner, spread, strict=True)), 1))
+    within, between = (*kernel, each), (*(s * d for s, d in zip(inner, spread, strict=True)), 1)
+    if groups == 1 and spread[-1] == 1:  # a window's row is one run of memory
+        within, between = (*kernel[:-1], kernel[-1] * each), (*between[:-2], 1)
+    windows = last.as_strided((groups, images, *out, *within), (each, strides[0], *(s * t for s, t in zip(inner, steps, strict=True)), *between))
     rows = windows.reshape(groups, images * numel(tuple(out)), numel(tuple(kernel)) * each)
     sums = _sums(rows, weights, input._zero).permute(1, 0, 2).reshape(images, *out, o)  # type: ignore[attr-defined]
     made = _rescaled(sums, input, weights, bias, scale, zero_point, relu)
