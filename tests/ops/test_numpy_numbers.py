@@ -32,7 +32,7 @@ CALLS = {
     "select": lambda t: t.arange(3).select(ZERO, TWO),
     "narrow": lambda t: t.arange(3).narrow(ZERO, ONE, TWO),
     "chunk": lambda t: t.arange(4).chunk(TWO, ZERO)[1],
-    "split": lambda t: t.arange(4).split(TWO, ZERO)[1],
+    "split": lambda t: t.arange(4).split(2, ZERO)[1],
     "unfold": lambda t: t.arange(4).unfold(ZERO, TWO, ONE),
     "eye": lambda t: t.eye(TWO),
     "empty_strided": lambda t: t.empty_strided((TWO,), (ONE,)).shape,

@@ -189,7 +189,7 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: Any = 0) -> tuple[Te
 
 
 @method("split")
-def _split_method(self: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
+def _split_method(self: Tensor, split_size: Any, dim: Any = 0) -> tuple[Tensor, ...]:
     """Views of consecutive parts of a dimension, as `torsh.split`."""
     return split(self, split_size, dim)
 
