@@ -39,6 +39,7 @@ $(VENV)/.built: setup.py pyproject.toml $(shell find torsh -name '*.py') | $(BIN
 	@$(BIN)/python -c 'import mypyc, numpy, setuptools; assert int(setuptools.__version__.split(".")[0]) >= 77' 2>/dev/null || \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check $(MYPY) numpy 'setuptools>=77'
 	@echo "Compiling the hot modules ..."
+	@rm -f *__mypyc.*.so && find torsh -name '*.so' -delete  # one that is no longer made would bring an old core along
 	@TORSH_BUILD=$$(command -v $${CC:-cc} >/dev/null && echo native) $(BIN)/python setup.py --quiet build_ext --inplace
 	@touch $@
 
