@@ -5,7 +5,7 @@ output of an activation from what went into it, a mask of signs, a normalized ro
 operations: of all sets of values that determine everything read after the peak, one with the fewest bytes, and among these the one that leaves the least
 to be computed again (as Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016, ask, solved as a flow problem, for pointwise operations alone).
 Whatever is not kept gets a copy of its operations next to each reader, which fusion makes a part of the reader's kernel. The arithmetic is the same, and so are
-the bits.
+the bits, but for sums whose kernel becomes longer and is then given fewer partial sums (`codegen.llvm_width`).
 """
 from __future__ import annotations
 
