@@ -138,6 +138,21 @@ def test_attention_compiles_nothing_for_a_third_length() -> None:
     assert code.compiles + code.disk_hits == before
 
 
+def test_layers_compile_nothing_for_a_third_length() -> None:
+    """Which way a product takes depends on its sizes; the code of both is there after two of them."""
+    layer = torsh.nn.Sequential(torsh.nn.Linear(256, 256), torsh.nn.GELU(), torsh.nn.Linear(256, 768))
+
+    def run(length: int) -> None:
+        with torsh.no_grad():
+            layer(torsh.randn(length, 256)).numpy()
+    run(64)
+    run(65)
+    before = code.compiles + code.disk_hits
+    for length in (66, 80, 96, 97, 113, 127, 129, 200):
+        run(length)
+    assert code.compiles + code.disk_hits == before
+
+
 def _newest() -> Any:
     from torsh.compiler import realize
     return list(realize._plans.values())[-1].plan

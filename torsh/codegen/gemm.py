@@ -8,6 +8,7 @@ products (`gemm_tiles`) and two that stream a large matrix once (`gemm_stream`),
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torsh.codegen import cost
 from torsh.codegen.gemm_layout import ACCUMULATE, AMX_PANELS, FINISH_COLUMNS, NEAR_BYTES, PACK_COLUMNS, STORAGE, Bias, Epilogue, Flags, Shape
@@ -129,6 +130,17 @@ def ways(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n:
     """
     problem, same, registers, half = _problem(dtype_in, dtype_out, batch, m, n, k, a_strides, b_strides, c_strides, vector_bytes, registers, half, tables)
     return [(name, time) for name, time, _ in _ways(problem, same, registers, dtype_in, vector_bytes, tables, threads, amx)]
+
+
+def other_code(key: str, *given: Any, epilogue: Epilogue | None = None, **options: Any) -> GemmPlan | None:
+    """The plan of the quickest way whose code is another than `key` and that nearly the same sizes may take: tiles of the product or of its transpose.
+    Arguments as for `plan`; None where there is no such way."""
+    for name, _ in ways(*given, **options):
+        if name not in ("stream", "amx"):
+            found = plan(*given, **options, epilogue=epilogue, way=name)
+            if found.key != key:
+                return found
+    return None
 
 
 def _problem(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n: int, k: int, a_strides: tuple[int, ...], b_strides: tuple[int, ...],

@@ -27,6 +27,11 @@ from torsh.graph.node import Node
 from torsh.graph.primitives import EMPTY, INT8_PACK, VIEW, WINOGRAD, WINOGRAD_WEIGHTS, offsets
 from torsh.runtime.cpu.executor import Launch, Program, Value, get_num_threads
 
+#: Keys of the code that plans use; and of the products whose other way was compiled along, when a second plan came to use them: sizes that differ a little
+#: may choose it, and a third size shall compile nothing.
+_used: set[str] = set()
+_paired: set[str] = set()
+
 
 class _Job:
     """One launch before code and addresses are known. `group`: what it computes, if that is a group of loops; `checks`: which indices it
@@ -94,6 +99,7 @@ class Plan:
         return (place, offset) if isinstance(place, Memory) else Value(place.index, place.offset + offset)
 
     def _build(self, dead: list[bool]) -> Executable:
+        self.other_sizes: list[Any] = []  # code to compile along
         pending: list[_Job] = []
         segments: list[Any] = []
         readers = _reader_counts(self.schedule)
@@ -136,7 +142,8 @@ class Plan:
                 raise AssertionError(f"no step for {group.kind}")
         segments.append(pending)
         jobs = [j for s in segments if isinstance(s, list) for j in s]
-        code = codegen.load([(j.key, j.make_text, j.symbols) for j in jobs])
+        code = codegen.load([*[(j.key, j.make_text, j.symbols) for j in jobs], *self.other_sizes])
+        _used.update([j.key for j in jobs])
         units: list[Any] = []
         for segment in segments:
             units.extend(self._merge(segment) if isinstance(segment, list) else [segment])
@@ -301,6 +308,11 @@ class Plan:
         options = {"vector_bytes": host().vector_bytes, "threads": get_num_threads(), "amx": name == "bfloat16" and amx()}
         way = choice.product(given, options, (node.srcs[0].dtype.itemsize, node.dtype.itemsize))
         found = gemm.plan(*given, **options, epilogue=chain, way=way)  # type: ignore[arg-type]
+        if found.key in _used and found.key not in _paired:
+            _paired.add(found.key)
+            other = gemm.other_code(found.key, *given, **options, epilogue=chain)  # type: ignore[arg-type]
+            if other is not None:
+                self.other_sizes.append((other.key, other.text, list(other.symbols)))
         return [self._gemm_job(found, node, (a, ga[2]), (b, gb[2]), operands, depth, more)]
 
     def _windows(self, node: Node, depth: int) -> _Job:
