@@ -90,7 +90,7 @@ class Cache:
             return None
         finally:
             os.close(descriptor)
-        payload = _checked(data)
+        payload = checked(data)
         if payload is None:
             _log("INFO", f"removing damaged cache file {path}")
             _remove(path)
@@ -209,7 +209,7 @@ class Cache:
         return found
 
 
-def _checked(data: bytes) -> bytes | None:
+def checked(data: bytes) -> bytes | None:
     """The payload of a file's content, or None where header, length or checksum do not fit."""
     if len(data) < _HEADER.size:
         return None

@@ -17,17 +17,34 @@ CYCLES, MEMORY_BYTES = 3000.0, 9.3
 FORK = 5.0
 #: Panels of columns of a work item, at most: of one block of K they take 512 KB.
 MOST_WIDE = 16
+#: Products on tile registers or of bytes from which several threads share them: one takes a sixteenth of a float's.
+SHARED_PRODUCTS = 8_000_000
 #: Bytes that stay in a core's second-level cache beside what streams by.
 NEAR = 1 << 20
 
 
-def _cdiv(a: int, b: int) -> int:
+def cdiv(a: int, b: int) -> int:
+    """a / b, rounded up."""
     return -(-a // b)
 
 
 def worth_sharing(batches: int, m: int, n: int, k: int) -> bool:
     """Whether two threads finish a product earlier than one: its half is worth a fork (at 200 multiplications and additions a nanosecond)."""
     return 2 * batches * m * n * k > 2 * FORK * 200_000
+
+
+def finer(blocks: tuple[int, int], panels: int, columns: int, batches: int, products: int, threads: int) -> tuple[int, int]:
+    """A cut into blocks of rows and of columns made finer until there are a few work items for each thread, or they become small: for the
+    instructions of tile registers and of bytes, which multiply many at a time."""
+    blocks_m, blocks_n = blocks
+    while batches * blocks_m * blocks_n < 4 * threads and products > SHARED_PRODUCTS * blocks_m * blocks_n:
+        if panels * blocks_n > columns * blocks_m and blocks_m < panels:
+            blocks_m = min(panels, 2 * blocks_m)
+        elif blocks_n < columns:
+            blocks_n = min(columns, 2 * blocks_n)
+        else:
+            break
+    return blocks_m, blocks_n
 
 
 def streamed(batches: int, m: int, n: int, k: int, size: int, lanes: int, threads: int) -> float:
@@ -40,7 +57,7 @@ def streamed(batches: int, m: int, n: int, k: int, size: int, lanes: int, thread
 def on_tile_registers(batches: int, m: int, n: int, k: int, per_cycle: int, threads: int) -> float:
     """Products on tile registers, `per_cycle` multiplications a cycle where tiles of 32 x 32 are full; operands are packed at five elements a cycle, and come
     from the second-level cache, which halves the speed."""
-    full = _cdiv(m, 32) * _cdiv(n, 32) * 1024 * k
+    full = cdiv(m, 32) * cdiv(n, 32) * 1024 * k
     return batches * (2 * full / per_cycle + 0.2 * (m + n) * k) / CYCLES / (threads if worth_sharing(batches, m, n, k) else 1)
 
 
@@ -49,7 +66,7 @@ def in_vectors(batches: int, m: int, n: int, k: int, per_cycle: int, threads: in
     return batches * (m * n * k / per_cycle + 0.2 * (m + n) * k) / CYCLES / (threads if worth_sharing(batches, m, n, k) else 1)
 
 
-def stalls(b_bytes: int, competing: bool, m: int) -> float:
+def stalls(b_bytes: int, competing: bool) -> float:
     """How much longer multiplying takes, in parts, where B is read in place: its rows lie apart, so each use of it waits if it does not stay in the
     second-level cache or its rows compete for the sets of the first; beyond 8 MB pages are looked up as well. Packing pays from 28 rows on."""
     if b_bytes > 8 << 20:
@@ -70,18 +87,18 @@ def blocks(batches: int, m: int, n: int, k: int, shape: Shape, panels: int, colu
     step = shape.rows * shape.vectors / 2
     reading = shape.rows * shape.scalar_bytes / (16 if m * k * shape.scalar_bytes <= NEAR else 11)
     narrow = (n % shape.columns + shape.columns - 1) % shape.columns + 1 <= shape.lanes  # the last panel is one vector wide
-    fewest = _cdiv(columns, MOST_WIDE)
+    fewest = cdiv(columns, MOST_WIDE)
     found: list[tuple[float, tuple[int, int]]] = []
     for blocks_n in sorted({fewest, *[b for b in (threads, 2 * threads, 4 * threads, 8 * threads, columns) if fewest < b <= columns]}):
-        wide = _cdiv(columns, blocks_n)
+        wide = cdiv(columns, blocks_n)
         width = wide - 0.5 if narrow and blocks_n == 1 else wide
         buffer = wide * panel_bytes
-        for blocks_m in sorted({1, *[b for b in (threads, 2 * threads, 4 * threads, _cdiv(panels, 74)) if b <= panels]}):
-            high = _cdiv(panels, blocks_m)
+        for blocks_m in sorted({1, *[b for b in (threads, 2 * threads, 4 * threads, cdiv(panels, 74)) if b <= panels]}):
+            high = cdiv(panels, blocks_m)
             cycles = step * width * (high * (1 + stalled) + packing) + reading * high + 3000 / max(1, k)
             if packing and buffer > NEAR_BYTES and k:
                 cycles += buffer / 64 * 50 / k
-            cycles *= _cdiv(batches * blocks_m * blocks_n, threads)
+            cycles *= cdiv(batches * blocks_m * blocks_n, threads)
             found.append((cycles * max(1, k) / CYCLES, (blocks_m, blocks_n)))
     found.sort(key=lambda way: way[0])
     least = found[0][0]
@@ -93,7 +110,7 @@ def blocks(batches: int, m: int, n: int, k: int, shape: Shape, panels: int, colu
 def turned(batches: int, m: int, n: int, k: int, lanes: int, depth: int, threads: int) -> float:
     """What C's transpose takes more than tiles with a packed B, where B's columns are contiguous: in cycles as measured, 0.6 for an element packed, 0.2 for
     one stored after each `depth` of K, a multiplication's 32nd for rows that fill no vector."""
-    more = -m % lanes * n * k / 32 + 0.6 * m * k + 0.2 * m * n * _cdiv(k, depth) - 0.6 * n * k
+    more = -m % lanes * n * k / 32 + 0.6 * m * k + 0.2 * m * n * cdiv(k, depth) - 0.6 * n * k
     return batches * more / CYCLES / threads
 
 
@@ -111,8 +128,8 @@ def convolution(n: int, c: int, o: int, out: Sequence[int], kept: bool, joined: 
     found = [("direct", direct)]
     if min(c, o) >= 16:
         for tile, (image, result, weight) in _TRANSFORMS.items():
-            tiles = n * _cdiv(out[0], tile) * _cdiv(out[1], tile)
-            vectors = 16 * _cdiv(tiles, 16)
+            tiles = n * cdiv(out[0], tile) * cdiv(out[1], tile)
+            vectors = 16 * cdiv(tiles, 16)
             found.append((f"tiles of {tile}", (tile + 2) ** 2 * _lanes(tiles) * c * o + vectors * (image * c + result * o) + (0 if kept else weight * c * o)))
     return sorted([(name, multiplications / 32 / CYCLES) for name, multiplications in found], key=lambda way: way[1])
 

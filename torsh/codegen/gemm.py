@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from torsh.codegen import cost
+from torsh.codegen.cost import cdiv
 from torsh.codegen.gemm_layout import ACCUMULATE, AMX_PANELS, FINISH_COLUMNS, NEAR_BYTES, PACK_COLUMNS, STORAGE, Bias, Epilogue, Flags, Shape
 
 __all__ = ["Bias", "Epilogue", "GemmPlan", "plan", "ways"]
@@ -52,10 +53,6 @@ class _Problem:
             return (*s[:-2], s[-1], s[-2])
         return _Problem(self.batch, self.n, self.m, self.k, swap(self.b), swap(self.a), swap(self.c),
                         not self.transposed)
-
-
-def _cdiv(a: int, b: int) -> int:
-    return -(-a // b)
 
 
 def _normal(batch: int | tuple[int, ...], m: int, n: int, k: int, a: tuple[int, ...], b: tuple[int, ...],
@@ -186,8 +183,8 @@ def _ways(p: _Problem, same: bool, registers: int, dtype_in: str, vector_bytes: 
         found.append(("stream", cost.streamed(batches, side.m, side.n, side.k, size, shape.lanes, threads), None))
     if not tables and amx and dtype_in == "bfloat16" and vector_bytes == 64 and min(p.m, p.n) >= 8 and p.k >= 16 and 1 in p.a[2:] and 1 in p.b[2:]:
         found.append(("amx", cost.on_tile_registers(batches, p.m, p.n, p.k, 512, threads), None))
-    panels, columns = _cdiv(p.m, shape.rows), _cdiv(p.n, shape.columns)
-    tile_k = _cdiv(max(1, _cdiv(p.k, max(1, _cdiv(p.k, shape.depth)))), shape.lanes) * shape.lanes
+    panels, columns = cdiv(p.m, shape.rows), cdiv(p.n, shape.columns)
+    tile_k = cdiv(max(1, cdiv(p.k, max(1, cdiv(p.k, shape.depth)))), shape.lanes) * shape.lanes
     panel_bytes = tile_k * shape.columns * scalar_bytes
     b_bytes = p.k * p.n * scalar_bytes
     competing = p.b[2] * scalar_bytes % 4096 == 0
@@ -195,7 +192,7 @@ def _ways(p: _Problem, same: bool, registers: int, dtype_in: str, vector_bytes: 
     if same and tables and p.b[3] == 1:
         kinds = [("in place", 0, 0.0)]
     elif same and not tables and p.b[3] == 1:
-        kinds.append(("in place", 0, cost.stalls(b_bytes, competing, p.m)))
+        kinds.append(("in place", 0, cost.stalls(b_bytes, competing)))
     for name, packing, stalls in kinds:
         for time, blocks in cost.blocks(batches, p.m, p.n, p.k, shape, panels, columns, panel_bytes, packing, stalls, threads)[:3]:
             found.append((f"{name} {blocks[0]}x{blocks[1]}", time, blocks))
@@ -217,8 +214,6 @@ def windows_in_place(dtype: str, extents: tuple[int, ...], strides: tuple[int | 
     return sum(n > 1 for n in extents[:-1]) <= 1 and (extents[-1] % 32 == 0 or extents[-1] >= _ADJACENT)
 
 
-#: Work items for each thread of a product of bfloat16, if they do not become small.
-_ITEMS = 4
 #: Panels of A for which all batches' B is packed before.
 _FEW_PANELS = 4
 #: Rows that fill too little of a vector of columns to make C's transpose.
@@ -250,13 +245,13 @@ def _plan_stream(p: _Problem, same: bool, dtype_in: str, dtype_out: str, vector_
     share = max(16384, min(524288, batches * p.n * p.k // 64))
     if kind == "rows":
         share = max(share, min(1 << 20, batches * p.n * p.k // 32))  # each has sums of its own, which B's stream drives out of the caches
-        chunk_n = min(_cdiv(p.n, lanes) * lanes, CHUNK // rows // 64 * 64)
-        chunk_k = min(p.k, max(64, _cdiv(share, 8 * chunk_n) * 8))
+        chunk_n = min(cdiv(p.n, lanes) * lanes, CHUNK // rows // 64 * 64)
+        chunk_k = min(p.k, max(64, cdiv(share, 8 * chunk_n) * 8))
     else:
-        chunk_k = min(p.k, _cdiv(_cdiv(p.k, _cdiv(p.k, CHUNK_DEEP // (rows if rows > 4 else 1))), lanes) * lanes)
-        chunk_n = min(_cdiv(p.n, lanes) * lanes, _cdiv(share, chunk_k * lanes) * lanes)
-    blocks_k, blocks_n = _cdiv(p.k, chunk_k), _cdiv(p.n, chunk_n)
-    row = _cdiv(p.n, lanes) * lanes
+        chunk_k = min(p.k, cdiv(cdiv(p.k, cdiv(p.k, CHUNK_DEEP // (rows if rows > 4 else 1))), lanes) * lanes)
+        chunk_n = min(cdiv(p.n, lanes) * lanes, cdiv(share, chunk_k * lanes) * lanes)
+    blocks_k, blocks_n = cdiv(p.k, chunk_k), cdiv(p.n, chunk_n)
+    row = cdiv(p.n, lanes) * lanes
     in_place = same and (p.a[3] == 1 or p.k == 1)
     x = p.a[:3] if in_place else (p.batch[1] * p.m * p.k, p.m * p.k, p.k)
 
@@ -272,7 +267,7 @@ def _plan_stream(p: _Problem, same: bool, dtype_in: str, dtype_out: str, vector_
     if epilogue is not None:
         slots += [f"epilogue{i}" for i in range(epilogue.slots)]
     items = [0 if in_place else batches * p.m, batches * blocks_k * blocks_n,
-             batches * p.m * _cdiv(p.n, FINISH_COLUMNS)]
+             batches * p.m * cdiv(p.n, FINISH_COLUMNS)]
     size = STORAGE[dtype_in][1]
     large = [batches * p.m * p.k * size > 262144, batches * p.n * p.k * size > 262144,
              batches * blocks_k * rows * row * size > 262144]
@@ -303,20 +298,20 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
     batches = p.batch[0] * p.batch[1]
     own = ACCUMULATE[dtype_out][0] == STORAGE[dtype_out][0] and p.c[3] == 1
 
-    panels, columns = _cdiv(p.m, shape.rows), _cdiv(p.n, shape.columns)
+    panels, columns = cdiv(p.m, shape.rows), cdiv(p.n, shape.columns)
     b_in_place = in_place and same
     lanes = not (p.a[3] == 1 or p.k <= 1)
     must_copy = not same or (lanes and p.a[2] != 1 and p.m > 1)
     # How K is cut determines the sums, so it must not depend on the number of threads, as blocks do.
     short = lanes and (must_copy or _copy_a(p, lanes, columns, scalar_bytes))
-    blocks_k = max(1, _cdiv(p.k, _TURNED_DEPTH if turned else shape.group_depth if short else shape.depth))
-    tile_k = _cdiv(max(1, _cdiv(p.k, blocks_k)), shape.lanes) * shape.lanes
-    blocks_k = max(1, _cdiv(p.k, tile_k))
+    blocks_k = max(1, cdiv(p.k, _TURNED_DEPTH if turned else shape.group_depth if short else shape.depth))
+    tile_k = cdiv(max(1, cdiv(p.k, blocks_k)), shape.lanes) * shape.lanes
+    blocks_k = max(1, cdiv(p.k, tile_k))
     panel_bytes = tile_k * shape.columns * scalar_bytes
     if blocks is None:
         blocks = cost.blocks(batches, p.m, p.n, p.k, shape, panels, columns, panel_bytes, 1, 0.0, threads)[0][1]
     blocks_m, blocks_n = blocks
-    copy_a = not turned and (must_copy or _copy_a(p, lanes, _cdiv(columns, max(1, blocks_n)), scalar_bytes))
+    copy_a = not turned and (must_copy or _copy_a(p, lanes, cdiv(columns, max(1, blocks_n)), scalar_bytes))
     count = batches * blocks_m * blocks_n
     tile_flops = 2 * p.m * p.n * p.k // max(1, blocks_m * blocks_n)
     group = max(1, min(count, 400_000 // max(1, tile_flops)))
@@ -327,7 +322,7 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
     b_batches = (1 if one_batch else batches) * blocks_k if b_packed and count else 0
     buffer = 0
     if not b_packed and count:
-        buffer = panel_bytes * (1 if b_in_place else _cdiv(columns, blocks_n))
+        buffer = panel_bytes * (1 if b_in_place else cdiv(columns, blocks_n))
         buffer = 0 if buffer <= NEAR_BYTES else buffer
     partial = 0 if own or blocks_k == 1 else batches * p.m * p.n * scalar_bytes
 
@@ -335,7 +330,7 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
              + Flags.ACCUMULATE_C * accumulate + Flags.PARTIAL_IS_C * own)
     kind = f"{'windows' if tables else 'turned' if turned else 'tiles'}{shape.rows}{'l' if lanes else 'r'}"
     key = _key(kind, dtype_in, dtype_out, vector_bytes, half, epilogue, p.transposed)
-    scratch = {"packed": b_batches * columns * panel_bytes + buffer * _cdiv(count, group), "partial": partial}
+    scratch = {"packed": b_batches * columns * panel_bytes + buffer * cdiv(count, group), "partial": partial}
     scratch = {name: size for name, size in scratch.items() if size}
     a, b = ("B", "A") if p.transposed else ("A", "B")
     slots: list[SlotValue] = [
@@ -345,7 +340,7 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
         "k_offsets" if tables else 0, "n_offsets" if tables else 0]
     if epilogue is not None:
         slots += [f"epilogue{i}" for i in range(epilogue.slots)]
-    items = [b_batches * _cdiv(columns, PACK_COLUMNS), _cdiv(count, group)]
+    items = [b_batches * cdiv(columns, PACK_COLUMNS), cdiv(count, group)]
     share = [b_batches * columns * panel_bytes > 262144, cost.worth_sharing(batches, p.m, p.n, p.k)]
 
     def text() -> str:
@@ -361,18 +356,12 @@ _AMX_BYTES = 512 << 10
 
 def _plan_amx(p: _Problem, dtype_out: str, half: bool, accumulate: bool, epilogue: Epilogue | None, threads: int) -> GemmPlan:
     batches = p.batch[0] * p.batch[1]
-    panels, columns, tiles_k = _cdiv(p.m, 32), _cdiv(p.n, 32), _cdiv(p.k, 32)
-    blocks_m, blocks_n = _cdiv(panels, max(1, min(8, _AMX_BYTES // (tiles_k * 2048)))), _cdiv(columns, 16)
-    while batches * blocks_m * blocks_n < _ITEMS * threads and p.m * p.n * p.k > 8_000_000 * blocks_m * blocks_n:
-        if panels * blocks_n > columns * blocks_m and blocks_m < panels:
-            blocks_m = min(panels, 2 * blocks_m)
-        elif blocks_n < columns:
-            blocks_n = min(columns, 2 * blocks_n)
-        else:
-            break
+    panels, columns, tiles_k = cdiv(p.m, 32), cdiv(p.n, 32), cdiv(p.k, 32)
+    blocks_m, blocks_n = cdiv(panels, max(1, min(8, _AMX_BYTES // (tiles_k * 2048)))), cdiv(columns, 16)
+    blocks_m, blocks_n = cost.finer((blocks_m, blocks_n), panels, columns, batches, p.m * p.n * p.k, threads)
     a_strips = (1 if p.a[:2] == (0, 0) else batches) * 2 * panels
     b_strips = (1 if p.b[:2] == (0, 0) else batches) * 2 * columns
-    a_items, b_items = a_strips // (2 * panels or 1) * _cdiv(panels, AMX_PANELS), b_strips // (2 * columns or 1) * _cdiv(columns, AMX_PANELS)
+    a_items, b_items = a_strips // (2 * panels or 1) * cdiv(panels, AMX_PANELS), b_strips // (2 * columns or 1) * cdiv(columns, AMX_PANELS)
     key = _key("amx", "bfloat16", dtype_out, 64, half, epilogue, p.transposed)
     a, b = ("B", "A") if p.transposed else ("A", "B")
     count = batches * blocks_m * blocks_n
@@ -382,7 +371,7 @@ def _plan_amx(p: _Problem, dtype_out: str, half: bool, accumulate: bool, epilogu
     if epilogue is not None:
         slots += [f"epilogue{i}" for i in range(epilogue.slots)]
     items = [a_items + b_items if count else 0, count]
-    share = [(a_strips + b_strips) * tiles_k > 512, batches * p.m * p.n * p.k > 8_000_000]
+    share = [(a_strips + b_strips) * tiles_k > 512, batches * p.m * p.n * p.k > cost.SHARED_PRODUCTS]
 
     def text() -> str:
         from torsh.codegen import gemm_amx

@@ -21,6 +21,17 @@ A_PACKED, A_ITEMS, TILES_K = Tiles.PARTIAL, Tiles.BUFFER, Tiles.TILE_K
 TILE = 1024
 
 
+def write_sums(t: Text, strip: str, places: list[str], product: str) -> None:
+    """Tiles 0 to 3: the sums of two strips of A by two of B (`places`, of `strip` bytes each), by the tile instruction `product`."""
+    for i in range(4):
+        t.call("void", "llvm.x86.tilezero", [("i8", str(i))])
+    with t.loop("0", strip, str(TILE)) as k:
+        for i, place in enumerate(places):
+            t.call("void", "llvm.x86.tileloadd64", [("i8", str(4 + i)), ("ptr", t.at(place, k.index)), ("i64", "64")])
+        for i in range(4):
+            t.call("void", f"llvm.x86.{product}", [("i8", str(i)), ("i8", str(4 + i // 2)), ("i8", str(6 + i % 2))])
+
+
 def _write_strips(t: Text, name: str, by_row: bool) -> None:
     """`@name(src, x_stride, k_stride, valid, depth, dst, strip_bytes)`: the tiles of strips of 16 rows (or columns) x of a matrix, either of
     whose strides is that of adjacent elements. With `by_row` a tile has a row for each x, else one for each pair of k. Only `valid` x exist."""
@@ -129,13 +140,7 @@ def _write_tile_phase(t: Text, name: str) -> None:
             for base, panel in ((a_here, row.index), (b_here, column.index)):
                 first = t.at(base, t.mul(panel, t.mul(strip, "2")))
                 places += [first, t.at(first, strip)]
-            for i in range(4):
-                t.call("void", "llvm.x86.tilezero", [("i8", str(i))])
-            with t.loop("0", strip, str(TILE)) as k:
-                for i, place in enumerate(places):
-                    t.call("void", "llvm.x86.tileloadd64", [("i8", str(4 + i)), ("ptr", t.at(place, k.index)), ("i64", "64")])
-                for i in range(4):
-                    t.call("void", "llvm.x86.tdpbf16ps", [("i8", str(i)), ("i8", str(4 + i // 2)), ("i8", str(6 + i % 2))])
+            write_sums(t, strip, places, "tdpbf16ps")
             for i in range(4):
                 t.call("void", "llvm.x86.tilestored64", [("i8", str(i)), ("ptr", t.at(tmp, str(i // 2 * 2048 + i % 2 * 64))), ("i64", "128")])
             m, n = t.mul(row.index, "32"), t.mul(column.index, "32")

@@ -7,6 +7,7 @@ instruction (pmaddwd, exact: the pairs of pmaddubsw would saturate). Sums wrap a
 from __future__ import annotations
 
 from torsh.codegen import cost
+from torsh.codegen.cost import cdiv
 from torsh.codegen.gemm import GemmPlan, SlotValue
 from torsh.codegen.target import Target, int8_way
 
@@ -60,14 +61,8 @@ class Shape8:
 _A_BYTES = 512 << 10
 #: Bytes of a panel of A that fit on the stack.
 NEAR_PANEL = 64 << 10
-#: Work items for each thread, if they do not become small.
-_ITEMS = 4
-#: Bytes of an operand from which it is packed by several threads, and products from which they are shared. A product takes a sixteenth of a float's.
-_SHARE_BYTES, _SHARE_PRODUCTS = 1 << 18, 8_000_000
-
-
-def _cdiv(a: int, b: int) -> int:
-    return -(-a // b)
+#: Bytes of an operand from which it is packed by several threads.
+_SHARE_BYTES = 1 << 18
 
 
 def _name(shape: Shape8, signed_a: bool) -> str:
@@ -77,7 +72,7 @@ def _name(shape: Shape8, signed_a: bool) -> str:
 def bytes_packed(target: Target, batches: int, n: int, k: int, signed_a: bool) -> int:
     """Bytes of B [batches, k, n] when it is packed for products with an A that is signed or not."""
     shape = Shape8(int8_way(target), target.vector_bytes, signed_a)
-    return batches * _cdiv(n, shape.columns) * shape.panel_b(k)
+    return batches * cdiv(n, shape.columns) * shape.panel_b(k)
 
 
 def ways(target: Target, batch: int, m: int, n: int, k: int, threads: int) -> list[tuple[str, float]]:
@@ -107,16 +102,10 @@ def plan(target: Target, signed_a: bool, batch: int, m: int, n: int, k: int, a_s
         if len(strides) != 3:
             raise ValueError(f"gemm_int8: {name}_strides must have 3 entries, got {tuple(strides)}")
     shape = Shape8(way or int8_way(target), target.vector_bytes, signed_a)
-    panels, columns = _cdiv(m, shape.rows), _cdiv(n, shape.columns)
-    blocks_m = _cdiv(panels, max(1, min(64, _A_BYTES // max(1, shape.panel_a(k)))))
-    blocks_n = _cdiv(columns, 16)
-    while batch * blocks_m * blocks_n < _ITEMS * threads and m * n * k > _SHARE_PRODUCTS * blocks_m * blocks_n:
-        if panels * blocks_n > columns * blocks_m and blocks_m < panels:
-            blocks_m = min(panels, 2 * blocks_m)
-        elif blocks_n < columns:
-            blocks_n = min(columns, 2 * blocks_n)
-        else:
-            break
+    panels, columns = cdiv(m, shape.rows), cdiv(n, shape.columns)
+    blocks_m = cdiv(panels, max(1, min(64, _A_BYTES // max(1, shape.panel_a(k)))))
+    blocks_n = cdiv(columns, 16)
+    blocks_m, blocks_n = cost.finer((blocks_m, blocks_n), panels, columns, batch, m * n * k, threads)
     a_batches, b_batches = (1 if s[0] == 0 else batch for s in (a_strides, b_strides))
     count = batch * blocks_m * blocks_n
     # Where only one work item uses a panel of A, it packs it: memory that all of A is packed into is far away by the time it is read.
@@ -132,7 +121,7 @@ def plan(target: Target, signed_a: bool, batch: int, m: int, n: int, k: int, a_s
         panels, columns, blocks_m, blocks_n, a_items, shape.panel_a(k), shape.panel_b(k),
         0 if a_strides[0] == 0 else panels * shape.panel_a(k), 0 if b_strides[0] == 0 else columns * shape.panel_b(k), int(near)]
     key = _name(shape, signed_a)
-    share = [(0 if near else a_batches * m * k) + (0 if packed else b_batches * n * k) > _SHARE_BYTES, batch * m * n * k > _SHARE_PRODUCTS]
+    share = [(0 if near else a_batches * m * k) + (0 if packed else b_batches * n * k) > _SHARE_BYTES, batch * m * n * k > cost.SHARED_PRODUCTS]
 
     def text() -> str:
         from torsh.codegen import gemm_int8_text
@@ -147,5 +136,5 @@ def pack_plan(target: Target, signed_a: bool, batch: int, n: int, k: int, b_stri
     slots = list(made.slots)
     slots[Slots.A_PACKED] = slots[Slots.A_ITEMS] = slots[Slots.A] = slots[Slots.C] = 0
     slots[Slots.B_PACKED] = "C"
-    items = (1 if b_strides[0] == 0 else batch) * _cdiv(n, Shape8(int8_way(target), target.vector_bytes, signed_a).columns)
+    items = (1 if b_strides[0] == 0 else batch) * cdiv(n, Shape8(int8_way(target), target.vector_bytes, signed_a).columns)
     return GemmPlan(made.key, made.text, [items, 0], [batch * n * k > _SHARE_BYTES, False], {}, slots)

@@ -4,11 +4,10 @@ Phases: 0 packs panels of A, then of B; 1 computes tiles of C. All of K is summe
 """
 from __future__ import annotations
 
+from torsh.codegen.gemm_amx import TILE, write_sums
 from torsh.codegen.gemm_int8 import NEAR_PANEL, Shape8, Slots
 from torsh.codegen.gemm_text import Text
 
-#: Bytes of a tile of AMX.
-_TILE = 1024
 _MADD = {16: "sse2.pmadd.wd", 32: "avx2.pmadd.wd", 64: "avx512.pmaddw.d.512"}
 
 
@@ -145,7 +144,7 @@ def _write_pack(t: IntText, shape: Shape8, of_a: bool) -> None:
             place = t.at("%src", t.dot((t.least(lane.index, last_x), "%x_stride"), (t.least(k, last_k), "%k_stride")))
             value = t.op(f"select i1 {inside}, i8 {t.op(f'load i8, ptr {place}, align 1')}, i8 0")
             tile, place_k = t.divide(k, "64")
-            t.put(f"store i8 {value}, ptr {t.at('%dst', t.add(t.mul(tile, str(_TILE)), t.add(t.mul(lane.index, '64'), place_k)))}, align 1")
+            t.put(f"store i8 {value}, ptr {t.at('%dst', t.add(t.mul(tile, str(TILE)), t.add(t.mul(lane.index, '64'), place_k)))}, align 1")
     else:
         t.put(f"call void @slow_{name}(ptr %src, i64 %x_stride, i64 %k_stride, i64 %valid, i64 %depth, i64 {begun}, i64 %groups, ptr %dst, i64 %pitch)")
     t.put(f"br label %{done}")
@@ -215,13 +214,7 @@ def _write_tiles(t: IntText, shape: Shape8) -> None:
     t.begin("tile_32", "ptr %a, ptr %b, i64 %groups, ptr %c, i64 %c_row", True)
     strip = t.mul("%groups", "64")
     places = ["%a", t.at("%a", strip), "%b", t.at("%b", strip)]
-    for i in range(4):
-        t.call("void", "llvm.x86.tilezero", [("i8", str(i))])
-    with t.loop("0", strip, str(_TILE)) as k:
-        for i, place in enumerate(places):
-            t.call("void", "llvm.x86.tileloadd64", [("i8", str(4 + i)), ("ptr", t.at(place, k.index)), ("i64", "64")])
-        for i in range(4):
-            t.call("void", f"llvm.x86.tdpb{'ss' if t.signed_a else 'us'}d", [("i8", str(i)), ("i8", str(4 + i // 2)), ("i8", str(6 + i % 2))])
+    write_sums(t, strip, places, f"tdpb{'ss' if t.signed_a else 'us'}d")
     lower = t.at("%c", t.mul("%c_row", "16"))
     for i in range(4):
         t.call("void", "llvm.x86.tilestored64", [("i8", str(i)), ("ptr", t.at(lower if i >= 2 else "%c", str(64 * (i % 2)))), ("i64", "%c_row")])

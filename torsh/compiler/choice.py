@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from torsh.codegen import compile as codegen
-from torsh.codegen.cache import Cache, default_directory
+from torsh.codegen.cache import Cache, checked, default_directory
 from torsh.codegen.target import host
 from torsh.core import config
 from torsh.graph.node import Node
@@ -129,17 +129,12 @@ def remembered() -> list[dict[str, Any]]:
     for path, _, _, _ in tuned()._scan():
         try:
             with open(path, "rb") as file:
-                known = _parsed(_checked(file.read()))
+                known = _parsed(checked(file.read()))
         except OSError:
             continue
         if known is not None:
             found.append(known)
     return sorted(found, key=lambda known: (known["kind"], known["signature"], known["threads"]))
-
-
-def _checked(data: bytes) -> bytes | None:
-    from torsh.codegen.cache import _checked as checked
-    return checked(data)
 
 
 def measured(runs: dict[str, Callable[[], object]]) -> dict[str, float]:

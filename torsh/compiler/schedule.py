@@ -470,13 +470,10 @@ def _topological(groups: list[Group], stored: dict[int, Node], late: AbstractSet
 
 
 def _defer(groups: list[Group], depth: dict[int, int], stored: dict[int, Node], late: AbstractSet[int]) -> None:
-    """What depends on inputs alone and is large comes just before who reads it: made first, the transformed weights of all layers would lie
-    in memory at once. (What is small is left together, for merged launches.) So do copies that are computed again."""
-    free: dict[int, bool] = {}
-    for g in sorted(groups, key=lambda g: depth[g.number]):
-        free[g.number] = all(free[k] for k in free if g.before >> k & 1)
+    """What is large comes just before who reads it: made first, the transformed weights of all layers would lie in memory at once. (What is small
+    is left together, for merged launches.) So do copies that are computed again."""
     for g in sorted(groups, key=lambda g: -depth[g.number]):
         if (g.late and all(id(n) in late for n in g.nodes)) \
-                or (free[g.number] and sum([n.numel * n.dtype.itemsize for n in g.nodes if id(n) in stored]) >= _LARGE):
+                or sum([n.numel * n.dtype.itemsize for n in g.nodes if id(n) in stored]) >= _LARGE:
             readers = [depth[r.number] for r in groups if r.before >> g.number & 1]
             depth[g.number] = max(depth[g.number], min(readers, default=1) - 1)
