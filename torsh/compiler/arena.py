@@ -160,18 +160,13 @@ def _share(todo: list[Memory], free: list[Space], over: Sequence[Overlay]) -> li
     free.sort(key=lambda s: (s.nbytes, s.until))
     fitting = [m for m in todo if _LARGE <= m.nbytes <= free[-1].nbytes and not m.hosted] if free else []
     fitting.sort(key=lambda m: (-m.nbytes, -m.last))
-    waiting: dict[int, list[Overlay]] = {}
+    waiting: dict[int, list[Overlay]] = {}  # for memory, by launch
+    ends: dict[int, list[Overlay]] = {}  # for outputs, by the memory that is read
     for overlay in over:
-        waiting.setdefault(overlay.at, []).append(overlay)
+        key, where = (overlay.at, waiting) if isinstance(overlay.target, Memory) else (id(overlay.source), ends)
+        where.setdefault(key, []).append(overlay)
     live = live_bytes(todo)
     placed: set[int] = set()
-
-    def place(m: Memory, value: int) -> None:
-        m.value = Value(value, 0)
-        taken[value].append(m)
-        placed.add(id(m))
-        for k in range(m.first, m.last + 1):
-            live[k] -= m.nbytes
 
     def apart(m: Memory, space: Space, until: int) -> bool:
         return space.nbytes >= m.nbytes and until > m.last and all(o.last < m.first or o.first > m.last for o in taken[space.value])
@@ -180,33 +175,39 @@ def _share(todo: list[Memory], free: list[Space], over: Sequence[Overlay]) -> li
         """Whether what launch `at` writes could be placed over what it reads."""
         candidates = waiting.get(at, [])
         while candidates:
-            _, source, target, proved = candidates.pop()
+            overlay = candidates.pop()
+            source, target = overlay.source, overlay.target
             while source.under is not None:
                 source = source.under
-            if id(source) in placed or source.last != at:
-                continue
-            space = None if isinstance(target, Memory) else next((s for s in free if s.value == target), None)
-            if isinstance(target, Memory):
-                if id(target) not in placed and proved():
-                    target.under = source
-                    source.last, source.hosted = target.last, source.hosted or target.hosted
-                    placed.add(id(target))
-                    live[at] -= target.nbytes
-                    return True
-            elif space is not None and not source.hosted and apart(source, space, at + 1) and proved():
-                place(source, target)
+            if isinstance(target, Memory) and id(source) not in placed and id(target) not in placed and source.last == at and overlay.proved():
+                target.under = source
+                source.last, source.hosted = target.last, source.hosted or target.hosted
+                ends[id(source)] = ends.get(id(target), [])
+                placed.add(id(target))
+                live[at] -= target.nbytes
                 return True
         return False
+
+    def room(m: Memory) -> Space | None:
+        """A free space for a memory: one that is needed only later, or that of an output which is computed from it."""
+        for space in free:
+            if apart(m, space, space.until) or any(o.target == space.value and apart(m, space, o.at + 1) and o.proved() for o in ends.get(id(m), [])):
+                return space
+        return None
 
     while True:
         peak = max(range(len(live)), key=live.__getitem__, default=-1)
         if overlaid(peak):
             continue
         for m in fitting:
-            if m.first <= peak <= m.last and id(m) not in placed:
-                space = next((s for s in free if apart(m, s, s.until)), None)
+            if m.first <= peak <= m.last and id(m) not in placed and not m.hosted:
+                space = room(m)
                 if space is not None:
-                    place(m, space.value)
                     break
         else:
             return [m for m in todo if id(m) not in placed]
+        m.value = Value(space.value, 0)
+        taken[space.value].append(m)
+        placed.add(id(m))
+        for k in range(m.first, m.last + 1):
+            live[k] -= m.nbytes
