@@ -17,6 +17,8 @@ value of each lane. Vector loops do not nest in vector loops.
 """
 from __future__ import annotations
 
+from typing import Any
+
 from torsh.codegen.record import record
 
 STORAGE_DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64")
@@ -65,7 +67,7 @@ class Expr:
 
 @record
 class Const(Expr):
-    value: float | int | bool
+    value: Any  # a float, an int or a bool, or NumPy's (compiled readers would take Python's alone if that were the type)
     dtype: str
 
 
