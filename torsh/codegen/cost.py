@@ -74,8 +74,8 @@ def stalls(b_bytes: int, competing: bool) -> float:
     return 0.4 if b_bytes > NEAR or competing else 0.0
 
 
-def blocks(batches: int, m: int, n: int, k: int, shape: Shape, panels: int, columns: int, panel_bytes: int, packing: int, stalled: float,
-           threads: int) -> list[tuple[float, tuple[int, int]]]:
+def blocks(batches: int, m: int, n: int, k: int, shape: Shape, panels: int, columns: int, panel_bytes: int, packing: float, stalled: float,
+           threads: int, streams: bool = False) -> list[tuple[float, tuple[int, int]]]:
     """Into how many parts the panels of rows and of columns are cut: microseconds and parts, the quickest first.
 
     Cycles are counted for each k. A panel of rows by one of columns takes half a cycle for a vector of sums (longer by `stalled`), a panel of columns about as
@@ -84,10 +84,11 @@ def blocks(batches: int, m: int, n: int, k: int, shape: Shape, panels: int, colu
     """
     if not panels or not columns or not batches:
         return [(0.0, (0, 0))]
-    step = shape.rows * shape.vectors / 2
-    reading = shape.rows * shape.scalar_bytes / (16 if m * k * shape.scalar_bytes <= NEAR else 11)
+    height = shape.height(m)
+    step = height * shape.vectors / 2
+    reading = height * shape.scalar_bytes / (16 if m * k * shape.scalar_bytes <= NEAR else 11)
     narrow = (n % shape.columns + shape.columns - 1) % shape.columns + 1 <= shape.lanes  # the last panel is one vector wide
-    fewest = cdiv(columns, MOST_WIDE)
+    fewest = cdiv(columns, 2 * MOST_WIDE if streams else MOST_WIDE)
     found: list[tuple[float, tuple[int, int]]] = []
     for blocks_n in sorted({fewest, *[b for b in (threads, 2 * threads, 4 * threads, 8 * threads, columns) if fewest < b <= columns]}):
         wide = cdiv(columns, blocks_n)
@@ -96,7 +97,9 @@ def blocks(batches: int, m: int, n: int, k: int, shape: Shape, panels: int, colu
         for blocks_m in sorted({1, *[b for b in (threads, 2 * threads, 4 * threads, cdiv(panels, 74)) if b <= panels]}):
             high = cdiv(panels, blocks_m)
             cycles = step * width * (high * (1 + stalled) + packing) + reading * high + 3000 / max(1, k)
-            if packing and buffer > NEAR_BYTES and k:
+            if streams:
+                cycles = max(cycles, width * shape.columns * shape.scalar_bytes / MEMORY_BYTES)
+            elif packing and buffer > NEAR_BYTES and k:
                 cycles += buffer / 64 * 50 / k
             cycles *= cdiv(batches * blocks_m * blocks_n, threads)
             found.append((cycles * max(1, k) / CYCLES, (blocks_m, blocks_n)))

@@ -182,9 +182,9 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
     c_strides = [t.mul(t.slot(s), out) for s in (Tiles.C_BATCH0, Tiles.C_BATCH1, Tiles.C_M, Tiles.C_N)]
     p_batch, p_row = (t.mul(t.slot(s), acc) for s in (Tiles.PARTIAL_BATCH, Tiles.PARTIAL_M))
     k_offsets, n_offsets = (t.pointer(s) for s in (Tiles.K_OFFSETS, Tiles.N_OFFSETS))
-    group, tiles, flags = (t.slot(s) for s in (Tiles.GROUP, Tiles.TILES, Tiles.FLAGS))
-    copy_a, b_in_place, b_ready, b_one, accumulate, own = (t.bit(flags, bit) for bit in (
-        Flags.COPY_A, Flags.B_IN_PLACE, Flags.B_IS_PACKED, Flags.B_ONE_BATCH, Flags.ACCUMULATE_C, Flags.PARTIAL_IS_C))
+    group, tiles, flags, height = (t.slot(s) for s in (Tiles.GROUP, Tiles.TILES, Tiles.FLAGS, Tiles.HEIGHT))
+    copy_a, b_in_place, b_ready, b_one, accumulate, own, streams = (t.bit(flags, bit) for bit in (
+        Flags.COPY_A, Flags.B_IN_PLACE, Flags.B_IS_PACKED, Flags.B_ONE_BATCH, Flags.ACCUMULATE_C, Flags.PARTIAL_IS_C, Flags.B_STREAMS))
     p0 = t.select(own, "i64", c_strides[0], t.mul(p_batch, batch1))
     p1 = t.select(own, "i64", c_strides[1], p_batch)
     # C itself holds the partial sums where it can; `own` then also means that the micro-kernel may store C.
@@ -206,11 +206,11 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
         b0, b1 = t.divide(batch, batch1)
         mi, ni = t.divide(tile, blocks_n)
         # Tiles are as equal as whole panels can be.
-        m0, m1 = (t.mul(t.op(f"udiv i64 {t.mul(i, panels_m)}, {blocks_m}"), str(shape.rows)) for i in (mi, t.add(mi, "1")))
+        m0, m1 = (t.mul(t.op(f"udiv i64 {t.mul(i, panels_m)}, {blocks_m}"), height) for i in (mi, t.add(mi, "1")))
         n0, n1 = (t.mul(t.op(f"udiv i64 {t.mul(i, panels_n)}, {blocks_n}"), str(shape.columns)) for i in (ni, t.add(ni, "1")))
         m1, n1 = t.least(m1, rows), t.least(n1, columns)
         wide = t.sub(n1, n0)
-        sweeps = t.op(f"udiv i64 {t.add(t.sub(m1, m0), str(shape.rows - 1))}, {shape.rows}")
+        sweeps = t.op(f"udiv i64 {t.add(t.sub(m1, m0), t.sub(height, '1'))}, {height}")
         a_here = t.at(a, t.dot((b0, a_strides[0]), (b1, a_strides[1])))
         b_here = t.at(b, t.dot((b0, b_strides[0]), (b1, b_strides[1])))
         c_here = t.at(c, t.dot((b0, c_strides[0]), (b1, c_strides[1])))
@@ -265,20 +265,23 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
             after_k = t.select(b_ready, "i64", evenly, t.select(along, "i64", t.mul(b_strides[2], "2"), b_strides[3]))
             across_n = t.op(f"udiv i64 {t.add(wide, str(shape.columns - 1))}, {shape.columns}")
             a_dense = t.test("eq", a_strides[2], t.mul(kc, size))
-            dense_k = t.least("64", t.op(f"udiv i64 {t.add(across_n, str(2 * shape.rows * t.in_bytes - 1))}, {across_n}"))
-            with t.loop(m0, m1, str(shape.rows)) as row:
+            dense_k = t.least("64", t.op(f"udiv i64 {t.add(across_n, t.sub(t.mul(height, str(2 * t.in_bytes)), '1'))}, {across_n}"))
+            # Of a B that streams by, few rows of which are a block, all lines in the order of memory: the second-level cache then runs ahead by itself.
+            row_lines = t.op(f"lshr i64 {t.add(t.mul(wide, size), '63')}, 6")
+            per_call = t.op(f"udiv i64 {t.mul(row_lines, kc)}, {t.mul(sweeps, across_n)}")
+            with t.loop(m0, m1, height) as row:
                 a_rows = t.at(a_now, t.mul(row.index, a_strides[2]))
-                valid = t.least(t.sub(m1, row.index), str(shape.rows))
-                panel = t.op(f"udiv i64 {t.sub(row.index, m0)}, {shape.rows}")
-                copy, a_soon = copies, t.at(a_rows, t.mul(a_strides[2], str(shape.rows)))
+                valid = t.least(t.sub(m1, row.index), height)
+                panel = t.op(f"udiv i64 {t.sub(row.index, m0)}, {height}")
+                copy, a_soon = copies, t.at(a_rows, t.mul(a_strides[2], height))
                 if lanes:
                     member = t.op(f"urem i64 {panel}, {COPIED_PANELS}")
-                    group_rows = COPIED_PANELS * shape.rows
+                    group_rows = t.mul(height, str(COPIED_PANELS))
                     copy = t.at(copies, t.mul(member, str(panel_copied * t.scalar_bytes)))
                     with t.where(t.both(copy_a, t.test("eq", member, "0"))):
                         t.put(f"call void @copy_group(ptr {a_rows}, i64 {a_strides[2]}, i64 {a_strides[3]}, "
-                              f"i64 {t.least(t.sub(m1, row.index), str(group_rows))}, i64 {kc}, ptr {copies})")
-                    first_next = t.add(t.sub(row.index, t.mul(member, str(shape.rows))), str(group_rows))
+                              f"i64 {t.least(t.sub(m1, row.index), group_rows)}, i64 {kc}, ptr {copies}, i64 {height})")
+                    first_next = t.add(t.sub(row.index, t.mul(member, height)), group_rows)
                     more_rows = t.test("slt", first_next, m1)
                     soon_rows = t.add(t.mul(t.select(more_rows, "i64", first_next, m0), a_strides[2]), t.select(more_rows, "i64", "0", t.mul(kc, a_strides[3])))
                     a_group = t.at(a_now, soon_rows)
@@ -312,8 +315,8 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                         # In each call every other line of the next panel; of the next group, if they are copied together, a line of every other row.
                         odd = t.op(f"and i64 {number}, 1")
                         within = t.add(t.mul(member, across_n), number)
-                        lines = -(-(COPIED_PANELS * shape.rows * t.in_bytes) // 64) + 1
-                        aside, line_number = t.divide(within, str(lines))
+                        lines = t.op(f"lshr i64 {t.add(t.mul(group_rows, size), '127')}, 6")
+                        aside, line_number = t.divide(within, lines)
                         soon = t.at(a_group, t.add(t.mul(line_number, "64"), t.mul(t.op(f"and i64 {aside}, 1"), a_strides[3])))
                         soon = t.select(copy_a, "ptr", soon, t.at(a_soon, t.mul(odd, a_strides[3])))
                         soon_k = t.mul(a_strides[3], "2")
@@ -321,11 +324,20 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                         # One row in each call, or all evenly where they are one piece of memory.
                         soon_k = t.select(a_dense, "i64", dense_k, str(2 * t.in_bytes))
                         soon = t.at(a_soon, t.select(a_dense, "i64", t.mul(t.mul(number, half), dense_k),
-                                                     t.mul(t.least(number, str(shape.rows - 1)), a_strides[2])))
+                                                     t.mul(t.least(number, t.sub(height, "1")), a_strides[2])))
                         if not tables:  # one panel of columns: all of the next rows in this call, while B stays
                             lone = t.both(a_dense, t.test("eq", across_n, "1"))
                             b_soon = t.select(lone, "ptr", t.at(soon, t.mul(half, "64")), b_soon)
                             b_soon_k = t.select(lone, "i64", "64", b_soon_k)
+                    if not tables:
+                        # With four lines of B for each turn of a single panel of rows, and two for each of two.
+                        from_line, more_lines = t.mul(turn, per_call), t.op(f"lshr i64 {per_call}, 1")
+                        for_b = []
+                        for line_of_b in (from_line, t.add(from_line, more_lines)):
+                            of_row, in_row = t.divide(line_of_b, row_lines)
+                            for_b.append(t.at(after, t.add(t.mul(of_row, b_strides[2]), t.mul(in_row, "64"))))
+                        soon, b_soon = t.select(streams, "ptr", for_b[0], soon), t.select(streams, "ptr", for_b[1], b_soon)
+                        soon_k, b_soon_k = (t.select(streams, "i64", "64", step) for step in (soon_k, b_soon_k))
                     place = t.add(t.mul(row.index, p_row), t.mul(n, acc))
                     into = t.select(direct, "ptr", t.at(p_here, place), tmp)
                     step = t.select(direct, "i64", p_row, line)
@@ -378,7 +390,7 @@ def write_pack_panels(t: Text, shape: Shape) -> None:
 
 
 class Rows:
-    """A panel of `valid` rows by a panel of columns, composed of the micro-kernels that there are, tallest first.
+    """A panel of `valid` rows by a panel of columns, composed of the micro-kernels that there are, tallest first; the last may have one row less.
 
     What is written inside the `with` follows every micro-kernel: `index` names its first row, `height` its rows.
     Row r is at a + r * a_row and goes to c + r * c_row; `operands` are the micro-kernel's other arguments."""
@@ -395,25 +407,22 @@ class Rows:
         left = t.sub(valid, self.index)
         a_now, c_now = t.at(a, t.mul(self.index, a_row)), t.at(c, t.mul(self.index, c_row))
         joined = t.new_label()
-        heights = []
-        for height in shape.heights:
-            fits, lower = t.new_label(), t.new_label()
-            if height > 1:
-                t.put(f"br i1 {t.test('sge', left, str(height))}, label %{fits}, label %{lower}")
-            else:
-                t.put(f"br label %{fits}")
-            t.label(fits)
-            one, all_vectors = t.new_label(), t.new_label()
-            t.put(f"br i1 {narrow}, label %{one}, label %{all_vectors}")
-            for label, vectors in ((one, 1), (all_vectors, shape.vectors)):
-                t.label(label)
-                t.put(f"call void @tile_{height}_{vectors}(ptr {a_now}, {operands[0]}, ptr {c_now}, {operands[1]})")
-                heights.append(f"[{height}, %{label}]")
+        reached = []
+        one, all_vectors = t.new_label(), t.new_label()
+        t.put(f"br i1 {narrow}, label %{one}, label %{all_vectors}")
+        for start, vectors, heights in ((one, 1, shape.narrow_heights), (all_vectors, shape.vectors, shape.heights)):
+            t.label(start)
+            for height in heights:
+                fits, lower = t.new_label(), t.new_label()
+                t.put(f"br i1 {t.test('sge', left, str(height - 1))}, label %{fits}, label %{lower}" if height > 2 else f"br label %{fits}")
+                t.label(fits)
+                t.put(f"call void @tile_{height}_{vectors}(ptr {a_now}, i64 {left}, {operands[0]}, ptr {c_now}, {operands[1]})")
+                reached.append(f"[{height}, %{fits}]")
                 t.put(f"br label %{joined}")
-            if height > 1:
-                t.label(lower)
+                if height > 2:
+                    t.label(lower)
         t.label(joined)
-        self.height = t.op(f"phi i64 {', '.join(heights)}")
+        self.height = t.least(left, t.op(f"phi i64 {', '.join(reached)}"))
 
     def __enter__(self) -> Rows:
         return self
