@@ -193,15 +193,12 @@ def _ways(p: _Problem, same: bool, registers: int, dtype_in: str, vector_bytes: 
     if same and tables and p.b[3] == 1:
         kinds = [("in place", 0, 0.0)]
     elif same and not tables and p.b[3] == 1:
-        kinds.append(("in place", 0, cost.stalls(b_bytes, competing)))
-        if True:
-            kinds.append(("shallow", 0.22, 0.03))
+        kinds.append(("in place", 0, cost.stalls(b_bytes, competing)) if b_bytes <= cost.NEAR else ("shallow", *cost.SHALLOW))
     for name, packing, stalls in kinds:
         for time, blocks in cost.blocks(batches, p.m, p.n, p.k, shape, panels, columns, panel_bytes, packing, stalls, threads, name == "shallow")[:3]:
             found.append((f"{name} {blocks[0]}x{blocks[1]}", time, blocks))
     if not tables and same and p.c[3] == p.a[3] == p.b[2] == 1 != p.b[3] and p.m > _FEW_TURNED:
-        packed = min(time for name, time, _ in found if name.startswith("packed"))
-        found.append(("turned", packed + cost.turned(batches, p.m, p.n, p.k, shape.lanes, _TURNED_DEPTH, threads), None))
+        found.append(("turned", cost.turned(batches, p.m, p.n, p.k, size, shape.lanes, _TURNED_DEPTH, threads), None))
     return sorted(found, key=lambda w: w[1])
 
 
@@ -222,22 +219,26 @@ _FEW_PANELS = 4
 #: Rows that fill too little of a vector of columns to make C's transpose.
 _FEW_TURNED = 4
 #: A block of K where B streams by in place: so short that the next block comes to the second-level cache while this one is used.
-import os
-_SHALLOW = int(os.environ.get("SH", "64"))
+_SHALLOW = 64
 #: A block of K where C's transpose is made: the rows of B stream by, so that they are best read to their ends.
 _TURNED_DEPTH = 2048
 
 
 def _streams(p: _Problem) -> bool:
-    """Whether the kernels for few rows fit: at most eight, and a B worth cutting up and contiguous along an axis."""
+    """Whether the kernels for few rows fit: at most eight, or twelve for dot products, and a B worth cutting up and contiguous along an axis."""
     enough = 1 << 18 if p.m > 4 and p.b[2] != 1 else 4096
-    return p.m <= 8 and p.n * p.k >= enough and p.m > 0 and (p.b[2] == 1 or p.b[3] == 1)
+    return p.m <= (12 if p.b[3] != 1 else 8) and p.n * p.k >= enough and p.m > 0 and (p.b[2] == 1 or p.b[3] == 1)
 
 
-#: Columns of B of a work item, times its rows; and how much of K where columns are contiguous, times its rows.
+#: Columns of B of a work item, times its rows; and how much of K where columns are contiguous.
 CHUNK, CHUNK_DEEP = 4096, 8192
 #: Rows for which there are kernels.
-STREAMED_ROWS = (1, 2, 4, 6, 8)
+STREAMED_ROWS = (1, 2, 4, 6, 8, 10, 12)
+
+
+def _deep(rows: int) -> int:
+    """How much of K dot products take at once: so much that the rows stay in the first-level cache."""
+    return CHUNK_DEEP if rows <= 4 else (CHUNK_DEEP if rows <= 8 else 10240) // rows
 
 
 def _plan_stream(p: _Problem, same: bool, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool,
@@ -254,17 +255,19 @@ def _plan_stream(p: _Problem, same: bool, dtype_in: str, dtype_out: str, vector_
         chunk_n = min(cdiv(p.n, lanes) * lanes, CHUNK // rows // 64 * 64)
         chunk_k = min(p.k, max(64, cdiv(share, 8 * chunk_n) * 8))
     else:
-        chunk_k = min(p.k, cdiv(cdiv(p.k, cdiv(p.k, CHUNK_DEEP // (rows if rows > 4 else 1))), lanes) * lanes)
+        chunk_k = min(p.k, cdiv(cdiv(p.k, cdiv(p.k, _deep(rows))), lanes) * lanes)
         chunk_n = min(cdiv(p.n, lanes) * lanes, cdiv(share, chunk_k * lanes) * lanes)
     blocks_k, blocks_n = cdiv(p.k, chunk_k), cdiv(p.n, chunk_n)
     row = cdiv(p.n, lanes) * lanes
-    in_place = same and (p.a[3] == 1 or p.k == 1)
-    x = p.a[:3] if in_place else (p.batch[1] * p.m * p.k, p.m * p.k, p.k)
+    # More rows than about the ways of the first-level cache must not compete for its sets.
+    in_place = same and (p.a[3] == 1 or p.k == 1) and not (p.m > 8 and p.a[2] * scalar_bytes % 4096 == 0)
+    pitch = p.k if p.m <= 8 else cdiv(p.k, lanes) * lanes + (lanes if p.k * scalar_bytes % 2048 <= 64 else 0)
+    x = p.a[:3] if in_place else (p.batch[1] * p.m * pitch, p.m * pitch, pitch)
 
     key = _key(f"{kind}{rows}", dtype_in, dtype_out, vector_bytes, half, epilogue, p.transposed)
     scratch = {"partial": batches * blocks_k * rows * row * scalar_bytes}
     if not in_place:
-        scratch["packed"] = batches * p.m * p.k * scalar_bytes
+        scratch["packed"] = batches * p.m * pitch * scalar_bytes
     scratch = {name: size for name, size in scratch.items() if size}
     a, b = ("B", "A") if p.transposed else ("A", "B")
     slots: list[SlotValue] = [

@@ -71,6 +71,8 @@ class Shape:
             self.rows, self.heights, self.narrow_heights = 12, (12, 10, 8, 4, 2), (12, 8, 4, 2)
         else:
             self.rows, self.heights, self.narrow_heights = 14, (14, 12, 10, 8, 4, 2), (14, 8, 4, 2)
+        # Tiles of few rows by more vectors: enough sums that additions need not wait for one another.
+        self.broad = () if registers < 32 else ((8, 3), (6, 4), (4, 4))
         self.columns = self.vectors * self.lanes
         self.packed_rows = -(-self.rows // self.lanes) * self.lanes
         self.depth, self.group_depth = 256, 128
@@ -80,7 +82,7 @@ class Shape:
     def height(self, rows: int) -> int:
         """Rows of a panel: panels of so many rows altogether are about equal, and as few as they can be."""
         panels = max(1, -(-rows // self.rows))
-        return min(height for height in self.heights if height * panels >= rows)
+        return min(height for height in (*self.heights, *(height for height, _ in self.broad)) if height * panels >= rows)
 
 
 class Place:

@@ -161,18 +161,15 @@ def prefetch(t: Text, pointer: str, write: bool, locality: int) -> None:
     t.call("void", "llvm.prefetch.p0", [("ptr", pointer), ("i32", str(int(write))), ("i32", str(locality)), ("i32", "1")])
 
 
-def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, tables: bool = False) -> None:
+def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: bool, tables: bool = False) -> None:
     """`@tile_{rows}_{vectors}(a, left, a_step, b, b_k, kc, p, p_row, add, a_soon, a_soon_k, b_soon, b_soon_k)`: p = a b, or p += a b where
     `add` is not 0. Where only rows - 1 rows are `left`, the last is neither read nor stored.
 
     a is `rows` x kc. With `lanes` its rows are adjacent elements and k are a_step bytes apart, as packed panels have it; otherwise
     k are adjacent and rows a_step bytes apart. b is kc x (`vectors` of lanes) with byte stride b_k; with `tables` b_k is the address of a table of
-    where each row is, in bytes from b. Each turn of the loop, two k and more where there are few sums,
-    fetches a line from a_soon and b_soon into the second-level cache, which then move on by a_soon_k and b_soon_k bytes."""
-    # Additions to one sum take four cycles, in each of which two can begin: where there are fewer than eight sums each k of a turn has its own.
-    steps = max(2, min(4, 8 // (rows * vectors)))
-    count = rows * vectors
-    sets = steps if count < 8 else 1
+    where each row is, in bytes from b. Each turn of the loop, two k where
+    `pairs` and else one, fetches a line from a_soon and b_soon into the second-level cache, which then move on by a_soon_k and b_soon_k bytes.
+    All kernels add up in one order."""
     t.begin(f"tile_{rows}_{vectors}", f"ptr %a, i64 %left, i64 %a_step, ptr %b, {'ptr' if tables else 'i64'} %b_k, i64 %kc, ptr %p, i64 %p_row, i64 %add, "
             "ptr %a_soon, i64 %a_soon_k, ptr %b_soon, i64 %b_soon_k", True)
     size = t.scalar_bytes
@@ -194,7 +191,7 @@ def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, tables: bo
     last_offset = t.select(single, "i64", t.sub(own, str(size) if lanes else "%a_step"), own)
 
     def turn(state: list[str], steps: int) -> list[str]:
-        pointers, b, sums = [_opaque(t, p) for p in state[:many]], _opaque(t, state[many]), list(state[many + 3:])
+        pointers, b, sums = [_opaque(t, p) for p in state[:many]], _opaque(t, state[many]), state[many + 3:]
         for soon in state[many + 1:many + 3]:
             prefetch(t, soon, False, 2)
         for u in range(steps):
@@ -202,31 +199,30 @@ def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, tables: bo
                 t.put('call void asm sideeffect "", "~{memory}"()')
             line = t.at("%b", t.op(f"load i64, ptr {b}, align 8")) if tables else b
             panel = [t.load(t.at(line, str(v * t.vector_bytes))) for v in range(vectors)]
-            first = u % sets * count
+            following = []
             for i in range(rows):
                 offset = last_offset if i + 1 == rows else offsets[i if lanes else i % _SPAN]
                 place = t.at(pointers[0], offset) if lanes else t.at(t.at(pointers[i // _SPAN], offset), str(u * size))
                 value = t.splat(t.load_scalar(place))
-                for v in range(vectors):
-                    sums[first + i * vectors + v] = t.fma(value, panel[v], sums[first + i * vectors + v])
-            b = t.at(b, "8" if tables else "%b_k")
+                following += [t.fma(value, panel[v], sums[i * vectors + v]) for v in range(vectors)]
+            sums, b = following, t.at(b, "8" if tables else "%b_k")
             if lanes:
                 pointers = [t.at(pointers[0], "%a_step")]
         if not lanes:
             pointers = [t.at(p, str(steps * size)) for p in pointers]
         return [*pointers, b, t.at(state[many + 1], "%a_soon_k"), t.at(state[many + 2], "%b_soon_k"), *sums]
 
-    kinds = ["ptr"] * (many + 3) + [t.vector] * (count * sets)
-    state = [*bases, "%b_k" if tables else "%b", "%a_soon", "%b_soon"] + ["zeroinitializer"] * (count * sets)
-    done = t.op(f"and i64 %kc, {-steps}")
-    with t.loop("0", done, str(steps), list(zip(kinds, state, strict=True))) as loop:
-        loop.next = turn(loop.values, steps)
-    with t.loop(done, "%kc", "1", list(zip(kinds, loop.values, strict=True))) as loop:
+    kinds = ["ptr"] * (many + 3) + [t.vector] * (rows * vectors)
+    state = [*bases, "%b_k" if tables else "%b", "%a_soon", "%b_soon"] + ["zeroinitializer"] * (rows * vectors)
+    done = "0"
+    if pairs:
+        done = t.op("and i64 %kc, -2")
+        with t.loop("0", done, "2", list(zip(kinds, state, strict=True))) as loop:
+            loop.next = turn(loop.values, 2)
+        state = loop.values
+    with t.loop(done, "%kc", "1", list(zip(kinds, state, strict=True))) as loop:
         loop.next = turn(loop.values, 1)
     sums = loop.values[many + 3:]
-    while len(sums) > count:
-        far = len(sums) // 2
-        sums = [t.op(f"fadd {t.vector} {sums[i]}, {sums[i + far]}") for i in range(far)]
     plain, adding, end = t.new_label(), t.new_label(), t.new_label()
     t.put(f"br i1 {t.test('eq', '%add', '0')}, label %{plain}, label %{adding}")
     for label in (plain, adding):
@@ -248,8 +244,11 @@ def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, tables: bo
     t.end()
 
 
-def write_micro_kernels(t: Text, shape: Shape, lanes: bool, tables: bool = False) -> None:
-    """All heights, for panels of one vector and of all."""
+def write_micro_kernels(t: Text, shape: Shape, lanes: bool, tables: bool = False, broad: bool = False) -> None:
+    """All heights, for panels of one vector and of all, and the `broad` ones. Those with many sums do nearly all the work: the others stay short."""
+    if broad:
+        for height, vectors in shape.broad:
+            write_micro_kernel(t, lanes, height, vectors, True, tables)
     for vectors, heights in ((1, shape.narrow_heights), (shape.vectors, shape.heights)):
         for height in heights:
-            write_micro_kernel(t, lanes, height, vectors, tables)
+            write_micro_kernel(t, lanes, height, vectors, height >= 8 and vectors == shape.vectors or height == shape.rows, tables)

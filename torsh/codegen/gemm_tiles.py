@@ -161,7 +161,7 @@ def write_pack_phase(t: Text, name: str, shape: Shape) -> None:
     t.end()
 
 
-def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None, lanes: bool, tables: bool) -> None:
+def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None, lanes: bool, tables: bool, broad_too: bool) -> None:
     """Phase 1: a work item computes GROUP of the BLOCKS_M x BLOCKS_N tiles of C.
 
     For each block of K: B's columns are packed, unless they are read in place or were packed before; then each panel of rows of A,
@@ -196,7 +196,6 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
     panel_bytes = t.mul(tile_k, line)
     block_bytes = t.mul(panels_n, panel_bytes)
     batch_bytes = t.select(b_one, "i64", "0", t.mul(block_bytes, blocks_k))
-    b_panel = t.select(b_in_place, "i64", str(shape.columns * t.in_bytes), panel_bytes)
     fresh = t.opposite(t.either(b_in_place, b_ready))
     is_near = t.test("eq", buffer_bytes, "0")
     per_batch = t.mul(blocks_m, blocks_n)
@@ -269,6 +268,11 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
             # Of a B that streams by, few rows of which are a block, all lines in the order of memory: the second-level cache then runs ahead by itself.
             row_lines = t.op(f"lshr i64 {t.add(t.mul(wide, size), '63')}, 6")
             per_call = t.op(f"udiv i64 {t.mul(row_lines, kc)}, {t.mul(sweeps, across_n)}")
+            if broad_too:
+                broadly, broad_width = t.both(b_in_place, stores), "0"
+                for tall, vectors in shape.broad:
+                    broad_width = t.select(t.test("eq", height, str(tall)), "i64", str(vectors * shape.lanes), broad_width)
+                broadly = t.both(broadly, t.test("ne", broad_width, "0"))
             with t.loop(m0, m1, height) as row:
                 a_rows = t.at(a_now, t.mul(row.index, a_strides[2]))
                 valid = t.least(t.sub(m1, row.index), height)
@@ -293,7 +297,8 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                     n = t.add(n0, column.index)
                     number = t.op(f"udiv i64 {column.index}, {shape.columns}")
                     inside = t.test("slt", column.index, whole)
-                    b_now = t.select(inside, "ptr", t.at(b_first, t.mul(number, b_panel)), buffer)
+                    in_b = t.select(b_in_place, "i64", t.mul(column.index, size), t.mul(number, panel_bytes))
+                    b_now = t.select(inside, "ptr", t.at(b_first, in_b), buffer)
                     in_place = t.both(b_in_place, inside)
                     if tables:
                         b_k = "ptr " + t.select(in_place, "ptr", t.at(k_offsets, t.mul(k0, "8")), "@lines")
@@ -303,6 +308,13 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                     narrow = t.test("sle", width, str(shape.lanes))
                     full = t.either(t.test("eq", width, str(shape.columns)), t.test("eq", width, str(shape.lanes)))
                     direct = t.both(full, stores)
+                    broad = "false"
+                    if broad_too:
+                        # Few rows leave registers for more columns.
+                        broad = t.both(t.both(broadly, t.test("sge", valid, t.sub(height, "1"))),
+                                       t.test("sle", t.add(column.index, broad_width), whole))
+                        width = t.select(broad, "i64", broad_width, width)
+                        direct, column.step = t.either(direct, broad), width
                     turn = t.add(t.mul(panel, across_n), number)
                     by_column = t.divide(turn, across)
                     there = t.select(b_ready, "i64", t.mul(turn, t.mul(half, after_k)), t.select(
@@ -343,7 +355,7 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                     step = t.select(direct, "i64", p_row, line)
                     operands = (f"i64 {a_step}, ptr {b_now}, {b_k}, i64 {kc}",
                                 f"i64 {step}, i64 {t.select(direct, 'i64', add, '0')}, ptr {soon}, i64 {soon_k}, ptr {b_soon}, i64 {b_soon_k}")
-                    with Rows(t, shape, valid, narrow, a_first, a_row, into, t.select(direct, "i64", p_row, "0"),
+                    with Rows(t, shape, valid, narrow, broad, height, a_first, a_row, into, t.select(direct, "i64", p_row, "0"),
                               operands) as rows_now:
                         m = t.add(row.index, rows_now.index)
                         c_place = t.at(c_here, t.add(t.mul(m, c_strides[2]), t.mul(n, c_strides[3])))
@@ -395,7 +407,7 @@ class Rows:
     What is written inside the `with` follows every micro-kernel: `index` names its first row, `height` its rows.
     Row r is at a + r * a_row and goes to c + r * c_row; `operands` are the micro-kernel's other arguments."""
 
-    def __init__(self, t: Text, shape: Shape, valid: str, narrow: str, a: str, a_row: str, c: str, c_row: str,
+    def __init__(self, t: Text, shape: Shape, valid: str, narrow: str, broad: str, tall: str, a: str, a_row: str, c: str, c_row: str,
                  operands: tuple[str, str]) -> None:
         self.t, self.valid = t, valid
         self.before, self.head = t.block, t.new_label()
@@ -409,6 +421,20 @@ class Rows:
         joined = t.new_label()
         reached = []
         one, all_vectors = t.new_label(), t.new_label()
+        if broad != "false":
+            several, usual = t.new_label(), t.new_label()
+            t.put(f"br i1 {broad}, label %{several}, label %{usual}")
+            t.label(several)
+            for height, vectors in shape.broad:
+                fits, lower = t.new_label(), t.new_label()
+                t.put(f"br i1 {t.test('eq', tall, str(height))}, label %{fits}, label %{lower}" if (height, vectors) != shape.broad[-1] else f"br label %{fits}")
+                t.label(fits)
+                t.put(f"call void @tile_{height}_{vectors}(ptr {a_now}, i64 {left}, {operands[0]}, ptr {c_now}, {operands[1]})")
+                reached.append(f"[{height}, %{fits}]")
+                t.put(f"br label %{joined}")
+                if (height, vectors) != shape.broad[-1]:
+                    t.label(lower)
+            t.label(usual)
         t.put(f"br i1 {narrow}, label %{one}, label %{all_vectors}")
         for start, vectors, heights in ((one, 1, shape.narrow_heights), (all_vectors, shape.vectors, shape.heights)):
             t.label(start)
@@ -446,7 +472,8 @@ def write(name: str, dtype_in: str, dtype_out: str, vector_bytes: int, registers
     write_pack(t)
     write_pack_panels(t, shape)
     (write_copy_group if lanes else write_copy_rows)(t, shape)
-    write_micro_kernels(t, shape, lanes, tables)
+    broad = bool(shape.broad) and not tables and not turned  # where B may be read in place
+    write_micro_kernels(t, shape, lanes, tables, broad)
     if tables:
         lines = ", ".join(f"i64 {i * shape.columns * t.scalar_bytes}" for i in range(shape.depth))
         t.declared[f"@lines = internal unnamed_addr constant [{shape.depth} x i64] [{lines}], align 64"] = None
@@ -455,5 +482,5 @@ def write(name: str, dtype_in: str, dtype_out: str, vector_bytes: int, registers
     if epilogue is not None and not turned:
         write_apply(t, epilogue, transposed)
     write_pack_phase(t, name, shape)
-    write_tile_phase(t, name, shape, None if turned else epilogue, lanes, tables)
+    write_tile_phase(t, name, shape, None if turned else epilogue, lanes, tables, broad)
     return t.module()

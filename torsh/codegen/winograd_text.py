@@ -334,7 +334,7 @@ class _Steps:
                     # The next rows come meanwhile: two lines in a turn of the micro-kernel, which is two k for whole panels and one for narrow ones.
                     soon_k = t.select(narrow, "i64", str(4 * shape.rows), str(8 * shape.rows))
                     other = t.select(narrow, "ptr", soon, t.at(soon, str(4 * shape.rows)))
-                    with Rows(t, shape, rows, narrow, a, u_row, place, self.m_channel,
+                    with Rows(t, shape, rows, narrow, "false", "0", a, u_row, place, self.m_channel,
                               (f"i64 {u_row}, ptr {here}, i64 {4 * shape.columns}, i64 {kc}",
                                f"i64 {self.m_channel}, i64 {add}, ptr {soon}, i64 {soon_k}, ptr {other}, i64 {soon_k}")):
                         pass
