@@ -47,11 +47,13 @@ def finer(blocks: tuple[int, int], panels: int, columns: int, batches: int, prod
     return blocks_m, blocks_n
 
 
-def streamed(batches: int, m: int, n: int, k: int, size: int, lanes: int, threads: int) -> float:
-    """Few rows by a large matrix that is read once: its bytes, which come a little faster than while much is computed, and the arithmetic, most of it not meanwhile."""
+def streamed(batches: int, m: int, n: int, k: int, size: int, lanes: int, dots: bool, threads: int) -> float:
+    """Few rows by a large matrix that is read once: its bytes, which come a little faster than while much is computed, and the arithmetic, hardly any of
+    it meanwhile; for dot products six cycles to add up the lanes of each; three phases."""
     elements = batches * n * k
     memory = elements * size * (0.8 / MEMORY_BYTES if elements * size > NEAR else 1 / 64)
-    return (memory + elements * m / (2 * lanes)) / CYCLES / (threads if elements * size > 1 << 18 else 1)
+    adding = 6.0 * batches * m * n if dots else 0.0
+    return (memory + adding + batches * (n * cdiv(k, lanes) * lanes * m / (2 * lanes) + 140) + 300) / CYCLES / (threads if elements * size > 1 << 18 else 1)
 
 
 def on_tile_registers(batches: int, m: int, n: int, k: int, per_cycle: int, threads: int) -> float:
@@ -66,13 +68,14 @@ def in_vectors(batches: int, m: int, n: int, k: int, per_cycle: int, threads: in
     return batches * (m * n * k / per_cycle + 0.2 * (m + n) * k) / CYCLES / (threads if worth_sharing(batches, m, n, k) else 1)
 
 
-def stalls(b_bytes: int, competing: bool) -> float:
-    """How much longer multiplying takes, in parts, where a B that stays in the second-level cache is read in place: if its rows compete for the sets of the
-    first. A larger one is read in shallow blocks, each of which comes while the one before is used."""
-    return 0.05 if b_bytes <= NEAR and competing else 0.0
+def stalls(row_bytes: int) -> float:
+    """How much longer multiplying takes, in parts, where B is read in place: if its rows compete for the sets of the first-level cache, or vectors of
+    them straddle lines."""
+    return 0.05 if row_bytes % 4096 == 0 else 0.06 if row_bytes % 64 else 0.0
 
 
-#: What tiles in shallow blocks of a B in place take more: in parts of packing it, and of the multiplications (C is loaded and stored for each block).
+#: What tiles take more that read a B larger than the second-level cache in shallow blocks, each of which comes while the one before is used: in parts of
+#: packing it, and of the multiplications (C is loaded and stored for each block).
 SHALLOW = 0.22, 0.03
 
 
@@ -100,7 +103,7 @@ def blocks(batches: int, m: int, n: int, k: int, shape: Shape, panels: int, colu
         for blocks_m in sorted({1, *[b for b in (threads, 2 * threads, 4 * threads, cdiv(panels, 74)) if b <= panels]}):
             high = cdiv(panels, blocks_m)
             rows = max(4, cdiv(min(m, high * height), 2) * 2)
-            cycles = step * width * (rows * (1 + stalled) + shape.rows * packing) + reading * high + 3000 / max(1, k)
+            cycles = step * width * (rows * (1 + stalled) + shape.rows * packing) + reading * high + (300 + 60 * high * wide) / max(1, k)
             if streams:
                 cycles = max(cycles, width * shape.columns * shape.scalar_bytes / MEMORY_BYTES)
             elif packing and buffer > NEAR_BYTES and k:

@@ -181,23 +181,24 @@ def _ways(p: _Problem, same: bool, registers: int, dtype_in: str, vector_bytes: 
     found: list[tuple[str, float, tuple[int, int] | None]] = []
     if not tables and (_streams(p) or _streams(p.transpose())):
         side = _streamed(p)
-        found.append(("stream", cost.streamed(batches, side.m, side.n, side.k, size, shape.lanes, threads), None))
+        found.append(("stream", cost.streamed(batches, side.m, side.n, side.k, size, shape.lanes, side.b[3] != 1, threads), None))
     if not tables and amx and dtype_in == "bfloat16" and vector_bytes == 64 and min(p.m, p.n) >= 8 and p.k >= 16 and 1 in p.a[2:] and 1 in p.b[2:]:
         found.append(("amx", cost.on_tile_registers(batches, p.m, p.n, p.k, 512, threads), None))
     panels, columns = cdiv(p.m, shape.height(p.m)), cdiv(p.n, shape.columns)
     tile_k = cdiv(max(1, cdiv(p.k, max(1, cdiv(p.k, shape.depth)))), shape.lanes) * shape.lanes
     panel_bytes = tile_k * shape.columns * scalar_bytes
     b_bytes = p.k * p.n * scalar_bytes
-    competing = p.b[2] * scalar_bytes % 4096 == 0
     kinds: list[tuple[str, float, float]] = [("packed", 3 if tables else 1, 0.0)]
     if same and tables and p.b[3] == 1:
         kinds = [("in place", 0, 0.0)]
     elif same and not tables and p.b[3] == 1:
-        kinds.append(("in place", 0, cost.stalls(b_bytes, competing)) if b_bytes <= cost.NEAR else ("shallow", *cost.SHALLOW))
+        stalls = cost.stalls(p.b[2] * scalar_bytes)
+        kinds.append(("in place", 0, stalls) if b_bytes <= cost.NEAR else ("shallow", cost.SHALLOW[0], cost.SHALLOW[1] + stalls))
+    far = (1 if p.b[:2] == (0, 0) else batches) * b_bytes > cost.NEAR and not tables
     for name, packing, stalls in kinds:
-        for time, blocks in cost.blocks(batches, p.m, p.n, p.k, shape, panels, columns, panel_bytes, packing, stalls, threads, name == "shallow")[:3]:
+        for time, blocks in cost.blocks(batches, p.m, p.n, p.k, shape, panels, columns, panel_bytes, packing, stalls, threads, far and name != "packed")[:3]:
             found.append((f"{name} {blocks[0]}x{blocks[1]}", time, blocks))
-    if not tables and same and p.c[3] == p.a[3] == p.b[2] == 1 != p.b[3] and p.m > _FEW_TURNED:
+    if not tables and same and p.c[3] == p.a[3] == p.b[2] == 1 != p.b[3] and _FEW_TURNED < p.m <= p.n:
         found.append(("turned", cost.turned(batches, p.m, p.n, p.k, size, shape.lanes, _TURNED_DEPTH, threads), None))
     return sorted(found, key=lambda w: w[1])
 
@@ -226,7 +227,7 @@ _TURNED_DEPTH = 2048
 
 def _streams(p: _Problem) -> bool:
     """Whether the kernels for few rows fit: at most eight, or twelve for dot products, and a B worth cutting up and contiguous along an axis."""
-    enough = 1 << 18 if p.m > 4 and p.b[2] != 1 else 4096
+    enough = 1 << 18 if p.m > 4 and p.b[2] != 1 else 4096 if p.b[2] != 1 else 64
     return p.m <= (12 if p.b[3] != 1 else 8) and p.n * p.k >= enough and p.m > 0 and (p.b[2] == 1 or p.b[3] == 1)
 
 
@@ -377,7 +378,7 @@ def _plan_amx(p: _Problem, dtype_out: str, half: bool, accumulate: bool, epilogu
     count = batches * blocks_m * blocks_n
     slots: list[SlotValue] = [
         a, b, "C", "packed" if count else 0, "packed_a" if count else 0, *p.batch, p.m, p.n, p.k, *p.a, *p.b, *p.c, tiles_k, blocks_m, blocks_n,
-        1, 1, count, Flags.ACCUMULATE_C * accumulate, 0, 0, panels, columns, a_items, 0, 0]
+        1, 1, count, Flags.ACCUMULATE_C * accumulate, 0, 0, panels, columns, a_items, 0, 0, 0]
     if epilogue is not None:
         slots += [f"epilogue{i}" for i in range(epilogue.slots)]
     items = [a_items + b_items if count else 0, count]

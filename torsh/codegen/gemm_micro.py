@@ -103,8 +103,8 @@ def columns_of_square(t: Text, rows: list[str]) -> list[str]:
 
 
 def write_copy_group(t: Text, shape: Shape) -> None:
-    """`@copy_group(src, row_stride, k_stride, valid, kc, dst, height)`: the panels, of `height` rows, of `valid` rows and kc columns of A, at most COPIED_PANELS,
-    `shape.group_depth * shape.packed_rows` elements apart. Where rows are adjacent elements they are read as they lie in memory."""
+    """`@copy_group(src, row_stride, k_stride, valid, kc, dst, height)`: the panels, of `height` rows, of `valid` rows and kc columns of A, at most
+    COPIED_PANELS, `shape.group_depth * shape.packed_rows` elements apart. Where rows are adjacent elements they are read as they lie in memory."""
     t.begin("copy_group", "ptr %src, i64 %row_stride, i64 %k_stride, i64 %valid, i64 %kc, ptr %dst, i64 %height", True)
     line = shape.packed_rows * t.scalar_bytes
     panel = shape.group_depth * line
@@ -251,4 +251,4 @@ def write_micro_kernels(t: Text, shape: Shape, lanes: bool, tables: bool = False
             write_micro_kernel(t, lanes, height, vectors, True, tables)
     for vectors, heights in ((1, shape.narrow_heights), (shape.vectors, shape.heights)):
         for height in heights:
-            write_micro_kernel(t, lanes, height, vectors, height >= 8 and vectors == shape.vectors or height == shape.rows, tables)
+            write_micro_kernel(t, lanes, height, vectors, height == shape.rows or (height >= 8 and vectors == shape.vectors), tables)

@@ -304,7 +304,7 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                         b_k = "ptr " + t.select(in_place, "ptr", t.at(k_offsets, t.mul(k0, "8")), "@lines")
                     else:
                         b_k = "i64 " + t.select(in_place, "i64", b_strides[2], line)
-                    width = t.least(t.sub(wide, column.index), str(shape.columns))
+                    width = t.least(t.sub(t.select(inside, "i64", whole, wide) if broad_too else wide, column.index), str(shape.columns))
                     narrow = t.test("sle", width, str(shape.lanes))
                     full = t.either(t.test("eq", width, str(shape.columns)), t.test("eq", width, str(shape.lanes)))
                     direct = t.both(full, stores)
@@ -314,7 +314,7 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                         broad = t.both(t.both(broadly, t.test("sge", valid, t.sub(height, "1"))),
                                        t.test("sle", t.add(column.index, broad_width), whole))
                         width = t.select(broad, "i64", broad_width, width)
-                        direct, column.step = t.either(direct, broad), width
+                        direct, column.step = t.either(direct, broad), width  # what is left of the columns in place may be less than a panel
                     turn = t.add(t.mul(panel, across_n), number)
                     by_column = t.divide(turn, across)
                     there = t.select(b_ready, "i64", t.mul(turn, t.mul(half, after_k)), t.select(
@@ -427,12 +427,12 @@ class Rows:
             t.label(several)
             for height, vectors in shape.broad:
                 fits, lower = t.new_label(), t.new_label()
-                t.put(f"br i1 {t.test('eq', tall, str(height))}, label %{fits}, label %{lower}" if (height, vectors) != shape.broad[-1] else f"br label %{fits}")
+                t.put(f"br label %{fits}" if height == shape.broad[-1][0] else f"br i1 {t.test('eq', tall, str(height))}, label %{fits}, label %{lower}")
                 t.label(fits)
                 t.put(f"call void @tile_{height}_{vectors}(ptr {a_now}, i64 {left}, {operands[0]}, ptr {c_now}, {operands[1]})")
                 reached.append(f"[{height}, %{fits}]")
                 t.put(f"br label %{joined}")
-                if (height, vectors) != shape.broad[-1]:
+                if height != shape.broad[-1][0]:
                     t.label(lower)
             t.label(usual)
         t.put(f"br i1 {narrow}, label %{one}, label %{all_vectors}")
