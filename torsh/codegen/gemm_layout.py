@@ -75,7 +75,7 @@ class Shape:
         self.broad = () if registers < 32 else ((8, 3), (6, 4), (4, 4))
         self.columns = self.vectors * self.lanes
         self.packed_rows = -(-self.rows // self.lanes) * self.lanes
-        self.depth, self.group_depth = 256, 128
+        self.depth, self.group_depth = 384, 128
         # An odd number of lines, so that the rows of a panel lie in different sets of the first-level cache.
         self.copied_row = self.depth + 64 // scalar_bytes
 
