@@ -5,6 +5,7 @@ one thread processor time counts, the best of several rounds. With `--ways` ever
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -35,7 +36,8 @@ class Case(NamedTuple):
 def named(text: str) -> Case:
     sizes, _, layout = text.partition(":")
     numbers = [int(size) for size in sizes.split("x")]
-    return Case(*([1] * (4 - len(numbers))), *numbers, layout or "nn")  # type: ignore[call-arg]
+    batch, m, k, n = [1] * (4 - len(numbers)) + numbers
+    return Case(batch, m, k, n, layout or "nn")
 
 
 def random_cases(count: int, seed: int) -> Iterator[Case]:
@@ -95,14 +97,15 @@ def measure(case: Case, threads: int, seconds: float, all_ways: bool) -> tuple[f
     given = ("float32", "float32", batch, m, n, k, *(tuple(s // 4 for s in x.strides) for x in (a, b, c)))
     options = {"vector_bytes": host().vector_bytes, "threads": threads}
     known = ways(*given, **options)  # type: ignore[arg-type]
-    operands, kept, calls = {"A": a, "B": b, "C": c}, [], {}
+    operands, kept = {"A": a, "B": b, "C": c}, []
+    calls: dict[str, Callable[[], object]] = {}
     for name in ["", *[name for name, _ in known if all_ways]]:
         run, memory = program(plan(*given, **options, way=name or None), operands)  # type: ignore[arg-type]
         kept.append(memory)
-        calls[name] = lambda run=run: run.run_list([])
+        calls[name] = functools.partial(run.run_list, [])
     ta, tb, tc = (torch.from_numpy(x) if batch > 1 else torch.from_numpy(x)[0] for x in (a, b, c))
     other = torch.bmm if batch > 1 else torch.mm
-    calls["torch"] = lambda: other(ta, tb, out=tc)
+    calls["torch"] = functools.partial(other, ta, tb, out=tc)
     best = quickest(calls, seconds, time.thread_time if threads == 1 else time.perf_counter)
     return best["torch"], best[""], [(name, predicted, best[name]) for name, predicted in known if all_ways]
 

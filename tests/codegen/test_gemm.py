@@ -157,6 +157,28 @@ def test_few_rows_times_the_transpose_of_many(dtype: str, target: Target) -> Non
 
 
 @pytest.mark.parametrize("target", targets(), ids=lambda t: t.name.split("/")[-1])
+def test_few_rows_times_a_matrix_where_it_is(target: Target) -> None:
+    """Panels of equal height, tiles of few rows by more columns, a matrix that streams by in shallow blocks: beside fences, and however the columns are cut
+    each sum has the same bits."""
+    rng = np.random.default_rng(14)
+    fenced = Fenced()
+    for m in (1, 3, 4, 5, 6, 7, 8, 9, 13, 15, 16, 17, 31):
+        for n, k in ((37, 90), (530, 70), (1043, 263)):
+            a, b = fenced(matrix(rng, (m, k), "float32", "rows"), True), fenced(matrix(rng, (k, n), "float32", "rows"), True)
+            c = fenced(np.full((m, n), np.nan, np.float32), True)
+            given = ("float32", "float32", 1, m, n, k, *(strides(x, 1) for x in (a, b, c)))
+            kind = "shallow" if k * n * 4 > 1 << 20 else "in place"
+            found = []
+            for way, _ in gemm.ways(*given, vector_bytes=target.vector_bytes, threads=4):
+                if way.startswith(kind):
+                    c[...] = np.nan
+                    run(a, b, c, target, rng, way=way, threads=4)
+                    check(c, a, b)
+                    found.append(c.tobytes())
+            assert found and len(set(found)) == 1, (m, n, k)
+
+
+@pytest.mark.parametrize("target", targets(), ids=lambda t: t.name.split("/")[-1])
 def test_panels_of_columns_are_copied_together(target: Target) -> None:
     """The gradient of a weight: several panels of a first matrix that lies in columns are copied at once, none beyond its end."""
     rng = np.random.default_rng(13)

@@ -76,7 +76,7 @@ def stalls(row_bytes: int) -> float:
 
 #: What tiles take more that read a B larger than the second-level cache in shallow blocks, each of which comes while the one before is used: in parts of
 #: packing it, and of the multiplications (C is loaded and stored for each block).
-SHALLOW = 0.22, 0.03
+SHALLOW = 0.22, 0.05
 
 
 def blocks(batches: int, m: int, n: int, k: int, shape: Shape, panels: int, columns: int, panel_bytes: int, packing: float, stalled: float,

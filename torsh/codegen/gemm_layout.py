@@ -72,7 +72,7 @@ class Shape:
         else:
             self.rows, self.heights, self.narrow_heights = 14, (14, 12, 10, 8, 4, 2), (14, 8, 4, 2)
         # Tiles of few rows by more vectors: enough sums that additions need not wait for one another.
-        self.broad = () if registers < 32 else ((8, 3), (6, 4), (4, 4))
+        self.broad: tuple[tuple[int, int], ...] = () if registers < 32 else ((8, 3), (6, 4), (4, 4))
         self.columns = self.vectors * self.lanes
         self.packed_rows = -(-self.rows // self.lanes) * self.lanes
         self.depth, self.group_depth = 384, 128

@@ -161,9 +161,15 @@ def prefetch(t: Text, pointer: str, write: bool, locality: int) -> None:
     t.call("void", "llvm.prefetch.p0", [("ptr", pointer), ("i32", str(int(write))), ("i32", str(locality)), ("i32", "1")])
 
 
+def masks(t: Text) -> bool:
+    """Whether a store under a mask is as quick as any."""
+    return t.vector_bytes == 64
+
+
 def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: bool, tables: bool = False) -> None:
-    """`@tile_{rows}_{vectors}(a, left, a_step, b, b_k, kc, p, p_row, add, a_soon, a_soon_k, b_soon, b_soon_k)`: p = a b, or p += a b where
-    `add` is not 0. Where only rows - 1 rows are `left`, the last is neither read nor stored.
+    """`@tile_{rows}_{vectors}(a, left, a_step, b, b_k, kc, p, p_row, add, a_soon, a_soon_k, b_soon, b_soon_k, lanes)`: p = a b, or p += a b where
+    `add` is not 0. Where only rows - 1 rows are `left`, the last is neither read nor stored. Of the last vector of columns `lanes` are stored where the
+    machine has masks for that (`masks`), else all.
 
     a is `rows` x kc. With `lanes` its rows are adjacent elements and k are a_step bytes apart, as packed panels have it; otherwise
     k are adjacent and rows a_step bytes apart. b is kc x (`vectors` of lanes) with byte stride b_k; with `tables` b_k is the address of a table of
@@ -171,7 +177,7 @@ def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: boo
     `pairs` and else one, fetches a line from a_soon and b_soon into the second-level cache, which then move on by a_soon_k and b_soon_k bytes.
     All kernels add up in one order."""
     t.begin(f"tile_{rows}_{vectors}", f"ptr %a, i64 %left, i64 %a_step, ptr %b, {'ptr' if tables else 'i64'} %b_k, i64 %kc, ptr %p, i64 %p_row, i64 %add, "
-            "ptr %a_soon, i64 %a_soon_k, ptr %b_soon, i64 %b_soon_k", True)
+            "ptr %a_soon, i64 %a_soon_k, ptr %b_soon, i64 %b_soon_k, i64 %lanes", True)
     size = t.scalar_bytes
     # The tile of p is far away by the time it is needed: let it come meanwhile.
     line = "%p"
@@ -223,6 +229,7 @@ def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: boo
     with t.loop(done, "%kc", "1", list(zip(kinds, state, strict=True))) as loop:
         loop.next = turn(loop.values, 1)
     sums = loop.values[many + 3:]
+    some = t.first("%lanes") if masks(t) else ""
     plain, adding, end = t.new_label(), t.new_label(), t.new_label()
     t.put(f"br i1 {t.test('eq', '%add', '0')}, label %{plain}, label %{adding}")
     for label in (plain, adding):
@@ -237,8 +244,8 @@ def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: boo
                 row = t.at(row, "%p_row")
             for v in range(vectors):
                 place = t.at(row, str(v * t.vector_bytes))
-                value = sums[i * vectors + v]
-                t.store(t.op(f"fadd {t.vector} {t.load(place)}, {value}") if label == adding else value, place)
+                value, mask = sums[i * vectors + v], some if v + 1 == vectors else ""
+                t.store(t.op(f"fadd {t.vector} {t.load(place, '', mask)}, {value}") if label == adding else value, place, "", mask)
         t.put(f"br label %{end}")
     t.label(end)
     t.end()
@@ -251,4 +258,4 @@ def write_micro_kernels(t: Text, shape: Shape, lanes: bool, tables: bool = False
             write_micro_kernel(t, lanes, height, vectors, True, tables)
     for vectors, heights in ((1, shape.narrow_heights), (shape.vectors, shape.heights)):
         for height in heights:
-            write_micro_kernel(t, lanes, height, vectors, height == shape.rows or (height >= 8 and vectors == shape.vectors), tables)
+            write_micro_kernel(t, lanes, height, vectors, height >= 8 and vectors == shape.vectors, tables)

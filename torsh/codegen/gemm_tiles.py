@@ -13,7 +13,7 @@ from __future__ import annotations
 from types import TracebackType
 
 from torsh.codegen.gemm_layout import COPIED_PANELS, NEAR_BYTES, PACK_COLUMNS, Epilogue, Flags, Place, Shape, Tiles
-from torsh.codegen.gemm_micro import columns_of_square, write_copy_group, write_copy_rows, write_micro_kernels, write_pack
+from torsh.codegen.gemm_micro import columns_of_square, masks, write_copy_group, write_copy_rows, write_micro_kernels, write_pack
 from torsh.codegen.gemm_text import Text
 from torsh.codegen.gemm_windows import write_pack_windows, write_windows_packed
 
@@ -307,13 +307,16 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                     width = t.least(t.sub(t.select(inside, "i64", whole, wide) if broad_too else wide, column.index), str(shape.columns))
                     narrow = t.test("sle", width, str(shape.lanes))
                     full = t.either(t.test("eq", width, str(shape.columns)), t.test("eq", width, str(shape.lanes)))
-                    direct = t.both(full, stores)
+                    # A vector that C has a part of is stored under a mask, unless more is to be done with it.
+                    direct = stores if masks(t) and epilogue is None else t.both(full, stores)
+                    last_lanes = t.select(narrow, "i64", width, t.sub(width, str(shape.lanes)))
                     broad = "false"
                     if broad_too:
                         # Few rows leave registers for more columns.
                         broad = t.both(t.both(broadly, t.test("sge", valid, t.sub(height, "1"))),
                                        t.test("sle", t.add(column.index, broad_width), whole))
                         width = t.select(broad, "i64", broad_width, width)
+                        last_lanes = t.select(broad, "i64", str(shape.lanes), last_lanes)
                         direct, column.step = t.either(direct, broad), width  # what is left of the columns in place may be less than a panel
                     turn = t.add(t.mul(panel, across_n), number)
                     by_column = t.divide(turn, across)
@@ -354,7 +357,8 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                     into = t.select(direct, "ptr", t.at(p_here, place), tmp)
                     step = t.select(direct, "i64", p_row, line)
                     operands = (f"i64 {a_step}, ptr {b_now}, {b_k}, i64 {kc}",
-                                f"i64 {step}, i64 {t.select(direct, 'i64', add, '0')}, ptr {soon}, i64 {soon_k}, ptr {b_soon}, i64 {b_soon_k}")
+                                f"i64 {step}, i64 {t.select(direct, 'i64', add, '0')}, ptr {soon}, i64 {soon_k}, ptr {b_soon}, i64 {b_soon_k}, "
+                                f"i64 {t.select(direct, 'i64', last_lanes, str(shape.lanes))}")
                     with Rows(t, shape, valid, narrow, broad, height, a_first, a_row, into, t.select(direct, "i64", p_row, "0"),
                               operands) as rows_now:
                         m = t.add(row.index, rows_now.index)

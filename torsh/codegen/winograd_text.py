@@ -336,7 +336,8 @@ class _Steps:
                     other = t.select(narrow, "ptr", soon, t.at(soon, str(4 * shape.rows)))
                     with Rows(t, shape, rows, narrow, "false", "0", a, u_row, place, self.m_channel,
                               (f"i64 {u_row}, ptr {here}, i64 {4 * shape.columns}, i64 {kc}",
-                               f"i64 {self.m_channel}, i64 {add}, ptr {soon}, i64 {soon_k}, ptr {other}, i64 {soon_k}")):
+                               f"i64 {self.m_channel}, i64 {add}, ptr {soon}, i64 {soon_k}, ptr {other}, i64 {soon_k}, "
+                               f"i64 {shape.lanes}")):
                         pass
 
 
