@@ -12,7 +12,7 @@ from torsh.codegen.kernel_ir import Kernel
 from torsh.codegen.target import amx, host
 from torsh.codegen.text import text
 from torsh.compiler import choice, steps, whole
-from torsh.compiler.arena import Memory, arrange, spaces
+from torsh.compiler.arena import Memory, arrange, overlays, spaces
 from torsh.compiler.canonical import INPUT
 from torsh.compiler.describe import describe
 from torsh.compiler.donate import Donations, past_what_may_fail
@@ -21,7 +21,8 @@ from torsh.compiler.execute import Detail, Executable, HostStep, stats
 from torsh.compiler.lower import lower
 from torsh.compiler.nest import Checked, Lowered
 from torsh.compiler.order import order
-from torsh.compiler.schedule import Group, Schedule
+from torsh.compiler.overlay import Accesses, job_may_overlay
+from torsh.compiler.schedule import Schedule
 from torsh.core.shapes import contiguous_strides, numel
 from torsh.graph.node import Node
 from torsh.graph.primitives import EMPTY, INT8_PACK, VIEW, WINOGRAD, WINOGRAD_WEIGHTS, offsets
@@ -34,15 +35,15 @@ _paired: set[str] = set()
 
 
 class _Job:
-    """One launch before code and addresses are known. `group`: what it computes, if that is a group of loops; `checks`: which indices it
+    """One launch before code and addresses are known. `kernel`: what it executes, if that is in the kernel IR; `checks`: which indices it
     looks at; `copies`: the input that it copies whole, to be written into afterwards; `tables`: arrays that it reads;
     `nodes`: what it computes, and `memories` what it reads and writes, for profiles."""
-    __slots__ = ("key", "make_text", "symbols", "slots", "work", "serial", "depth", "group", "checks", "copies", "tables", "nodes", "memories")
+    __slots__ = ("key", "make_text", "symbols", "slots", "work", "serial", "depth", "kernel", "checks", "copies", "tables", "nodes", "memories")
 
     def __init__(self, key: str, make_text: Any, symbols: list[str], slots: list[Any], work: list[int], serial: list[bool], depth: int) -> None:
         self.key, self.make_text, self.symbols, self.slots = key, make_text, symbols, slots
         self.work, self.serial, self.depth = work, serial, depth
-        self.group: Group | None = None
+        self.kernel: Kernel | None = None
         self.checks: list[Checked] = []
         self.copies: Node | None = None
         self.tables: list[np.ndarray] = []
@@ -109,7 +110,6 @@ class Plan:
             if group.kind == "loops":
                 if numel(tuple(n for n, _ in group.domain)) or group.folds:
                     pending.append(self._job(lower(self.schedule, group), depth, group.nodes))
-                    pending[-1].group = group
             elif group.kind == "empty":
                 self._place(node)
             elif group.kind in ("assign", "scatter"):
@@ -147,14 +147,17 @@ class Plan:
         units: list[Any] = []
         for segment in segments:
             units.extend(self._merge(segment) if isinstance(segment, list) else [segment])
-        donated = Donations(self.schedule, self.roots, self.input_nodes, dead, units, self.places)
+        accesses: dict[str, Accesses] = {}
+        donated = Donations(self.schedule, self.roots, self.input_nodes, dead, units, self.places, accesses)
         units = [u for u in units if not (isinstance(u, list) and id(u[0]) in donated.fills)]
         for position, unit in enumerate(units):
             for memory in self._used(unit):
                 memory.touch(position)
                 memory.hosted = memory.hosted or not isinstance(unit, list)
         fresh = [0 if donor >= 0 else r.numel * r.dtype.itemsize for r, donor in zip(self.roots, donated.donor, strict=True)]
-        arena_bytes = arrange(self.memories, self.arena_index, spaces(units, fresh, len(self.input_nodes)))
+        free = spaces(units, fresh, len(self.input_nodes))
+        over = overlays(units, {s.value for s in free}, lambda job, source, target: job_may_overlay(job, accesses, source, target))
+        arena_bytes = arrange(self.memories, self.arena_index, free, over)
         self.places = {key: p.value if isinstance(p, Memory) else p for key, p in self.places.items()}
         early = past_what_may_fail(units, False)
         parts: list[Any] = []
@@ -259,7 +262,7 @@ class Plan:
         self.checked += [c.size for c in lowered.checks]
         job = _Job(key, lambda: _emit(kernel), [f"k_p{i}" for i in range(len(kernel.phases))], slots, lowered.work,
                    lowered.serial, depth)
-        job.checks = lowered.checks
+        job.kernel, job.checks = kernel, lowered.checks
         job.nodes, job.memories = made, list(lowered.args.nodes)
         return job
 
