@@ -107,6 +107,15 @@ def blocks(batches: int, m: int, n: int, k: int, shape: Shape, panels: int, colu
     return [(least, first[1]), *[way for way in found if way is not first]]
 
 
+def band(terms: int, panels: int, outputs: int, columns: int, elements: int, a_bytes: int, shape: Shape) -> float:
+    """Cycles of a band of a convolution (`codegen.bands`): `panels` of rows by `columns`, for `terms` elements of a window; `elements` are copied in, `outputs`
+    rows of columns out. A tile takes 60 more (measured), a vector copied three; A is read once for each band, at the speed of where it is."""
+    whole, rest = divmod(columns, shape.columns)
+    tiles = whole + (0 if not rest else 0.65 if rest <= shape.lanes else 1)
+    reading = shape.rows * shape.scalar_bytes / (16 if a_bytes <= NEAR else 11)
+    return panels * (tiles * (terms * shape.rows * shape.vectors / 2 + 60) + reading * terms) + 3 * (elements + outputs * columns) / shape.lanes
+
+
 def turned(batches: int, m: int, n: int, k: int, lanes: int, depth: int, threads: int) -> float:
     """What C's transpose takes more than tiles with a packed B, where B's columns are contiguous: in cycles as measured, 0.6 for an element packed, 0.2 for
     one stored after each `depth` of K, a multiplication's 32nd for rows that fill no vector."""

@@ -21,7 +21,7 @@ from torsh.core.dtypes import float32
 from torsh.core.layouts import contiguous_format
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import EMPTY, VIEW, WINDOWS, WINOGRAD, WINOGRAD_WEIGHTS
+from torsh.graph.primitives import CONVOLVE, EMPTY, VIEW, WINDOWS, WINOGRAD, WINOGRAD_WEIGHTS
 from torsh.ops.composite import in_float32, rounded_once
 from torsh.ops.dispatch import apply, coarse
 from torsh.ops.matmul import contract
@@ -59,6 +59,8 @@ def _convolve(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shap
     rows = w.reshape(groups, o, c * numel(kernel))  # type: ignore[attr-defined]
     plain = numel(kernel) == 1 and all(s == 1 for s in stride) and not any(before) and (n == 1 or numel(out) > _FEW_WINDOWS)
     if product and not plain:
+        if _in_bands(x._dtype, n, groups, c, o, x._shape[2:], kernel, stride, dilation, before, out):
+            return _banded(rows, x, (groups, kernel, stride, before, dilation, False), out)
         seen = _seen(x, out, kernel, stride, before, dilation)
         return _with_windows(rows, seen, n, groups, out, (c, *kernel), (seen.channel, *seen.inside), 0)
     if direct:
@@ -119,6 +121,21 @@ def _with_windows(rows: Tensor, seen: _Seen, n: int, groups: int, out: Shape, te
     arg = (n, groups, (seen.image, group), (terms, steps), (out, seen.places), seen.offset + first)
     y = wrap(Node(WINDOWS, (rows._node(), seen.memory), arg, (n * groups, o, numel(out)), rows._dtype))
     return y.reshape(n, groups * o, *out)  # type: ignore[attr-defined,no-any-return]
+
+
+import os
+def _in_bands(dtype: Any, n: int, groups: int, c: int, o: int, size: Shape, kernel: Shape, stride: Shape, dilation: Shape, before: Shape, out: Shape) -> bool:
+    return len(kernel) <= 2 and dtype.name in ("float32", "float64") and os.environ.get("BANDS", "1") == "1"
+
+
+def _banded(rows: Tensor, x: Tensor, how: tuple[Any, ...], out: Shape) -> Tensor:
+    """Weights [groups, o, elements of a window] by the windows of x in one or two dimensions, [n, groups * o, *out], band by band of rows."""
+    n, (groups, o, _) = x._shape[0], rows._shape
+    if len(out) == 1:
+        x = x.unsqueeze(2)  # type: ignore[attr-defined]
+        how = (groups, *[(0 if i == 2 else 1, *axis) for i, axis in enumerate(how[1:5])], how[5])
+    made = wrap(Node(CONVOLVE, (rows._node(), x._node()), how, (n * groups, o, *((1,) * (2 - len(out))), *out), x._dtype))
+    return made.reshape(n, groups * o, *out)  # type: ignore[attr-defined,no-any-return]
 
 
 def _winograd(x: Tensor, w: Tensor, tile: int, before: Shape, out: Shape, kept: bool) -> Tensor:
