@@ -13,8 +13,8 @@ import pytest
 from tests.codegen.native import targets
 from tests.codegen.test_gemm import EPS, Fenced, phases
 from torsh.codegen import bands
-from torsh.codegen.gemm import Epilogue, GemmPlan
 from torsh.codegen.chain import Chain
+from torsh.codegen.gemm import Epilogue, GemmPlan
 from torsh.codegen.gemm_layout import Shape
 from torsh.codegen.target import Target, host
 
@@ -33,8 +33,8 @@ def cases(seed: int, count: int) -> list[Case]:
         most = tuple((m + 2 * abs(b) - d * (k - 1) - 1) // s + 1 for m, b, d, k, s in zip(size, before, dilation, kernel, stride, strict=True))
         if min(most) > 0 and all(m > -b for m, b in zip(size, before, strict=True)):
             out = tuple(max(1, m - rng.randint(0, 1)) for m in most)
-            found.append((rng.choice([1, 2, 3]), rng.choice([1, 1, 2, 3]), rng.choice([1, 2, 3, 13, 40]), rng.choice([1, 3, 14, 17, 31]), size, kernel, stride, before,
-                          dilation, out))  # type: ignore[arg-type]
+            n, groups, c, o = (rng.choice(few) for few in ([1, 2, 3], [1, 1, 2, 3], [1, 2, 3, 13, 40], [1, 3, 14, 17, 31]))
+            found.append((n, groups, c, o, size, kernel, stride, before, dilation, out))  # type: ignore[arg-type]
     return found
 
 
@@ -43,11 +43,12 @@ def exact(x: np.ndarray, a: np.ndarray, case: Case, turned: bool) -> tuple[np.nd
     n, groups, c, o, size, kernel, stride, before, dilation, out = case
     reach = [(m - 1) * s + (k - 1) * d + 1 for m, s, k, d in zip(out, stride, kernel, dilation, strict=True)]
     spread = np.zeros((n, groups, c, *[r + max(0, b) + m for r, b, m in zip(reach, before, size, strict=True)]))
-    here = tuple(slice(max(0, b), max(0, b) + m) for b, m in zip(before, size, strict=True))
-    spread[(..., *here)] = x.reshape(n, groups, c, *size)
-    spread = spread[(..., *[slice(max(0, -b), None) for b in before])]
-    seen = np.stack([np.stack([spread[..., i * dilation[0]:, j * dilation[1]:][..., :(out[0] - 1) * stride[0] + 1:stride[0], :(out[1] - 1) * stride[1] + 1:stride[1]]
-                               for j in range(kernel[1])], 3) for i in range(kernel[0])], 3)
+    top, left = (max(0, b) for b in before)
+    spread[..., top:top + size[0], left:left + size[1]] = x.reshape(n, groups, c, *size)
+    spread = spread[..., max(0, -before[0]):, max(0, -before[1]):]
+    rows, columns = ((m - 1) * s + 1 for m, s in zip(out, stride, strict=True))
+    seen = np.stack([np.stack([spread[..., i * dilation[0]:, j * dilation[1]:][..., :rows:stride[0], :columns:stride[1]] for j in range(kernel[1])], 3)
+                     for i in range(kernel[0])], 3)
     weights = a.astype(np.float64)
     spec = "ngcijyx,gocij->ngoyx"
     if turned:
@@ -57,7 +58,7 @@ def exact(x: np.ndarray, a: np.ndarray, case: Case, turned: bool) -> tuple[np.nd
     return np.einsum(spec, seen, weights), np.einsum(spec, np.abs(seen), np.abs(weights))
 
 
-def run(p: GemmPlan, memory: dict[str, np.ndarray], target: Target, rng: np.random.Generator) -> None:
+def run(p: GemmPlan, memory: dict[str, Any], target: Target, rng: np.random.Generator) -> None:
     """All phases, each phase's work items in pieces in random order. Scratch starts as NaN."""
     memory = dict(memory)
     for name, size in p.scratch.items():
@@ -73,7 +74,7 @@ def run(p: GemmPlan, memory: dict[str, np.ndarray], target: Target, rng: np.rand
 
 
 def check(case: Case, dtype: str, target: Target, turned: bool, rng: np.random.Generator, fenced: Any = None, apart: bool = False, threads: int = 2,
-          epilogue: Epilogue | None = None, known: dict[str, np.ndarray] | None = None) -> tuple[np.ndarray, np.ndarray]:
+          epilogue: Epilogue | None = None, known: dict[str, Any] | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Computes a case and compares it (unless something follows); returns results and the exact convolution."""
     n, groups, c, o, size, kernel, stride, before, dilation, out = case
     terms = c * kernel[0] * kernel[1]
@@ -89,12 +90,14 @@ def check(case: Case, dtype: str, target: Target, turned: bool, rng: np.random.G
         x, a = fenced(x, at_end), fenced(a, at_end)
     whole = np.full(n * groups * o * out[0] * out[1] + 128, 7, dtype)
     y = whole[64:-64].reshape(n, groups, o, *out)
-    p, tables = bands.plan(dtype, n, groups, c, o, size, bands.Geometry(kernel, stride, dilation), before, out, tuple(s // x.itemsize for s in a.strides),
-                           tuple(s // x.itemsize for s in x.strides), turned, vector_bytes=target.vector_bytes, threads=threads, epilogue=epilogue)
+    p, tables = bands.plan(dtype, n, groups, c, o, size, bands.Geometry(kernel, stride, dilation), before, out,
+                           tuple(s // x.itemsize for s in a.strides), tuple(s // x.itemsize for s in x.strides), turned,  # type: ignore[arg-type]
+                           vector_bytes=target.vector_bytes, threads=threads, epilogue=epilogue)
     if fenced is not None:
         tables = {name: fenced(t, True) for name, t in tables.items()}
     run(p, {"A": a, "B": x, "C": y, **tables, **(known or {})}, target, rng)
-    assert (whole[:64] == 7).all() and (whole[-64:] == 7).all()
+    assert (whole[:64] == 7).all()
+    assert (whole[-64:] == 7).all()
     expected, size_of = exact(x, a, case, turned)
     if epilogue is None:
         assert (np.abs(y - expected) <= EPS[dtype] * (terms + 3) * size_of).all(), case
@@ -133,7 +136,7 @@ def test_what_follows_is_done_on_the_way(target: Target) -> None:
         chain = Chain(steps)
         known: dict[str, Any] = {"epilogue1": bias, "epilogue3": other}
         p_slots = {"epilogue0": groups, "epilogue2": 4, "epilogue4": int(number.view(np.int64)[0])}
-        y, expected = check(case, "float32", target, False, rng, epilogue=chain, known={**known, **{k: _Slot(v) for k, v in p_slots.items()}})  # type: ignore[dict-item]
+        y, expected = check(case, "float32", target, False, rng, epilogue=chain, known={**known, **{k: _Slot(v) for k, v in p_slots.items()}})
         expected = np.maximum((expected + bias.reshape(groups, o, 1, 1)) * other, -0.25)
         np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
 
@@ -154,7 +157,8 @@ def test_the_number_of_threads_planned_for_does_not_change_a_bit() -> None:
 def test_bands_fit_the_caches_and_the_sums_their_memory() -> None:
     for vector_bytes in (16, 32, 64):
         shape = Shape(vector_bytes, 32 if vector_bytes == 64 else 16, 4)
-        for c, o, out, kernel, stride in ((3, 64, (112, 112), 7, 2), (64, 128, (28, 28), 3, 2), (512, 512, (7, 7), 3, 2), (1, 1, (1, 100000), 5, 1), (3, 768, (14, 14), 16, 16)):
+        for c, o, out, kernel, stride in ((3, 64, (112, 112), 7, 2), (64, 128, (28, 28), 3, 2), (512, 512, (7, 7), 3, 2), (1, 1, (1, 100000), 5, 1),
+                                          (3, 768, (14, 14), 16, 16)):
             geometry = bands.Geometry((kernel,) * 2, (stride,) * 2, (1, 1))
             _, high, wide, blocks = bands.cut(geometry, 1, c, o, out, shape, 2)
             assert (high - 1) * (wide + geometry.reach[1]) + wide <= bands.MOST_COLUMNS

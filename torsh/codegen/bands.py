@@ -1,9 +1,9 @@
 """Convolutions by bands of rows of the results: which kernel, its work items, argument table and offset tables.
 
-A work item copies the rows of the image that its band of results sees into memory that stays in the second-level cache, with zeros around them and sorted by their
-remainders by the stride. There, windows next to each other are adjacent elements, also from one row of results to the next: element k of all windows of the band
-is one run of memory, and the band is one matrix product whose second operand needs no packing. Between two rows of results it has a few columns too many,
-which are left out when its results are copied, with what follows the product (bias, activation), into place.
+A work item copies the rows of the image that its band of results sees into memory that stays in the second-level cache, with zeros around them and sorted by
+their remainders by the stride. There, windows next to each other are adjacent elements, also from one row of results to the next: element k of all windows of
+the band is one run of memory, and the band is one matrix product whose second operand needs no packing. Between two rows of results it has a few columns too
+many, which are left out when its results are copied, with what follows the product (bias, activation), into place.
 """
 from __future__ import annotations
 
@@ -71,8 +71,7 @@ def cut(geometry: Geometry, batches: int, c: int, o: int, out: tuple[int, int], 
             break
         bands = cost.cdiv(out[0], high) * cost.cdiv(out[1], wide)
         for blocks in sorted({b for b in (1, 2, threads, 2 * threads, 4 * threads) if b <= panels}):
-            cycles = cost.band(terms, cost.cdiv(panels, blocks), min(o, cost.cdiv(panels, blocks) * shape.rows), (high - 1) * pitch + wide,
-                               band // size, o * terms * size, shape)
+            cycles = cost.band(terms, min(o, cost.cdiv(panels, blocks) * shape.rows), (high - 1) * pitch + wide, band // size, o * terms * size, shape)
             found.append((cycles * cost.cdiv(batches * bands * blocks, threads) / cost.CYCLES, blocks, -high))
     least, blocks, high = min(found)
     return least, -high, wide, blocks
@@ -112,16 +111,16 @@ def plan(dtype: str, n: int, groups: int, c: int, o: int, size: tuple[int, int],
     found = GemmPlan(key, text, [1, count], [False, cost.worth_sharing(batches, o, out[0] * out[1], terms)], {"band": slots * band, "busy": 8},
                      ["A", "B", "C", "band", "busy", "k_offsets", "rows", "columns", o, out[0] * out[1], terms, c, groups, size[0], *out,
                       len(row_phases) * (high + geometry.reach[0]), len(column_phases), pitch, high, wide, bands, segments, blocks, tile_k,
-                      int(a_strides[2] != 1 or (a_strides[1] * item % 4096 == 0 and o > 1)), *[s * item for s in a_strides], *[s * item for s in x_strides[:3]], step,
-                      high * geometry.stride[0], before[0], channel, band, slots,
+                      int(a_strides[2] != 1 or (a_strides[1] * item % 4096 == 0 and o > 1)), *[s * item for s in a_strides],
+                      *[s * item for s in x_strides[:3]], step, high * geometry.stride[0], before[0], channel, band, slots,
                       *[f"epilogue{i}" for i in range(0 if epilogue is None else epilogue.slots)]])
     return found, _tables(geometry, c, size[1], before[1], wide, segments, high, plane, channel, x_strides[3], item, turned)
 
 
 def _tables(geometry: Geometry, c: int, w: int, before: int, wide: int, segments: int, high: int, plane: int, channel: int, x_column: int, item: int,
             turned: bool) -> dict[str, np.ndarray]:
-    """Bytes from the band's beginning of each k; of each row of a channel (the row of the image from the band's first one on, its place); of each remainder of
-    columns, by segment (the place of the first element of the image that is there from its row's beginning, the columns before it and at its end, its place)."""
+    """Bytes from the band's beginning of each k; of each row of a channel (the row of the image from the band's first one on, its place); of each remainder
+    of columns, by segment (where the first element that is in the image is from its row's beginning, the columns before and at the end of those, its place)."""
     (row_phases, column_phases), (kernel_h, kernel_w) = geometry.phases, geometry.kernel
     pitch, across = wide + geometry.reach[1], len(column_phases)
 

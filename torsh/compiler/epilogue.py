@@ -13,6 +13,8 @@ from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
 from torsh.graph.primitives import ADD, CAST, CONTRACT, CONVOLVE, MAX, MIN, MUL, SUB, VIEW, WINDOWS, WINOGRAD
 
+#: Where a product's argument says how many groups of channels there are.
+_GROUPS = {WINDOWS: 1, CONVOLVE: 0}
 _OPERATIONS = {ADD: "add", SUB: "sub", MUL: "mul", MAX: "max", MIN: "min"}
 #: Functions of the value alone, by the names of primitives: steps by themselves, or of what multiplies the value (gelu, silu).
 _FUNCTIONS = ("normal_cdf", "sigmoid", "tanh")
@@ -103,7 +105,7 @@ def _joined(node: Node, side: int, readers: dict[int, int], step: tuple[str, str
         geometry = shape, contiguous_strides(shape), offset  # whatever the strides of sizes of 1 were
     if product.op not in (WINDOWS, CONVOLVE, WINOGRAD, CONTRACT) or readers.get(id(product)) != 1 or product.dtype is not node.dtype:
         return False
-    known = product.arg if type(product.arg) is Fused else Fused(product.arg, (), product.arg[1] if product.op is WINDOWS else product.arg[0] if product.op is CONVOLVE else 1)
+    known = product.arg if type(product.arg) is Fused else Fused(product.arg, (), product.arg[_GROUPS[product.op]] if product.op in _GROUPS else 1)
     if numel(node.shape) != product.numel or len(known.steps) == _MOST_STEPS:
         return False
     more: tuple[Node, ...] = ()
