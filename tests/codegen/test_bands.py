@@ -162,5 +162,5 @@ def test_bands_fit_the_caches_and_the_sums_their_memory() -> None:
             geometry = bands.Geometry((kernel,) * 2, (stride,) * 2, (1, 1))
             _, high, wide, blocks = bands.cut(geometry, 1, c, o, out, shape, 2)
             assert (high - 1) * (wide + geometry.reach[1]) + wide <= bands.MOST_COLUMNS
-            assert high == 1 or c * geometry.channel(high, wide, 4, vector_bytes)[1] <= 512 << 10
+            assert high == 1 or c * geometry.channel(high, wide, 4, vector_bytes)[1] <= 768 << 10
             assert 1 <= blocks <= -(-o // shape.rows)

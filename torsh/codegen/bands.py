@@ -2,8 +2,9 @@
 
 A work item copies the rows of the image that its band of results sees into memory that stays in the second-level cache, with zeros around them and sorted by
 their remainders by the stride. There, windows next to each other are adjacent elements, also from one row of results to the next: element k of all windows of
-the band is one run of memory, and the band is one matrix product whose second operand needs no packing. Between two rows of results it has a few columns too
-many, which are left out when its results are copied, with what follows the product (bias, activation), into place.
+the band is one run of memory, and the band is one matrix product whose second operand needs no packing. Between two rows of results it has a few columns
+too many. Where whole vectors fill a row of results, vectors begin with the rows, and sums are stored in place; otherwise those columns are multiplied as
+well, and left out when the results are copied into place.
 """
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from torsh.codegen.gemm_layout import Epilogue, Shape
 #: Columns of a band's product, at most: a panel's sums are to stay in the first-level cache.
 MOST_COLUMNS = 512
 #: Bytes of a band, at most where there is a choice.
-_BAND_BYTES = 512 << 10
+_BAND_BYTES = 768 << 10
 #: Bands that are in work at a time: each has memory of its own.
 _AT_ONCE = 32
 
@@ -24,9 +25,9 @@ _AT_ONCE = 32
 class Bands:
     """The argument slots. Strides and steps are in bytes."""
     (A, X, Y, BAND, BUSY, K_OFFSETS, ROWS, COLUMNS, M, N, K, C, GROUPS, H, OUT_H, OUT_W, ROW_COUNT, COLUMN_COUNT, PITCH, HIGH, WIDE, BANDS, SEGMENTS,
-     BLOCKS_M, TILE_K, COPY_A, A_GROUP, A_ROW, A_K, X_IMAGE, X_CHANNEL, X_ROW, X_STEP, ROW_STEP, TOP, CHANNEL, BAND_BYTES, SLOTS) = range(38)
+     BLOCKS_M, TILE_K, COPY_A, A_GROUP, A_ROW, A_K, X_IMAGE, X_CHANNEL, X_ROW, X_STEP, ROW_STEP, TOP, CHANNEL, BAND_BYTES, SLOTS, DENSE, UNIT) = range(40)
     #: The first slot of the epilogue.
-    EPILOGUE = 38
+    EPILOGUE = 40
 
 
 class Geometry:
@@ -63,7 +64,8 @@ def cut(geometry: Geometry, batches: int, c: int, o: int, out: tuple[int, int], 
     panels = cost.cdiv(o, shape.rows)
     wide = min(out[1], MOST_COLUMNS)
     pitch = wide + geometry.reach[1]
-    most = 1 + max(0, MOST_COLUMNS - wide) // pitch if wide == out[1] else 1
+    dense = _dense(geometry, wide, shape.lanes)
+    most = 1 + max(0, MOST_COLUMNS - wide) // (wide if dense else pitch) if wide == out[1] else 1
     found = []
     for high in sorted({cost.cdiv(out[0], parts) for parts in range(1, out[0] + 1)}):
         band = c * geometry.channel(high, wide, size, shape.lanes * size)[1]
@@ -71,10 +73,16 @@ def cut(geometry: Geometry, batches: int, c: int, o: int, out: tuple[int, int], 
             break
         bands = cost.cdiv(out[0], high) * cost.cdiv(out[1], wide)
         for blocks in sorted({b for b in (1, 2, threads, 2 * threads, 4 * threads) if b <= panels}):
-            cycles = cost.band(terms, min(o, cost.cdiv(panels, blocks) * shape.rows), (high - 1) * pitch + wide, band // size, o * terms * size, shape)
+            columns = (high - 1) * (wide if dense else pitch) + wide
+            cycles = cost.band(terms, min(o, cost.cdiv(panels, blocks) * shape.rows), columns, band // size, dense or high == 1, o * terms * size, shape)
             found.append((cycles * cost.cdiv(batches * bands * blocks, threads) / cost.CYCLES, blocks, -high))
     least, blocks, high = min(found)
     return least, -high, wide, blocks
+
+
+def _dense(geometry: Geometry, wide: int, lanes: int) -> bool:
+    """Whether vectors of the columns of a band are vectors of a row of results: whole ones fill the rows, or there is nothing between two rows."""
+    return wide % lanes == 0 or geometry.reach[1] == 0
 
 
 def plan(dtype: str, n: int, groups: int, c: int, o: int, size: tuple[int, int], geometry: Geometry, before: tuple[int, int], out: tuple[int, int],
@@ -95,6 +103,7 @@ def plan(dtype: str, n: int, groups: int, c: int, o: int, size: tuple[int, int],
     plane, channel = geometry.channel(high, wide, item, vector_bytes)
     band = c * channel + shape.columns * item  # which a last tile may read past the end
     band += -band % 64
+    dense = high == 1 or _dense(geometry, wide, shape.lanes)
     bands, segments = cost.cdiv(out[0], high), cost.cdiv(out[1], wide)
     count = batches * bands * segments * blocks
     slots = min(count, _AT_ONCE)
@@ -113,6 +122,7 @@ def plan(dtype: str, n: int, groups: int, c: int, o: int, size: tuple[int, int],
                       len(row_phases) * (high + geometry.reach[0]), len(column_phases), pitch, high, wide, bands, segments, blocks, tile_k,
                       int(a_strides[2] != 1 or (a_strides[1] * item % 4096 == 0 and o > 1)), *[s * item for s in a_strides],
                       *[s * item for s in x_strides[:3]], step, high * geometry.stride[0], before[0], channel, band, slots,
+                      int(dense), wide if dense and geometry.reach[1] else 1 << 40,
                       *[f"epilogue{i}" for i in range(0 if epilogue is None else epilogue.slots)]])
     return found, _tables(geometry, c, size[1], before[1], wide, segments, high, plane, channel, x_strides[3], item, turned)
 

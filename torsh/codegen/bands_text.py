@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from torsh.codegen.bands import MOST_COLUMNS, Bands
 from torsh.codegen.gemm_layout import Epilogue, Place, Shape
-from torsh.codegen.gemm_micro import prefetch, write_micro_kernels
+from torsh.codegen.gemm_micro import prefetch, write_apart_kernels, write_micro_kernels
 from torsh.codegen.gemm_text import Text
 from torsh.codegen.gemm_tiles import Rows
 
@@ -125,17 +125,19 @@ def write(name: str, dtype: str, vector_bytes: int, registers: int, epilogue: Ep
     t = Text(dtype, dtype, vector_bytes, True)
     shape = Shape(vector_bytes, registers, t.scalar_bytes)
     write_micro_kernels(t, shape, False, True)
+    write_apart_kernels(t, shape)
     _write_row_in(t)
     _write_band_in(t, shape)
     _write_finish(t, epilogue)
     t.begin(f"{name}_p0", "ptr %args, i64 %begin, i64 %end", False)
     t.put(f"store i64 0, ptr {t.pointer(Bands.BUSY)}, align 8")
     t.end()
-    _write_bands(t, name, shape)
+    _write_bands(t, name, shape, epilogue is not None)
     return t.module()
 
 
-def _write_bands(t: Text, name: str, shape: Shape) -> None:
+def _write_bands(t: Text, name: str, shape: Shape, follows: bool) -> None:
+    """Phase 1. `follows`: something is done on the results, also on those that the micro-kernel has stored in place."""
     t.begin(f"{name}_p1", "ptr %args, i64 %begin, i64 %end", False)
     size = str(t.scalar_bytes)
     row_bytes = (MOST_COLUMNS + shape.columns) * t.scalar_bytes + 64
@@ -149,6 +151,8 @@ def _write_bands(t: Text, name: str, shape: Shape) -> None:
     a_group, a_row, a_k, x_image, x_channel, row_step, top, band_bytes = (t.slot(s) for s in (
         Bands.A_GROUP, Bands.A_ROW, Bands.A_K, Bands.X_IMAGE, Bands.X_CHANNEL, Bands.ROW_STEP, Bands.TOP, Bands.BAND_BYTES))
     y_row = t.mul(t.slot(Bands.N), size)
+    dense, unit = t.test("ne", t.slot(Bands.DENSE), "0"), t.slot(Bands.UNIT)
+    gap = t.mul(t.sub(pitch, wide), size)
     copy_a = t.test("ne", t.slot(Bands.COPY_A), "0")
     a_step = t.select(copy_a, "i64", str(shape.copied_row * t.scalar_bytes), a_row)
     panels = t.divide(t.add(outputs, str(shape.rows - 1)), str(shape.rows))[0]
@@ -164,7 +168,11 @@ def _write_bands(t: Text, name: str, shape: Shape) -> None:
         source = t.at(x, t.dot((image, x_image), (t.mul(group, channels), x_channel)))
         columns_here = t.at(column_table, t.mul(t.mul(segment, column_count), "32"))
         t.put(f"call void @band_in(ptr %args, ptr {source}, i64 {t.sub(t.mul(band_number, row_step), top)}, ptr {columns_here}, ptr {band})")
-        columns = t.add(t.mul(t.sub(high_here, "1"), pitch), wide_here)
+        columns = t.add(t.mul(t.sub(high_here, "1"), t.select(dense, "i64", wide, pitch)), wide_here)
+        # So many of them are stored by the micro-kernel: tiles that are whole, or one vector.
+        whole = t.op(f"and i64 {columns}, {-shape.columns}")
+        single = t.test("eq", t.sub(columns, whole), str(shape.lanes))
+        in_place = t.select(dense, "i64", t.select(single, "i64", columns, whole), "0")
         m0, m1 = (t.mul(t.op(f"udiv i64 {t.mul(i, panels)}, {blocks_m}"), str(shape.rows)) for i in (part, t.add(part, "1")))
         m1 = t.least(m1, outputs)
         n0 = t.add(t.mul(y0, out_w), x0)
@@ -191,20 +199,45 @@ def _write_bands(t: Text, name: str, shape: Shape) -> None:
                 turns = t.mul(t.op(f"lshr i64 {kc}, 1"), ahead)
                 with t.loop("0", columns, str(shape.columns)) as column:
                     here = t.mul(column.index, size)
-                    with t.where(last):  # the places that these results go to
+                    left = t.sub(columns, column.index)
+                    direct = t.test("sle", t.add(column.index, t.least(left, str(shape.columns))), in_place)
+                    with t.where(t.both(last, t.opposite(dense))):  # the places that these results go to
                         line, inside = t.divide(column.index, pitch)
                         place = t.at(target, t.mul(t.add(t.mul(line, out_w), inside), size))
                         with t.loop("0", valid, carry=[("ptr", place)]) as each:
                             for start in range(0, shape.vectors * t.vector_bytes, 64):
                                 prefetch(t, t.at(each.values[0], str(start)), True, 3)
                             each.next = [t.at(each.values[0], y_row)]
-                    narrow = t.test("sle", t.sub(columns, column.index), str(shape.lanes))
+                    narrow = t.test("sle", left, str(shape.lanes))
+                    lines = t.divide(column.index, unit)[0]
+                    aside = t.sub(t.divide(t.add(column.index, str(shape.lanes)), unit)[0], lines)
+                    b_now, b_next = t.at(band, t.add(here, t.mul(lines, gap))), t.add(t.mul(aside, gap), str(t.vector_bytes))
+                    into, step = t.select(direct, "ptr", t.at(target, here), t.at(sums, here)), t.select(direct, "i64", y_row, str(row_bytes))
                     soon = t.at(following, t.mul(t.divide(column.index, str(shape.columns))[0], turns))
-                    operands = (f"i64 {a_step}, ptr {t.at(band, here)}, ptr {offsets}, i64 {kc}",
-                                f"i64 {row_bytes}, i64 {add}, ptr {soon}, i64 {ahead}, ptr {soon}, i64 {ahead}")
-                    with Rows(t, shape, valid, narrow, a_first, a_step, t.at(sums, here), str(row_bytes), operands):
-                        pass
-            t.put(f"call void @finish(ptr %args, ptr {sums}, i64 {row_bytes}, i64 {valid}, i64 {high_here}, i64 {wide_here}, ptr {target}, "
-                  f"i64 {row.index}, i64 {n0}, i64 {batch})")
+                    operands = (f"i64 {a_step}, ptr {b_now}, ptr {offsets}, i64 {kc}", f"i64 {a_step}, ptr {b_now}, ptr {offsets}, i64 {b_next}, i64 {kc}",
+                                f"i64 {step}, i64 {add}, ptr {soon}, i64 {ahead}, ptr {soon}, i64 {ahead}")
+                    straight, broken, done = t.new_label(), t.new_label(), t.new_label()
+                    t.put(f"br i1 {t.either(narrow, t.test('eq', aside, '0'))}, label %{straight}, label %{broken}")
+                    for label, apart in ((straight, False), (broken, True)):
+                        t.label(label)
+                        with Rows(t, shape, valid, narrow, a_first, a_step, into, step, (operands[apart], operands[2]), apart):
+                            pass
+                        t.put(f"br label %{done}")
+                    t.label(done)
+
+            def finish(source: str, source_row: str, high: str, wide: str, first: str, m: str = row.index, valid: str = valid, target: str = target) -> None:
+                t.put(f"call void @finish(ptr %args, ptr {t.at(source, t.mul(first, size))}, i64 {source_row}, i64 {valid}, i64 {high}, i64 {wide}, "
+                      f"ptr {t.at(target, t.mul(first, size))}, i64 {m}, i64 {t.add(n0, first)}, i64 {batch})")
+            with_gaps, together, done = t.new_label(), t.new_label(), t.new_label()
+            t.put(f"br i1 {dense}, label %{together}, label %{with_gaps}")
+            t.label(with_gaps)
+            finish(sums, str(row_bytes), high_here, wide_here, "0")
+            t.put(f"br label %{done}")
+            t.label(together)
+            if follows:
+                finish(target, y_row, "1", in_place, "0")
+            finish(sums, str(row_bytes), "1", t.sub(columns, in_place), in_place)
+            t.put(f"br label %{done}")
+            t.label(done)
     t.release(busy, bit)
     t.end()

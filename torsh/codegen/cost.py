@@ -107,11 +107,11 @@ def blocks(batches: int, m: int, n: int, k: int, shape: Shape, panels: int, colu
     return [(least, first[1]), *[way for way in found if way is not first]]
 
 
-def band(terms: int, outputs: int, columns: int, elements: int, a_bytes: int, shape: Shape) -> float:
-    """Cycles of a band of a convolution (`codegen.bands`): `outputs` by `columns`, for `terms` elements of a window; `elements` are copied in, the
-    results out, a vector in three. A is read once for each band, which the multiplications hide in part."""
+def band(terms: int, outputs: int, columns: int, elements: int, in_place: bool, a_bytes: int, shape: Shape) -> float:
+    """Cycles of a band of a convolution (`codegen.bands`): `outputs` by `columns`, for `terms` elements of a window; `elements` are copied in, and the
+    results, unless summed `in_place`, a vector in three. A is read once for each band, which the multiplications hide in part."""
     reading = outputs * shape.scalar_bytes / (48 if a_bytes <= NEAR else 32)
-    return _tiles(outputs, columns, terms, shape) + reading * terms + 3 * (elements + outputs * columns) / shape.lanes
+    return _tiles(outputs, columns, terms, shape) + reading * terms + 3 * (elements + (0 if in_place else outputs * columns)) / shape.lanes
 
 
 def windows(batches: int, c: int, o: int, seen: int, out: Sequence[int], terms: int, adjacent: bool, copied: float, joined: bool, shape: Shape) -> float:
