@@ -15,7 +15,7 @@ _FREE = frozenset(("view", "iota", "const"))
 def _flops(node: Node) -> int:
     if node.op.kind == "contract":
         return 2 * node.numel * int(node.srcs[0].shape[2])
-    if node.op.kind == "windows":
+    if node.op.kind in ("windows", "convolve"):
         return 2 * node.numel * int(node.srcs[0].shape[2])
     if node.op is WINOGRAD:  # as many as the convolution has, though fewer are done
         return 2 * 9 * node.numel * int(node.srcs[0].shape[2])

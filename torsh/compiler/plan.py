@@ -129,6 +129,8 @@ class Plan:
                 pending.append(self._windows(node, depth))
             elif group.kind == "winograd":
                 pending.append(self._winograd(node, depth))
+            elif group.kind == "convolve":
+                pending.append(self._convolve(node, depth))
             elif group.kind in ("host", "bitcast"):
                 segments.append(pending)
                 pending = []
@@ -355,6 +357,18 @@ class Plan:
         found = winograd.images_plan(tile, shape[0], shape[1], o, node.shape[2:], u_strides, strides, width, steps=chain.steps if chain else ())  # type: ignore[arg-type]
         tables = winograd.tables(tile, shape[0], shape[2:], before, node.shape[2:], strides, o, width // 4)  # type: ignore[arg-type]
         job = self._gemm_job(found, node, (u, at), (x, offset), {**{name: t.ctypes.data for name, t in tables.items()}, **operands}, depth, more)
+        job.tables = list(tables.values())
+        return job
+
+    def _convolve(self, node: Node, depth: int) -> _Job:
+        """A convolution by bands of rows."""
+        from torsh.codegen import bands
+        (a, (_, steps, at)), (x, (shape, strides, offset)) = self.schedule.memory(node.srcs[0]), self.schedule.memory(node.srcs[1])
+        (groups, kernel, stride, before, dilation, turned), chain, operands, more = self._steps(node, 2)
+        found, tables = bands.plan(node.dtype.name, shape[0], groups, shape[1] // groups, node.shape[1], shape[2:],  # type: ignore[arg-type]
+                                   bands.Geometry(kernel, stride, dilation), before, node.shape[2:], steps, strides, turned,  # type: ignore[arg-type]
+                                   vector_bytes=host().vector_bytes, threads=get_num_threads(), epilogue=chain)
+        job = self._gemm_job(found, node, (a, at), (x, offset), {**{name: t.ctypes.data for name, t in tables.items()}, **operands}, depth, more)
         job.tables = list(tables.values())
         return job
 
