@@ -21,7 +21,8 @@ HOT = """
 core/dtypes core/shapes
 graph/node graph/primitives
 runtime/buffer runtime/cpu/memory
-compiler/trace compiler/record compiler/realize compiler/execute
+compiler/trace compiler/record compiler/realize compiler/execute compiler/layout compiler/schedule compiler/canonical compiler/epilogue compiler/alike
+codegen/walk codegen/text
 tensor/outside tensor/storage tensor/tensor tensor/interop
 autograd/entered autograd/grad_mode autograd/graph autograd/engine
 ops/dispatch ops/declare ops/comparison ops/elementary ops/arithmetic ops/pointwise ops/regions ops/writes ops/parts ops/views

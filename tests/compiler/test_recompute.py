@@ -11,7 +11,7 @@ import torsh
 from torsh import nn
 from torsh.codegen import llvm_width
 from torsh.codegen.cache import digest
-from torsh.compiler import plan, realize, recompute
+from torsh.compiler import alike, realize, recompute
 from torsh.compiler.arena import Memory, Space, arrange
 from torsh.compiler.execute import stats
 from torsh.graph.node import Node
@@ -77,7 +77,7 @@ def test_computing_values_again_changes_no_bit(made: Callable[[], tuple[nn.Modul
     """With as many partial sums in every kernel, whatever else it computes: their number follows from the length of the loop's body."""
     for name, value in (("CHEAP", -1), ("MODERATE", -1), ("LONG", 1 << 30)):
         monkeypatch.setattr(llvm_width, name, value)
-    monkeypatch.setattr(plan, "digest", lambda content: "_narrow" + digest(content))  # its code has keys of its own
+    monkeypatch.setattr(alike, "digest", lambda content: "_narrow" + digest(content))  # its code has keys of its own
     losses, arrays, nbytes, _ = _trained(made)
     _without(monkeypatch)
     kept_losses, kept_arrays, more, _ = _trained(made)

@@ -7,18 +7,16 @@ from typing import Any
 import numpy as np
 
 from torsh.codegen import compile as codegen
-from torsh.codegen.cache import digest
 from torsh.codegen.kernel_ir import Kernel
 from torsh.codegen.target import amx, host
-from torsh.codegen.text import text
-from torsh.compiler import choice, steps, whole
+from torsh.compiler import choice, steps
+from torsh.compiler.alike import Alike, code_key
 from torsh.compiler.arena import Memory, arrange, overlays, spaces
 from torsh.compiler.canonical import INPUT
 from torsh.compiler.describe import describe
 from torsh.compiler.donate import Donations, past_what_may_fail
 from torsh.compiler.epilogue import WITHOUT_OPERAND, Fused, row_stride
 from torsh.compiler.execute import Detail, Executable, HostStep, stats
-from torsh.compiler.lower import lower
 from torsh.compiler.nest import Checked, Lowered
 from torsh.compiler.order import order
 from torsh.compiler.overlay import Accesses, job_may_overlay
@@ -101,28 +99,30 @@ class Plan:
 
     def _build(self, dead: list[bool]) -> Executable:
         self.other_sizes: list[Any] = []  # code to compile along
+        self.products: dict[Any, Any] = {}  # plans of products, by what tells them
         pending: list[_Job] = []
         segments: list[Any] = []
         readers = _reader_counts(self.schedule)
+        alike = Alike(self.schedule)
         for group in self.schedule.steps:
             node = group.nodes[0]
             depth = group.number
             if group.kind == "loops":
                 if numel(tuple(n for n, _ in group.domain)) or group.folds:
-                    pending.append(self._job(lower(self.schedule, group), depth, group.nodes))
+                    pending.append(self._job(*alike.lowered(group), depth, group.nodes))
             elif group.kind == "empty":
                 self._place(node)
             elif group.kind in ("assign", "scatter"):
                 self._overwrite(group.nodes, readers, pending, depth)
             elif group.kind == "scan":
                 if node.numel:
-                    pending.append(self._job(steps.scan(self.schedule, node), depth, [node]))
+                    pending.append(self._step(steps.scan(self.schedule, node), depth, [node]))
             elif group.kind == "order":
                 self._place(node)
                 if node.numel:
-                    pending.append(self._job(order(self.schedule, node), depth, [node]))
+                    pending.append(self._step(order(self.schedule, node), depth, [node]))
             elif group.kind == "coarse":
-                pending.append(self._job(whole.lower(self.schedule, node), depth, [node]))
+                pending.append(self._job(*alike.lowered(group), depth, [node]))
             elif group.kind == "contract":
                 pending.extend(self._product(node, depth))
             elif group.kind == "windows":
@@ -229,22 +229,23 @@ class Plan:
         else:
             self._place(node)
             if old.op is not EMPTY and node.numel:
-                pending.append(self._job(steps.fill(self.schedule, node, nodes[0].srcs[0]), depth, [node]))
+                pending.append(self._step(steps.fill(self.schedule, node, nodes[0].srcs[0]), depth, [node]))
                 if whole and old.op is INPUT and node.op.kind == "assign":
                     pending[-1].copies = old
                     pending[-1].depth = -1  # not merged with others, so that it can be left out
         for write in nodes:
             self.places[id(write)] = self.places[id(node)]
             if numel(write.arg[0]):
-                job = self._job(steps.assign(self.schedule, write) if node.op.kind == "assign" else steps.scatter(self.schedule, write), depth, [write])
+                job = self._step(steps.assign(self.schedule, write) if node.op.kind == "assign" else steps.scatter(self.schedule, write), depth, [write])
                 if len(nodes) == 1:
                     job.depth = -1  # in order, never merged with others
                 pending.append(job)
 
-    def _job(self, lowered: Lowered, depth: int, made: list[Node]) -> _Job:
+    def _step(self, lowered: Lowered, depth: int, made: list[Node]) -> _Job:
+        return self._job(lowered, code_key(lowered), depth, made)
+
+    def _job(self, lowered: Lowered, key: str, depth: int, made: list[Node]) -> _Job:
         kernel = lowered.kernel
-        content = text(kernel)
-        key = "k" + digest(content)
         scratch = [self._reserve(n) for n in lowered.scratch]
         nodes = {id(n): n for n in lowered.args.nodes}
         slots: list[Any] = []
@@ -302,7 +303,6 @@ class Plan:
         if node.op is INT8_PACK or node.srcs[0].dtype.category == 1:
             return self._int8_product(node, depth)
         (a, ga), (b, gb) = self.schedule.memory(node.srcs[0]), self.schedule.memory(node.srcs[1])
-        from torsh.codegen import gemm
         batch, m, n = node.shape
         k = node.srcs[0].shape[2]
         sa = (0 if node.srcs[0].shape[0] == 1 else ga[1][0], *ga[1][1:])
@@ -310,15 +310,23 @@ class Plan:
         name = node.srcs[0].dtype.name
         _, chain, operands, more = self._steps(node, 2)
         given = (name, node.dtype.name, batch, m, n, k, sa, sb, (m * n, n, 1))
-        options = {"vector_bytes": host().vector_bytes, "threads": get_num_threads(), "amx": name == "bfloat16" and amx()}
-        way = choice.product(given, options, (node.srcs[0].dtype.itemsize, node.dtype.itemsize))
-        found = gemm.plan(*given, **options, epilogue=chain, way=way)  # type: ignore[arg-type]
+        found = self.products.get((given, chain and chain.steps))
+        if found is None:
+            found = self.products[given, chain and chain.steps] = self._planned(given, (node.srcs[0].dtype.itemsize, node.dtype.itemsize), chain)
+        return [self._gemm_job(found, node, (a, ga[2]), (b, gb[2]), operands, depth, more)]
+
+    def _planned(self, given: Any, itemsizes: tuple[int, int], chain: Any) -> Any:
+        """How a product is computed; code that sizes a little different would take comes along."""
+        from torsh.codegen import gemm
+        options: dict[str, Any] = {"vector_bytes": host().vector_bytes, "threads": get_num_threads(), "amx": given[0] == "bfloat16" and amx()}
+        way = choice.product(given, options, itemsizes)
+        found = gemm.plan(*given, **options, epilogue=chain, way=way)
         if found.key in _used and found.key not in _paired:
             _paired.add(found.key)
-            other = gemm.other_code(found.key, *given, **options, epilogue=chain)  # type: ignore[arg-type]
+            other = gemm.other_code(found.key, *given, **options, epilogue=chain)
             if other is not None:
                 self.other_sizes.append((other.key, other.text, list(other.symbols)))
-        return [self._gemm_job(found, node, (a, ga[2]), (b, gb[2]), operands, depth, more)]
+        return found
 
     def _windows(self, node: Node, depth: int) -> _Job:
         """A product with windows: where they are is in two tables."""
