@@ -74,7 +74,7 @@ def run(p: GemmPlan, memory: dict[str, Any], target: Target, rng: np.random.Gene
 
 
 def check(case: Case, dtype: str, target: Target, turned: bool, rng: np.random.Generator, fenced: Any = None, apart: bool = False, threads: int = 2,
-          epilogue: Epilogue | None = None, known: dict[str, Any] | None = None) -> tuple[np.ndarray, np.ndarray]:
+          epilogue: Epilogue | None = None, known: dict[str, Any] | None = None, way: Any = bands) -> tuple[np.ndarray, np.ndarray]:
     """Computes a case and compares it (unless something follows); returns results and the exact convolution."""
     n, groups, c, o, size, kernel, stride, before, dilation, out = case
     terms = c * kernel[0] * kernel[1]
@@ -90,7 +90,7 @@ def check(case: Case, dtype: str, target: Target, turned: bool, rng: np.random.G
         x, a = fenced(x, at_end), fenced(a, at_end)
     whole = np.full(n * groups * o * out[0] * out[1] + 128, 7, dtype)
     y = whole[64:-64].reshape(n, groups, o, *out)
-    p, tables = bands.plan(dtype, n, groups, c, o, size, bands.Geometry(kernel, stride, dilation), before, out,
+    p, tables = way.plan(dtype, n, groups, c, o, size, bands.Geometry(kernel, stride, dilation), before, out,
                            tuple(s // x.itemsize for s in a.strides), tuple(s // x.itemsize for s in x.strides), turned,  # type: ignore[arg-type]
                            vector_bytes=target.vector_bytes, threads=threads, epilogue=epilogue)
     if fenced is not None:
@@ -136,12 +136,12 @@ def test_what_follows_is_done_on_the_way(target: Target) -> None:
         chain = Chain(steps)
         known: dict[str, Any] = {"epilogue1": bias, "epilogue3": other}
         p_slots = {"epilogue0": groups, "epilogue2": 4, "epilogue4": int(number.view(np.int64)[0])}
-        y, expected = check(case, "float32", target, False, rng, epilogue=chain, known={**known, **{k: _Slot(v) for k, v in p_slots.items()}})
+        y, expected = check(case, "float32", target, False, rng, epilogue=chain, known={**known, **{k: Slot(v) for k, v in p_slots.items()}})
         expected = np.maximum((expected + bias.reshape(groups, o, 1, 1)) * other, -0.25)
         np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
 
 
-class _Slot:
+class Slot:
     """A number where `run` expects an array's address."""
 
     def __init__(self, value: int) -> None:

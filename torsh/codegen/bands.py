@@ -124,10 +124,10 @@ def plan(dtype: str, n: int, groups: int, c: int, o: int, size: tuple[int, int],
                       *[s * item for s in x_strides[:3]], step, high * geometry.stride[0], before[0], channel, band, slots,
                       int(dense), wide if dense and geometry.reach[1] else 1 << 40,
                       *[f"epilogue{i}" for i in range(0 if epilogue is None else epilogue.slots)]])
-    return found, _tables(geometry, c, size[1], before[1], wide, segments, high, plane, channel, x_strides[3], item, turned)
+    return found, offset_tables(geometry, c, size[1], before[1], wide, segments, high, plane, channel, x_strides[3], item, turned)
 
 
-def _tables(geometry: Geometry, c: int, w: int, before: int, wide: int, segments: int, high: int, plane: int, channel: int, x_column: int, item: int,
+def offset_tables(geometry: Geometry, c: int, w: int, before: int, wide: int, segments: int, high: int, plane: int, channel: int, x_column: int, item: int,
             turned: bool) -> dict[str, np.ndarray]:
     """Bytes from the band's beginning of each k; of each row of a channel (the row of the image from the band's first one on, its place); of each remainder
     of columns, by segment (where the first element that is in the image is from its row's beginning, the columns before and at the end of those, its place)."""

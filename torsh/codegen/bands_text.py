@@ -6,9 +6,10 @@ from torsh.codegen.gemm_layout import Epilogue, Place, Shape
 from torsh.codegen.gemm_micro import prefetch, write_apart_kernels, write_micro_kernels
 from torsh.codegen.gemm_text import Text
 from torsh.codegen.gemm_tiles import Rows
+from torsh.codegen.thin import Thin
 
 
-def _write_row_in(t: Text) -> None:
+def write_row_in(t: Text) -> None:
     """`@row_in(src, step, low, end, wide, dst)`: dst[j] = src[(j - low) * step bytes] for low <= j < end, and 0 for the others below `wide`.
 
     Whole vectors are stored: up to one of zeros beyond the end."""
@@ -89,14 +90,14 @@ def _write_band_in(t: Text, shape: Shape) -> None:
     t.end()
 
 
-def _write_finish(t: Text, epilogue: Epilogue | None) -> None:
+def write_finish(t: Text, epilogue: Epilogue | None, slots: type[Bands] | type[Thin] = Bands) -> None:
     """`@finish(args, sums, sums_row, rows, high, wide, y, m, n, batch)`: the sums of a panel of rows, whose lines are PITCH apart, to their places in y."""
     t.begin("finish", "ptr %args, ptr %sums, i64 %sums_row, i64 %rows, i64 %high, i64 %wide, ptr %y, i64 %m, i64 %n, i64 %batch", True)
     size, lanes = str(t.scalar_bytes), str(t.lanes)
-    pitch, across, y_row = t.mul(t.slot(Bands.PITCH), size), t.slot(Bands.OUT_W), t.mul(t.slot(Bands.N), size)
+    pitch, across, y_row = t.mul(t.slot(slots.PITCH), size), t.slot(slots.OUT_W), t.mul(t.slot(slots.N), size)
     across_bytes = t.mul(across, size)
     if epilogue is not None:
-        epilogue.begin(t, "%batch", Bands.EPILOGUE, (Bands.M, Bands.N))
+        epilogue.begin(t, "%batch", slots.EPILOGUE, (slots.M, slots.N))
     whole = t.op(f"and i64 %wide, -{lanes}")
     rest = t.first(t.sub("%wide", whole))
     ragged = t.test("ne", whole, "%wide")
@@ -109,7 +110,7 @@ def _write_finish(t: Text, epilogue: Epilogue | None) -> None:
                 offset = t.mul(column, size)
                 value = t.load(t.at(source, offset))
                 if epilogue is not None:
-                    value = epilogue.emit(t, value, Place("%batch", m, t.add(n, column), mask, Bands.EPILOGUE, False))
+                    value = epilogue.emit(t, value, Place("%batch", m, t.add(n, column), mask, slots.EPILOGUE, False))
                 t.store(value, t.at(target, offset), "", mask)
             with t.loop("0", whole, lanes) as column:
                 move(column.index, "")
@@ -126,9 +127,9 @@ def write(name: str, dtype: str, vector_bytes: int, registers: int, epilogue: Ep
     shape = Shape(vector_bytes, registers, t.scalar_bytes)
     write_micro_kernels(t, shape, False, True)
     write_apart_kernels(t, shape)
-    _write_row_in(t)
+    write_row_in(t)
     _write_band_in(t, shape)
-    _write_finish(t, epilogue)
+    write_finish(t, epilogue)
     t.begin(f"{name}_p0", "ptr %args, i64 %begin, i64 %end", False)
     t.put(f"store i64 0, ptr {t.pointer(Bands.BUSY)}, align 8")
     t.end()

@@ -114,6 +114,12 @@ def band(terms: int, outputs: int, columns: int, elements: int, in_place: bool, 
     return _tiles(outputs, columns, terms, shape) + reading * terms + 3 * (elements + (0 if in_place else outputs * columns)) / shape.lanes
 
 
+def thin(terms: int, outputs: int, vectors: int, elements: int, rows: int) -> float:
+    """Cycles of a band of a convolution with few outputs (`codegen.thin`): a load for each of `terms` elements of a window, most of which straddle lines;
+    copying in and out of vectors of `elements` and results, some for each of `rows`, and for the band."""
+    return outputs * vectors * (1.1 * terms + 3) + 3 * elements + 6 * rows + 150
+
+
 def windows(batches: int, c: int, o: int, seen: int, out: Sequence[int], terms: int, adjacent: bool, copied: float, joined: bool, shape: Shape) -> float:
     """Microseconds of one thread for the products of `batches` images (or groups of them) with windows of `terms` elements in a copy of `seen` elements a
     channel, `copied` cycles each. Where rows of windows are not `adjacent`, a panel of them is

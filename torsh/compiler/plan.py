@@ -370,12 +370,13 @@ class Plan:
 
     def _convolve(self, node: Node, depth: int) -> _Job:
         """A convolution by bands of rows."""
-        from torsh.codegen import bands
+        from torsh.codegen import bands, thin
         (a, (_, steps, at)), (x, (shape, strides, offset)) = self.schedule.memory(node.srcs[0]), self.schedule.memory(node.srcs[1])
         (groups, kernel, stride, before, dilation, turned), chain, operands, more = self._steps(node, 2)
-        found, tables = bands.plan(node.dtype.name, shape[0], groups, shape[1] // groups, node.shape[1], shape[2:],  # type: ignore[arg-type]
-                                   bands.Geometry(kernel, stride, dilation), before, node.shape[2:], steps, strides, turned,  # type: ignore[arg-type]
-                                   vector_bytes=host().vector_bytes, threads=get_num_threads(), epilogue=chain)
+        geometry, width, c, o = bands.Geometry(kernel, stride, dilation), host().vector_bytes, shape[1] // groups, node.shape[1]
+        fits = thin.cut(geometry, shape[0] * groups, c, o, node.shape[2:], width, node.dtype.itemsize)  # type: ignore[arg-type]
+        found, tables = (thin if fits else bands).plan(node.dtype.name, shape[0], groups, c, o, shape[2:], geometry, before, node.shape[2:],  # type: ignore[arg-type]
+                                                       steps, strides, turned, vector_bytes=width, threads=get_num_threads(), epilogue=chain)  # type: ignore[arg-type]
         job = self._gemm_job(found, node, (a, at), (x, offset), {**{name: t.ctypes.data for name, t in tables.items()}, **operands}, depth, more)
         job.tables = list(tables.values())
         return job

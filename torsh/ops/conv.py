@@ -51,7 +51,8 @@ def _convolve(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shap
         tile = _winograd_tile(x._shape[0], c, o, out, kept) if tile is None else tile
         if tile:
             return _winograd(x, w, tile, before, out, kept)
-    direct = groups > 1 and o <= _FEW_OUTPUTS and c * numel(kernel) <= _FEW_WEIGHTS and not x._dtype.is_complex
+    banded = _thin(x._dtype, n, groups, c, o, kernel, stride, dilation, out) or banded
+    direct = not banded and groups > 1 and o <= _FEW_OUTPUTS and c * numel(kernel) <= _FEW_WEIGHTS and not x._dtype.is_complex
     product = x._dtype.name in _PRODUCTS and not direct
     if numel(kernel) == 1 and any(s > 1 for s in stride) and not any(before) and product:
         x = x[(slice(None), slice(None), *[slice(0, (m - 1) * s + 1, s) for m, s in zip(out, stride, strict=True)])].contiguous()  # type: ignore[attr-defined]
@@ -150,6 +151,17 @@ def _in_bands(dtype: Any, n: int, groups: int, c: int, o: int, size: Shape, kern
             return _timed((n, groups * c, *size), (groups * o, c, *kernel), dtype, (stride, before, dilation, groups, out, False, 0, name == "bands"))
         way = choice.choose("convolution", repr(given), ways, timed)
     return way == "bands"
+
+
+def _thin(dtype: Any, n: int, groups: int, c: int, o: int, kernel: Shape, stride: Shape, dilation: Shape, out: Shape) -> bool | None:
+    """Whether a convolution has so few outputs in a group that a load for each product is quickest."""
+    if len(kernel) > 2 or dtype.name not in ("float32", "float64") or numel(kernel) * c == 1:
+        return None
+    from torsh.codegen import bands, thin
+    from torsh.codegen.target import host
+    fill: Shape = (1,) * (2 - len(out))
+    geometry = bands.Geometry(*[(*fill, *axis) for axis in (kernel, stride, dilation)])  # type: ignore[arg-type]
+    return thin.cut(geometry, n * groups, c, o, (*fill, *out), host().vector_bytes, dtype.itemsize) is not None or None  # type: ignore[arg-type]
 
 
 #: Cycles for an element of a padded copy, and more of them for each remainder of a stride by which it is sorted (measured).
