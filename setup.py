@@ -25,7 +25,7 @@ compiler/trace compiler/realize compiler/execute
 tensor/outside tensor/storage tensor/tensor tensor/interop
 autograd/entered autograd/graph autograd/engine
 ops/dispatch ops/declare ops/comparison ops/elementary ops/arithmetic ops/pointwise ops/regions ops/writes ops/parts ops/views
-ops/composite ops/choice ops/gather ops/join ops/random ops/matmul ops/reduce ops/activation ops/softmax ops/cross_entropy
+ops/composite ops/choice ops/gather ops/join ops/drawing ops/random ops/matmul ops/reduce ops/activation ops/softmax ops/cross_entropy
 nn/changes capture/guards capture/graph capture/variant optim/update
 """.split()
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from torsh.core import devices
-from torsh.core.generator import default_generator as _default
+from torsh.runtime.cpu.generator import default_generator as _default
 from torsh.tensor.creation import from_array
 from torsh.tensor.tensor import Tensor
 
@@ -25,7 +25,7 @@ class Generator:
 
     def __init__(self, device: Any = "cpu") -> None:
         devices.require(device)
-        from torsh.core.mt19937 import MT19937Generator
+        from torsh.runtime.cpu.mt19937 import MT19937Generator
         self.engine: Any = MT19937Generator()
 
     @property

@@ -11,6 +11,6 @@ class _Default:
 def default_generator() -> Any:
     """The `MT19937Generator` that random operations draw from unless given another. It begins with PyTorch's default seed."""
     if _Default.generator is None:
-        from torsh.core.mt19937 import MT19937Generator
+        from torsh.runtime.cpu.mt19937 import MT19937Generator
         _Default.generator = MT19937Generator()
     return _Default.generator
