@@ -68,10 +68,10 @@ def bits53(pair: Expr) -> Expr:
     return bit_or(shl(high, 32), low)
 
 
-def scaled(unit: Expr, low: Expr, span: Expr, high: Expr) -> Expr:
-    """unit * span + low, and `low` where that rounds to `high`."""
-    value = fma(unit, span, low)
-    return where(eq(value, high), low, value)
+def scaled(unit: Expr, low: Expr, high: Expr, end: Expr) -> Expr:
+    """unit * (high - low) + low, and `low` where that rounds to `end`."""
+    value = fma(unit, sub(high, low), low)
+    return where(eq(value, end), low, value)
 
 
 def log_unit(x: Expr) -> Expr:

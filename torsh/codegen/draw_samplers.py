@@ -1,4 +1,5 @@
-"""Samplers that draw as many uniform numbers as it takes: gamma, Poisson, binomial. With one seed they give PyTorch's numbers.
+"""Samplers that draw as many uniform numbers as it takes: gamma, Poisson, binomial; and the choice of a race's first. With one seed they give
+PyTorch's numbers.
 
 `codegen.scalar` compiles this file's functions; they are Python too, with `uniform` and `normal` for the next numbers of an engine.
 """
@@ -9,6 +10,7 @@ from typing import Any
 
 Engine = Any
 Floats = Any
+Ints = Any
 
 
 def uniform(engine: Engine) -> float:
@@ -177,3 +179,23 @@ def _rejected(engine: Engine, n: float, p: float) -> float:
                  + _stirling_tail(m) + _stirling_tail(n - m) - _stirling_tail(k) - _stirling_tail(n - k))
         if v <= bound:
             return k
+
+
+def choose(engine: Engine, out: Ints, count: int, weights: Floats, times: Floats, rows: int, k: int) -> int:
+    """The `count` indices with the largest weights / times of each row of k, largest first, the first of equal ones first; `times` is used up."""
+    for row in range(rows):
+        base = row * k
+        for i in range(k):
+            times[base + i] = weights[base + i] / times[base + i]
+        for place in range(count):
+            most = -1.0
+            at = -1
+            for i in range(k):
+                speed = times[base + i]
+                if speed > most:
+                    most, at = speed, i
+                elif at < 0 and speed != -2.0:  # what is not a number comes last
+                    at = i
+            out[row * count + place] = at
+            times[base + at] = -2.0
+    return 0

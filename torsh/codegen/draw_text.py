@@ -291,7 +291,7 @@ for _result in ("bool", "float32"):
 for _work in ("float32", "float64"):
     _unit = draw_math.unit64 if _work == "float64" else draw_math.unit32
     _p = ("double", _work)
-    _mapped(f"uniform_{_work}", _work, _work, lambda w, low, span, high, unit=_unit: draw_math.scaled(unit(w), low, span, high), [_p, _p, _p])
+    _mapped(f"uniform_{_work}", _work, _work, lambda w, low, high, end, unit=_unit: draw_math.scaled(unit(w), low, high, end), [_p, _p, _p])
     for _result in ("bool", _work):
         _mapped(f"chances_{_work}_{_result}", _work, _result, lambda w, p, unit=_unit: _compare("lt", unit(w), p), (), True)
     _mapped(f"exponential_{_work}", "float64", _work, lambda w, scale: draw_math.exponential(draw_math.unit64(w), scale), [_D64])

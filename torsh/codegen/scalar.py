@@ -1,10 +1,11 @@
 """A small subset of Python as LLVM text: loops over single numbers with branches that vectors do not follow, such as rejection sampling.
 
-Functions of one module, found in its source. Parameters and results are annotated: `float`, `int`, `Engine` (an address) and `Floats` (an
-array, stored as float32 or float64, read as float). Variables keep the type of their first assignment. Statements: assignments, `if`, `while`,
-`for i in range(n)`, `break`, `continue`, `return`. Expressions: numbers, arithmetic of numbers of one type (an int next to a float becomes one), comparisons,
-`and`, `or`, `not`, conditional expressions, `int`, entries of arrays and of the module's tuples, and calls: of functions of the module, of the
-C library's by Python's names for them (`math`), and of what is linked in. Anything else raises UnsupportedError.
+Functions of one module, found in its source. Parameters and results are annotated: `float`, `int`, `Engine` (an address), `Floats` (an
+array, stored as float32 or float64, read as float) and `Ints` (an array of int64). Variables keep the type of their first assignment.
+Statements: assignments, `if`, `while`, `for i in range(n)`, `break`, `continue`, `return`. Expressions: numbers, arithmetic of numbers of one
+type (an int next to a float becomes one), comparisons, `and`, `or`, `not`, conditional expressions, `int`, entries (counted from 0) of arrays
+and of the module's tuples, and calls: of functions of the module, of the C library's by Python's names for them (`math`), and of what is
+linked in. Anything else raises UnsupportedError.
 """
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from types import ModuleType
 
 from torsh.codegen.llvm_ops import literal
 
-_TYPES = {"float": "double", "int": "i64", "Engine": "ptr", "Floats": "ptr"}
+_TYPES = {"float": "double", "int": "i64", "Engine": "ptr", "Floats": "ptr", "Ints": "ptr"}
 _LIBRARY = {"log": "log", "log1p": "log1p", "exp": "exp", "lgamma": "lgamma", "pow": "pow"}
 _INTRINSIC = {"sqrt": "llvm.sqrt.f64", "floor": "llvm.floor.f64", "ceil": "llvm.ceil.f64", "fabs": "llvm.fabs.f64"}
 _ARITHMETIC = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div"}
@@ -55,7 +56,7 @@ class _Function:
     def __init__(self, functions: dict[str, ast.FunctionDef], tables: dict[str, ast.Tuple], stored: str, linked: dict[str, str], name: str,
                  public: bool) -> None:
         self.functions, self.tables, self.linked = functions, tables, linked
-        self.element, self.size = ("float", 4) if stored == "float32" else ("double", 8)
+        number = ("float", 4) if stored == "float32" else ("double", 8)
         self.called: list[str] = []
         self.tables_used: list[str] = []
         self.externals: list[str] = []
@@ -63,6 +64,7 @@ class _Function:
         self.body: list[str] = []
         self.variables: dict[str, str] = {}
         self.parameters: dict[str, str] = {}
+        self.elements: dict[str, tuple[str, int]] = dict.fromkeys(tables, ("double", 8))  # of arrays: LLVM type and bytes
         self.loops: list[tuple[str, str]] = []  # where `continue` and `break` go
         node = functions[name]
         signature = []
@@ -70,6 +72,7 @@ class _Function:
             kind = self.annotated(a.annotation)
             signature.append(f"{kind} %{a.arg}")
             self.parameters[a.arg] = kind
+            self.elements[a.arg] = ("i64", 8) if isinstance(a.annotation, ast.Name) and a.annotation.id == "Ints" else number
             if kind != "ptr":
                 self.assign(a.arg, f"%{a.arg}", kind)
         self.result = self.annotated(node.returns)
@@ -202,10 +205,11 @@ class _Function:
         if isinstance(target, ast.Name):
             self.assign(target.id, value, kind)
         elif isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
-            value = self.converted(value, kind, "double")
-            if self.element == "float":
+            element, size = self.elements[target.value.id]
+            value = self.converted(value, kind, "i64" if element == "i64" else "double")
+            if element == "float":
                 value = self.op(f"fptrunc double {value} to float")
-            self.body.append(f"  store {self.element} {value}, ptr {self.entry(target)}, align {self.size}")
+            self.body.append(f"  store {element} {value}, ptr {self.entry(target)}, align {size}")
         else:
             raise UnsupportedError(f"assignment to {ast.unparse(target)!r}")
 
@@ -216,7 +220,7 @@ class _Function:
         if s.value.id in self.tables:
             self.tables_used.append(s.value.id)
             return self.op(f"getelementptr double, ptr @{s.value.id}, i64 {index}")
-        return self.op(f"getelementptr {self.element}, ptr %{s.value.id}, i64 {index}")
+        return self.op(f"getelementptr {self.elements[s.value.id][0]}, ptr %{s.value.id}, i64 {index}")
 
     # -- expressions
 
@@ -259,9 +263,10 @@ class _Function:
         if isinstance(e, ast.BinOp):
             return self.arithmetic(e)
         if isinstance(e, ast.Subscript):
-            table = isinstance(e.value, ast.Name) and e.value.id in self.tables
-            loaded = self.op(f"load {'double' if table else self.element}, ptr {self.entry(e)}")
-            return (loaded if table or self.element == "double" else self.op(f"fpext float {loaded} to double")), "double"
+            assert isinstance(e.value, ast.Name)
+            element, size = self.elements[e.value.id]
+            loaded = self.op(f"load {element}, ptr {self.entry(e)}, align {size}")
+            return (self.op(f"fpext float {loaded} to double"), "double") if element == "float" else (loaded, element)
         if isinstance(e, ast.IfExp):
             self.count += 1
             name = f"chosen{self.count}"

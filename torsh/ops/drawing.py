@@ -12,6 +12,7 @@ from torsh.core.shapes import Shape, numel
 from torsh.graph.node import Node
 from torsh.graph.primitives import LEAF
 from torsh.runtime.buffer import Buffer
+from torsh.runtime.cpu.generator import default_generator
 from torsh.runtime.cpu.memory import allocate
 from torsh.tensor.creation import from_new_array
 from torsh.tensor.tensor import Tensor, node_of, wrap
@@ -57,10 +58,10 @@ def fresh(shape: Shape, dt: dtype, fill: Callable[..., None], *numbers: Any) -> 
     nbytes: int = count * dt.itemsize
     block = allocate(nbytes)
     address = block.address
-    if dt.is_complex:
+    if dt.is_complex or numbers:
         write_numbers(address, count, dt, fill, numbers)
     else:
-        fill(address, count, dt.np, *numbers)
+        fill(address, count, dt.np)
     node = Node(LEAF, (), None, shape, dt)
     node.buffer = Buffer(address, nbytes, block)
     return node
@@ -71,6 +72,11 @@ def filled(shape: Shape, dt: dtype, fill: Callable[..., None], *numbers: Any) ->
     if mapped.draw is not None:
         return mapped.draw(shape, Fill(dt, fill, numbers), ())
     return wrap(fresh(shape, dt, fill, *numbers))
+
+
+def engine_of(generator: Any) -> Any:
+    """The engine of a `Generator`, of the default one for None."""
+    return default_generator() if generator is None else generator.engine
 
 
 def drawn(shape: Shape, draw: Callable[..., np.ndarray], *parameters: Tensor) -> Tensor:
@@ -86,11 +92,12 @@ def drawn(shape: Shape, draw: Callable[..., np.ndarray], *parameters: Tensor) ->
 
 
 def memory_of(t: Tensor) -> tuple[Node, int]:
-    """A tensor's elements, computed and contiguous: their node, to be kept while they are read, and their address."""
+    """A tensor's elements, computed and contiguous: their node, and their address. Whoever reads there passes the node along: compiled code
+    lets go of what it does not use any more."""
     node = node_of(t)
     if node.buffer is None:
         realize([node])
     return node, node.buffer.address
 
 
-__all__ = ["drawn", "filled", "fresh", "mapped", "memory_of"]
+__all__ = ["drawn", "engine_of", "filled", "fresh", "mapped", "memory_of"]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from torsh.core import devices
+from torsh.ops.drawing import engine_of
 from torsh.runtime.cpu.generator import default_generator as _default
 from torsh.tensor.creation import from_array
 from torsh.tensor.tensor import Tensor
@@ -72,11 +73,6 @@ def default_generator() -> Generator:
     made = Generator.__new__(Generator)
     made.engine = _default()
     return made
-
-
-def engine_of(generator: Generator | None) -> Any:
-    """The engine of a generator, of the default one for None."""
-    return _default() if generator is None else generator.engine
 
 
 __all__ = ["Generator", "default_generator", "engine_of"]

@@ -6,22 +6,33 @@ from typing import Any
 
 import numpy as np
 
+from torsh.autograd.graph import needs_record
 from torsh.core import devices
 from torsh.core.dtypes import dtype, float32, float64, get_default_dtype, int64
-from torsh.core.shapes import Shape, broadcast, contiguous_strides, numel
+from torsh.core.shapes import Shape, broadcast, contiguous_strides, numel, sizes
 from torsh.graph.node import Op
 from torsh.ops.choice import raced
 from torsh.ops.dispatch import check_writable, copy_into, public, recorded, tensors_of, write_out
-from torsh.ops.drawing import drawn, filled, mapped, memory_of
-from torsh.ops.generators import Generator, engine_of
+from torsh.ops.drawing import drawn, engine_of, filled, fresh, mapped, memory_of
+from torsh.ops.generators import Generator
 from torsh.ops.host import every_value
 from torsh.ops.views import unsqueeze, zeros_like_shape
-from torsh.tensor.creation import _check, _sizes, finish
-from torsh.tensor.tensor import Tensor
+from torsh.tensor.creation import _check, finish
+from torsh.tensor.tensor import Tensor, put
 
 
 def _made(made: Tensor, requires_grad: bool, out: Tensor | None, what: str) -> Tensor:
-    return finish(made, requires_grad) if out is None else write_out(out, made, what)
+    if out is None:
+        return finish(made, requires_grad) if requires_grad else made
+    return write_out(out, made, what)
+
+
+def _plain(device: Any, layout: Any, pin_memory: Any) -> None:
+    """Raises RuntimeError for what a tensor cannot be."""
+    if device is not None:
+        devices.require(device)
+    if layout is not None or pin_memory:
+        _check(layout, pin_memory)
 
 
 _DRAWN = Op("drawn", "history", None, None, lambda ctx, g: tuple([zeros_like_shape(s, g) for s in ctx.shapes]), grad_name="NormalBackward")
@@ -46,9 +57,8 @@ def rand(*size: Any, generator: Generator | None = None, out: Tensor | None = No
     >>> torsh.rand(2)
     tensor([0.4963, 0.7682])
     """
-    devices.require(device)
-    _check(layout, pin_memory)
-    return _made(filled(_sizes(size, "rand"), _type(dtype, out), engine_of(generator).uniform_at), requires_grad, out, "rand")
+    _plain(device, layout, pin_memory)
+    return _made(filled(sizes(size, "rand"), _type(dtype, out), engine_of(generator).uniform_at), requires_grad, out, "rand")
 
 
 @public(method=False)
@@ -56,11 +66,10 @@ def randn(*size: Any, generator: Generator | None = None, out: Tensor | None = N
           device: Any = None, requires_grad: Any = False, pin_memory: Any = False) -> Tensor:
     """Standard normal numbers; complex ones have variance 1, half of it in each part. Raises RuntimeError for a negative size,
     NotImplementedError for integers."""
-    devices.require(device)
-    _check(layout, pin_memory)
+    _plain(device, layout, pin_memory)
     dt = _type(dtype, out)
     std = math.sqrt(0.5) if dt.is_complex else 1.0
-    return _made(filled(_sizes(size, "randn"), dt, engine_of(generator).normal_at, 0.0, std), requires_grad, out, "randn")
+    return _made(filled(sizes(size, "randn"), dt, engine_of(generator).normal_at, 0.0, std), requires_grad, out, "randn")
 
 
 @public(method=False)
@@ -74,17 +83,15 @@ def randint(low: Any, high: Any = None, size: Any = None, *, generator: Generato
         low, high, size = 0, low, high
     elif high is None:
         low, high = 0, low
-    devices.require(device)
-    _check(layout, pin_memory)
-    return _made(filled(_sizes((size,), "randint"), _type(dtype, out, int64), engine_of(generator).random_from_to_at, low, high), requires_grad, out, "randint")
+    _plain(device, layout, pin_memory)
+    return _made(filled(sizes((size,), "randint"), _type(dtype, out, int64), engine_of(generator).random_from_to_at, low, high), requires_grad, out, "randint")
 
 
 @public(method=False)
 def randperm(n: Any, *, generator: Generator | None = None, out: Tensor | None = None, dtype: dtype | None = None, layout: Any = None,
              device: Any = None, requires_grad: Any = False, pin_memory: Any = False) -> Tensor:
     """0 .. n-1 in random order. Raises RuntimeError for a negative n."""
-    devices.require(device)
-    _check(layout, pin_memory)
+    _plain(device, layout, pin_memory)
     engine, dt = engine_of(generator), _type(dtype, out, int64)
     n = n.__index__()
     engine.check_permutation(n, dt.np)
@@ -127,9 +134,8 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Gene
     if not mean_tensor and not std_tensor:
         if size is None:
             raise TypeError("normal(): missing 1 required argument: 'size', as mean and std are numbers")
-        devices.require(device)
-        _check(layout, pin_memory)
-        return _made(filled(_sizes((size,), "normal"), _type(dtype, out), engine_of(generator).normal_at, mean, std), requires_grad, out, "normal")
+        _plain(device, layout, pin_memory)
+        return _made(filled(sizes((size,), "normal"), _type(dtype, out), engine_of(generator).normal_at, mean, std), requires_grad, out, "normal")
     if std_tensor and std.numel() and bool((every_value(std) < 0).any()):
         raise RuntimeError("normal expects all elements of std >= 0.0")
     if mean_tensor and std_tensor:
@@ -160,9 +166,7 @@ def _by_chances(shape: Shape, dt: dtype, chances: Tensor, engine: Any) -> Tensor
     own = chances._dtype
     if mapped.draw is None and (own is float32 or own is float64) and chances._shape == shape:
         node, address = memory_of(chances)
-        made = filled(shape, dt, engine.chances_from, address, own.np)
-        del node  # kept until here: its memory was read
-        return made
+        return filled(shape, dt, engine.chances_from, node, address, own.np)
     return drawn(shape, lambda s, p: engine.bernoulli(s, _broadcast(p, s), dt.np), chances)
 
 
@@ -176,6 +180,10 @@ def bernoulli(input: Tensor, p: Any = None, *, generator: Generator | None = Non
         made = _by_chances(input._shape, input._dtype, input, engine)
     made = _drawn(made, input)
     return made if out is None else write_out(out, made, "bernoulli")
+
+
+#: Up to so many comparisons, each of several samples without replacement is looked for among all weights.
+_FEW_CHOICES = 8192
 
 
 def choosable(weights: Tensor) -> bool:
@@ -200,12 +208,12 @@ def multinomial(input: Tensor, num_samples: Any, replacement: Any = False, *, ge
             return _made(unsqueeze(index, -1), False, out, "multinomial")
 
     count, own = num_samples.__index__(), input._dtype
-    if replacement and count > 1 and mapped.draw is None and (own is float32 or own is float64):
-        engine.check_multinomial(own.np, input._shape, count, True)
+    if count > 1 and mapped.draw is None and (own is float32 or own is float64) and (replacement or input.numel() * count <= _FEW_CHOICES):
+        engine.check_multinomial(own.np, input._shape, count, replacement)
         node, address = memory_of(input)
-        made = filled((*input._shape[:-1], count), int64, engine.multinomial_from, address, own.np, count, input._shape[-1])
-        del node  # kept until here: its memory was read
-        return _made(made, False, out, "multinomial")
+        made = filled((*input._shape[:-1], count), int64, engine.multinomial_from if replacement else engine.choice_from, node, address, own.np, count,
+                      input._shape[-1])
+        return made if out is None else write_out(out, made, "multinomial")
 
     def draw(shape: Shape, weights: np.ndarray) -> np.ndarray:
         if weights.ndim == len(input._shape) and shape[:-1] == weights.shape[:-1]:
@@ -228,6 +236,9 @@ def _fill(t: Tensor, what: str, fill: Any, *numbers: Any) -> Tensor:
     """`fill(address, count, dtype, *numbers)` gives the numbers, in the order of the elements in memory."""
     check_writable(t)
     if t._strides is None:
+        if mapped.draw is None and not needs_record((t,)):
+            put(t, fresh(t._shape, t._dtype, fill, *numbers))
+            return t
         return copy_into(t, filled(t._shape, t._dtype, fill, *numbers), what)
     order = _memory_order(t)
     made = filled(tuple([t._shape[d] for d in order]), t._dtype, fill, *numbers)

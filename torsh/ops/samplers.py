@@ -7,33 +7,30 @@ import numpy as np
 
 from torsh.autograd.graph import GradNode
 from torsh.core import sample_derivatives
-from torsh.core.dtypes import dtype
+from torsh.core.dtypes import dtype, float32, float64
 from torsh.core.shapes import Shape, broadcast
 from torsh.graph.node import Op
 from torsh.graph.primitives import host, leading_batch
 from torsh.ops.dispatch import public, recorded
-from torsh.ops.drawing import drawn, filled, mapped, memory_of
-from torsh.ops.generators import Generator, engine_of
+from torsh.ops.drawing import drawn, engine_of, filled, mapped, memory_of
+from torsh.ops.generators import Generator
 from torsh.runtime.cpu.mt19937_types import FLOAT32, FLOAT64
 from torsh.tensor.tensor import Tensor, wrap
 
 
 def _sampled(sampler: str, shape: Shape, dt: dtype, engine: Any, parameters: tuple[Tensor, ...], least: tuple[float, ...] = (), refusal: str = "") -> Tensor:
     """A sampler's numbers of `dt`, by parameters that broadcast to `shape`. Raises RuntimeError with `refusal` for those that it refuses."""
-    work = FLOAT64 if dt.itemsize == 8 else FLOAT32
-
-    def fill(address: int, count: int, kind: np.dtype, *places: int) -> None:
-        if not engine.sample_at(address, count, kind, sampler, *places, *least):
-            raise RuntimeError(refusal)
+    if mapped.draw is None and (dt is float32 or dt is float64):
+        memory = [memory_of(p) for p in parameters if p._dtype is dt and p._shape == shape]
+        if len(memory) == len(parameters):
+            return filled(shape, dt, engine.sample_at, sampler, refusal, memory, *[address for _, address in memory], *least)
+    work = FLOAT64 if dt is float64 else FLOAT32
 
     def draw(s: Shape, *arrays: np.ndarray) -> np.ndarray:
         given = [np.ascontiguousarray(np.broadcast_to(a, s), work) for a in arrays]
         out = np.empty(s, work)
-        fill(out.ctypes.data, out.size, work, *[a.ctypes.data for a in given])
+        engine.sample_at(out.ctypes.data, out.size, work, sampler, refusal, given, *[a.ctypes.data for a in given], *least)
         return out.astype(dt.np, copy=False)
-    if mapped.draw is None and dt.np is work and all(p._shape == shape and p._dtype is dt for p in parameters):
-        memory = [memory_of(p) for p in parameters]  # which keeps the nodes while they are read
-        return filled(shape, dt, fill, *[address for _, address in memory])
     return drawn(shape, draw, *parameters)
 
 
@@ -103,7 +100,7 @@ def sample_dirichlet(concentration: Tensor, generator: Generator | None = None) 
     def draw(shape: Shape, a: np.ndarray) -> np.ndarray:
         kind = np.float32 if a.dtype.itemsize < 8 else np.float64
         alpha, gamma = np.ascontiguousarray(a, np.float64), np.empty(shape)
-        engine.sample_at(gamma.ctypes.data, gamma.size, FLOAT64, "gamma", alpha.ctypes.data, 0.0)
+        engine.sample_at(gamma.ctypes.data, gamma.size, FLOAT64, "gamma", "", alpha, alpha.ctypes.data, 0.0)
         share = gamma / gamma.sum(-1, keepdims=True)
         return np.clip(share.astype(kind), np.finfo(kind).tiny, np.nextafter(kind(1), kind(0))).astype(a.dtype)
     return recorded(_DIRICHLET, None, (concentration,), drawn(concentration._shape, draw, concentration))

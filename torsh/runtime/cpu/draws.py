@@ -13,7 +13,7 @@ _ARGUMENTS: dict[str, tuple[str, ...]] = {
     "words": (), "uniform": (_D, _D, _D), "bernoulli": (_I,), "chances": (_P,), "exponential": (_D,), "geometric": (_D,), "cauchy": (_D, _D),
     "normal": (_D, _D, _I), "pairs": (_D, _D), "log_normal": (_D, _D), "integers": (_I, _I, _D), "wide_integers": (_I, _I), "permutation": (),
     "wide_permutation": (), "multinomial": (_P, _P, _I, _I),
-    "gamma": (_P, _D), "poisson": (_P,), "binomial": (_P, _P)}
+    "gamma": (_P, _D), "poisson": (_P,), "binomial": (_P, _P), "choose": (_P, _P, _I, _I)}
 _ENGINE = "draws.engine-1"
 _loaded: dict[str, Any] = {}
 _definitions: list[MethodDefinition] = []
@@ -23,7 +23,7 @@ def _text(name: str, family: str, types: list[str]) -> str:
     if family == "normal":
         from torsh.codegen.draw_normal import groups_text
         return groups_text(types[0])
-    if family in ("gamma", "poisson", "binomial"):
+    if family in ("gamma", "poisson", "binomial", "choose"):
         from torsh.codegen.draw_normal import sampler_text
         return sampler_text(family, types[0])
     if family in ("pairs", "log_normal"):

@@ -26,6 +26,7 @@ from torsh.runtime.cpu.mt19937_engine import MT19937Engine
 from torsh.runtime.cpu.mt19937_types import BFLOAT16, DIGITS, FLOAT32, FLOAT64, LARGEST, inner_bounds, integer_limits, last_integer, round_to
 
 _PIECE = 1 << 20  # numbers made in one native call, during which other Python threads wait
+_SINGLE = LARGEST[FLOAT32]
 _INT64_MIN = -(1 << 63)
 # Ranges and permutations this large take two words a number, to keep the bias of the modulo small.
 _TWO_WORDS = 1 << 28
@@ -52,10 +53,6 @@ class MT19937Generator(MT19937Engine):
     >>> bool((first == g.random_from_to(3, np.int64, 0, 10)).all())
     True
     """
-
-    def __init__(self, *seed: int) -> None:
-        super().__init__(*seed)
-        self._sums = np.empty(64)  # cumulative sums of weights
 
     def _filled(self, shape: Shape, dtype: DTypeLike, fill: Callable[..., None], *parameters: Any) -> np.ndarray:
         """A new array of what `fill` writes."""
@@ -96,7 +93,7 @@ class MT19937Generator(MT19937Engine):
                                       f"use random_from_to with explicit bounds")
         self._integers(address, count, dtype, 0, span, dtype in (FLOAT64, np.int64))
 
-    def random_from_to(self, shape: Shape, dtype: DTypeLike, low: int, high: int | None = None) -> np.ndarray:
+    def random_from_to(self, shape: Shape, dtype: DTypeLike, low: Any, high: Any = None) -> np.ndarray:
         """Integers of [low, high), or from `low` to the dtype's last exact integer if `high` is None.
 
         dtype: integer, bool or floating. In a floating dtype the ends move inwards where rounding would leave
@@ -110,7 +107,7 @@ class MT19937Generator(MT19937Engine):
         """
         return self._filled(shape, dtype, self.random_from_to_at, low, high)
 
-    def random_from_to_at(self, address: int, count: int, dtype: np.dtype, low: int, high: int | None = None) -> None:
+    def random_from_to_at(self, address: int, count: int, dtype: np.dtype, low: Any, high: Any = None) -> None:
         low = operator.index(low)
         if dtype is _INT64 and high is not None:
             end = operator.index(high)
@@ -155,7 +152,7 @@ class MT19937Generator(MT19937Engine):
         if to != address:
             _put(address, round_to(value, dtype) if dtype in DIGITS else value.astype(dtype, copy=False))
 
-    def permutation(self, n: int, dtype: DTypeLike = np.int64) -> np.ndarray:
+    def permutation(self, n: Any, dtype: DTypeLike = np.int64) -> np.ndarray:
         """A random order of 0 .. n-1: Fisher-Yates in the form of Durstenfeld (1964), n - 1 words.
 
         For i = 0, 1, ... position i swaps with i + word % (n - i). From 2**32 // 20 elements on the swaps
@@ -191,8 +188,8 @@ class MT19937Generator(MT19937Engine):
 
     # -- uniform and normal --------------------------------------------------------------------------------
 
-    def uniform(self, shape: Shape, dtype: DTypeLike = np.float32, low: float = 0.0,
-                high: float = 1.0) -> np.ndarray:
+    def uniform(self, shape: Shape, dtype: DTypeLike = np.float32, low: Any = 0.0,
+                high: Any = 1.0) -> np.ndarray:
         """Numbers of [low, high) in a floating dtype: k * 2**-24 * (high - low) + low, k the low 24 bits.
 
         float64 takes the low 53 bits of two words; float16 and bfloat16 round the float32 number. One that
@@ -205,12 +202,15 @@ class MT19937Generator(MT19937Engine):
         """
         return self._filled(shape, dtype, self.uniform_at, low, high)
 
-    def uniform_at(self, address: int, count: int, dtype: np.dtype, low: float = 0.0, high: float = 1.0) -> None:
+    def uniform_at(self, address: int, count: int, dtype: np.dtype, low: Any = 0.0, high: Any = 1.0) -> None:
         if dtype is FLOAT32 and low == 0.0 and high == 1.0:
             self._run("uniform_float32", address, count, 4, 0.0, 1.0, 1.0)
             return
-        _floating("uniform_", dtype)
         low, high = float(low), float(high)
+        if dtype is FLOAT32 and -_SINGLE <= low <= high <= _SINGLE and high - low <= _SINGLE:
+            self._run("uniform_float32", address, count, 4, low, high, high)
+            return
+        _floating("uniform_", dtype)
         limit = LARGEST[dtype]
         for name, value in (("from", low), ("to", high)):
             if not -limit <= value <= limit:
@@ -223,21 +223,16 @@ class MT19937Generator(MT19937Engine):
             raise RuntimeError(f"uniform_ expects to-from <= the largest {dtype}, but found to={high:g} and "
                                f"from={low:g}; narrow the range or use a wider dtype")
         if dtype == FLOAT64:
-            self._run("uniform_float64", address, count, 8, low, high - low, high)
-            return
-        start, end = np.float32(low), np.float32(high)
-        span = float(end - start)
-        if dtype == FLOAT32:
-            self._run("uniform_float32", address, count, 4, float(start), span, float(end))
+            self._run("uniform_float64", address, count, 8, low, high, high)
             return
         single = np.empty(count, np.float32)
-        self._run("uniform_float32", single.ctypes.data, count, 4, float(start), span, math.nan)
+        self._run("uniform_float32", single.ctypes.data, count, 4, low, high, math.nan)
         out = round_to(single, dtype)
         out[out == dtype.type(high)] = dtype.type(low)
         _put(address, out)
 
-    def normal(self, shape: Shape, dtype: DTypeLike = np.float32, mean: float = 0.0,
-               std: float = 1.0) -> np.ndarray:
+    def normal(self, shape: Shape, dtype: DTypeLike = np.float32, mean: Any = 0.0,
+               std: Any = 1.0) -> np.ndarray:
         """Normal numbers in a floating dtype by the method of Box & Muller (1958), in two ways.
 
         Fewer than 16: float64 pairs, four words each; the second of a pair is kept for the next small call,
@@ -251,7 +246,7 @@ class MT19937Generator(MT19937Engine):
         """
         return self._filled(shape, dtype, self.normal_at, mean, std)
 
-    def normal_at(self, address: int, count: int, dtype: np.dtype, mean: float = 0.0, std: float = 1.0) -> None:
+    def normal_at(self, address: int, count: int, dtype: np.dtype, mean: Any = 0.0, std: Any = 1.0) -> None:
         if dtype is not FLOAT32:
             _floating("normal_kernel_cpu", dtype)
         if not std >= 0.0:
@@ -263,7 +258,7 @@ class MT19937Generator(MT19937Engine):
         else:
             self._normal(address, count, dtype, mean, std, 1)  # PyTorch draws all uniforms before it redoes the tail
 
-    def _normal(self, address: int, count: int, dtype: np.dtype, mean: float, std: float, skip: int) -> None:
+    def _normal(self, address: int, count: int, dtype: np.dtype, mean: Any, std: Any, skip: Any) -> None:
         if count < 16:
             kernel("pairs_float32" if dtype is FLOAT32 else "pairs_float64")(self.address, address, count, mean, std)
             return
@@ -273,22 +268,22 @@ class MT19937Generator(MT19937Engine):
             address, count = address + _PIECE * itemsize, count - _PIECE
         run(self.address, address, count, mean, std, skip)
 
-    def pairs_at(self, address: int, count: int, dtype: np.dtype, mean: float = 0.0, std: float = 1.0) -> None:
+    def pairs_at(self, address: int, count: int, dtype: np.dtype, mean: Any = 0.0, std: Any = 1.0) -> None:
         """Normal numbers that are all made as those of `normal` are when there are few: of a strided tensor, in PyTorch."""
         _floating("normal_kernel_cpu", dtype)
         if not std >= 0.0:
             raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}; pass its absolute value")
         self._inversion("pairs", address, count, dtype, mean, std)
 
-    def log_normal(self, shape: Shape, dtype: DTypeLike = np.float32, mean: float = 1.0,
-                   std: float = 2.0) -> np.ndarray:
+    def log_normal(self, shape: Shape, dtype: DTypeLike = np.float32, mean: Any = 1.0,
+                   std: Any = 2.0) -> np.ndarray:
         """exp of normal numbers of `mean` and `std`, made in float64 pairs as a small `normal` makes them.
 
         NotImplementedError for a dtype not floating, RuntimeError unless std > 0.
         """
         return self._filled(shape, dtype, self.log_normal_at, mean, std)
 
-    def log_normal_at(self, address: int, count: int, dtype: np.dtype, mean: float = 1.0, std: float = 2.0) -> None:
+    def log_normal_at(self, address: int, count: int, dtype: np.dtype, mean: Any = 1.0, std: Any = 2.0) -> None:
         _floating("log_normal_cpu", dtype)
         self._inversion("log_normal", address, count, dtype, mean, _positive("log_normal_", "std", std))
 
@@ -296,17 +291,17 @@ class MT19937Generator(MT19937Engine):
 
     def _inversion(self, name: str, address: int, count: int, dtype: np.dtype, *parameters: float) -> None:
         """A kernel that computes in float64, to a floating dtype (16-bit ones by way of float32)."""
-        if dtype == FLOAT64:
-            self._run(name + "_float64", address, count, 8, *parameters)
-        elif dtype == FLOAT32:
+        if dtype is FLOAT32:
             self._run(name + "_float32", address, count, 4, *parameters)
+        elif dtype == FLOAT64:
+            self._run(name + "_float64", address, count, 8, *parameters)
         else:
             single = np.empty(count, np.float32)
             self._run(name + "_float32", single.ctypes.data, count, 4, *parameters)
             with np.errstate(over="ignore"):
                 _put(address, single.astype(dtype))
 
-    def bernoulli(self, shape: Shape, p: float | np.ndarray, dtype: DTypeLike = np.float32) -> np.ndarray:
+    def bernoulli(self, shape: Shape, p: Any, dtype: DTypeLike = np.float32) -> np.ndarray:
         """Ones with probability `p`, a number or an array that broadcasts to `shape`; zeros elsewhere.
 
         u < p, with the u of `uniform` in float64 (two words) for a number or a float64 array, in float32 (one
@@ -322,7 +317,7 @@ class MT19937Generator(MT19937Engine):
         self.chances_at(out.ctypes.data, out.size, out.dtype, p if p.shape == out.shape else np.broadcast_to(p, out.shape))
         return out
 
-    def bernoulli_at(self, address: int, count: int, dtype: np.dtype, p: float) -> None:
+    def bernoulli_at(self, address: int, count: int, dtype: np.dtype, p: Any) -> None:
         """`bernoulli` with one probability."""
         p = float(p)
         if not 0.0 <= p <= 1.0:
@@ -343,10 +338,11 @@ class MT19937Generator(MT19937Engine):
             raise NotImplementedError(f'"bernoulli_tensor_cpu_p_" not implemented for {p.dtype}; '
                                       f"convert p to a floating dtype")
         p = np.ascontiguousarray(p, None if p.dtype == FLOAT64 else np.float32)
-        self.chances_from(address, count, dtype, p.ctypes.data, FLOAT64 if p.dtype == FLOAT64 else FLOAT32)
+        self.chances_from(address, count, dtype, p, p.ctypes.data, FLOAT64 if p.dtype == FLOAT64 else FLOAT32)
 
-    def chances_from(self, address: int, count: int, dtype: np.dtype, p: int, work: np.dtype) -> None:
-        """`chances_at` with the probabilities in memory, of dtype `work` (float32 or float64)."""
+    def chances_from(self, address: int, count: int, dtype: np.dtype, owner: Any, p: int, work: np.dtype) -> None:
+        """`chances_at` with the probabilities in memory, of dtype `work` (float32 or float64), which `owner` keeps: compiled code lets go of
+        what it does not use any more."""
         name, direct = "float32" if work is FLOAT32 else "float64", dtype is work
         made = None if direct or dtype is _BOOL else np.empty(count, np.bool_)
         run = kernel(f"chances_{name}_{name if direct else 'bool'}")
@@ -356,26 +352,26 @@ class MT19937Generator(MT19937Engine):
         if made is not None:
             _put(address, made.astype(dtype))
 
-    def exponential(self, shape: Shape, dtype: DTypeLike = np.float32, lambd: float = 1.0) -> np.ndarray:
+    def exponential(self, shape: Shape, dtype: DTypeLike = np.float32, lambd: Any = 1.0) -> np.ndarray:
         """Exponential numbers of rate `lambd` in a floating dtype: -log1p(-u) / lambd, by inversion.
 
         RuntimeError for another dtype or unless lambd > 0.
         """
         return self._filled(shape, dtype, self.exponential_at, lambd)
 
-    def exponential_at(self, address: int, count: int, dtype: np.dtype, lambd: float = 1.0) -> None:
-        if dtype not in DIGITS:
+    def exponential_at(self, address: int, count: int, dtype: np.dtype, lambd: Any = 1.0) -> None:
+        if dtype is not FLOAT32 and dtype not in DIGITS:
             raise _discontinuous("Exponential", dtype)
         self._inversion("exponential", address, count, dtype, -1.0 / _positive("exponential_", "lambda", lambd))
 
-    def geometric(self, shape: Shape, dtype: DTypeLike, p: float) -> np.ndarray:
+    def geometric(self, shape: Shape, dtype: DTypeLike, p: Any) -> np.ndarray:
         """Trials until the first success of probability `p`: ceil(log(u) / log1p(-p)), by inversion.
 
         dtype: integer or floating (NotImplementedError for bool); RuntimeError unless 0 < p < 1.
         """
         return self._filled(shape, dtype, self.geometric_at, p)
 
-    def geometric_at(self, address: int, count: int, dtype: np.dtype, p: float) -> None:
+    def geometric_at(self, address: int, count: int, dtype: np.dtype, p: Any) -> None:
         p = float(p)
         if dtype not in DIGITS and dtype.kind not in "iu":
             raise NotImplementedError(f'"geometric_cpu" not implemented for {dtype}; use an integer dtype')
@@ -389,20 +385,20 @@ class MT19937Generator(MT19937Engine):
         self._run("geometric_float64", trials.ctypes.data, count, 8, scale)
         _put(address, trials.astype(np.int64).astype(dtype, copy=False))
 
-    def cauchy(self, shape: Shape, dtype: DTypeLike = np.float32, median: float = 0.0,
-               sigma: float = 1.0) -> np.ndarray:
+    def cauchy(self, shape: Shape, dtype: DTypeLike = np.float32, median: Any = 0.0,
+               sigma: Any = 1.0) -> np.ndarray:
         """Cauchy numbers in a floating dtype: median + sigma * tan(pi * (u - 1/2)), by inversion.
 
         RuntimeError for another dtype or unless sigma > 0.
         """
         return self._filled(shape, dtype, self.cauchy_at, median, sigma)
 
-    def cauchy_at(self, address: int, count: int, dtype: np.dtype, median: float = 0.0, sigma: float = 1.0) -> None:
-        if dtype not in DIGITS:
+    def cauchy_at(self, address: int, count: int, dtype: np.dtype, median: Any = 0.0, sigma: Any = 1.0) -> None:
+        if dtype is not FLOAT32 and dtype not in DIGITS:
             raise _discontinuous("Cauchy", dtype)
         self._inversion("cauchy", address, count, dtype, median, _positive("cauchy_", "sigma", sigma))
 
-    def multinomial(self, probs: np.ndarray, num_samples: int, replacement: bool = False) -> np.ndarray:
+    def multinomial(self, probs: np.ndarray, num_samples: Any, replacement: bool = False) -> np.ndarray:
         """Indices drawn in proportion to the rows of `probs`: int64, (num_samples,) or (m, num_samples).
 
         probs: floating, shape (k,) or (m, k), weights >= 0. With replacement and more than one sample:
@@ -422,7 +418,7 @@ class MT19937Generator(MT19937Engine):
             work = FLOAT64 if probs.dtype == FLOAT64 else FLOAT32
             weights = np.ascontiguousarray(probs, work)
             picks = np.empty(shape, np.int64)
-            self.multinomial_from(picks.ctypes.data, picks.size, picks.dtype, weights.ctypes.data, work, num_samples, probs.shape[-1])
+            self.multinomial_from(picks.ctypes.data, picks.size, picks.dtype, weights, weights.ctypes.data, work, num_samples, probs.shape[-1])
             return picks
         if probs.size:
             finite = probs.min() >= 0 and probs.max() < math.inf
@@ -449,19 +445,37 @@ class MT19937Generator(MT19937Engine):
                                f"replacement, got {num_samples} of {shape[-1]}; "
                                f"pass replacement=True or more weights")
 
-    def multinomial_from(self, address: int, count: int, dtype: np.dtype, weights: int, work: np.dtype, num_samples: int, k: int) -> None:
-        """`multinomial` with replacement: `count` indices, `num_samples` for each row of k weights in memory, of dtype `work` (float32 or float64)."""
-        if k > self._sums.size:
-            self._sums = np.empty(k)
+    def multinomial_from(self, address: int, count: int, dtype: np.dtype, owner: Any, weights: int, work: np.dtype, num_samples: int,
+                         k: int) -> None:
+        """`multinomial` with replacement: `count` indices, `num_samples` for each row of k weights in memory that `owner` keeps, of dtype `work`
+        (float32 or float64)."""
         run = kernel("multinomial_float32" if work is FLOAT32 else "multinomial_float64")
-        _refuse(run(self.address, address, num_samples, weights, self._sums.ctypes.data, count // num_samples, k))
+        _refuse(run(self.address, address, num_samples, weights, self._room(k), count // num_samples, k))
+
+    def choice_from(self, address: int, count: int, dtype: np.dtype, owner: Any, weights: int, work: np.dtype, num_samples: int, k: int) -> None:
+        """`multinomial` without replacement, as `multinomial_from`: for few samples, since each is looked for among all."""
+        rows = count // num_samples
+        single = work is FLOAT32
+        room = self._room(rows * k)
+        _refuse(kernel("multinomial_float32" if single else "multinomial_float64")(self.address, address, 0, weights, room, rows, k))
+        kernel("exponential_float32" if single else "exponential_float64")(self.address, room, rows * k, -1.0)
+        kernel("choose_float32" if single else "choose_float64")(self.address, address, num_samples, weights, room, rows, k)
+
+    def _room(self, count: int) -> int:
+        """The address of room for so many float64."""
+        if count > self._room_count:
+            self._room_memory = np.empty(count)
+            self._room_count = count
+            self._room_address = self._room_memory.ctypes.data
+        return self._room_address
 
     # -- samplers that take as many words as it needs -------------------------------------------------------------
 
-    def sample_at(self, address: int, count: int, dtype: np.dtype, sampler: str, *parameters: Any) -> bool:
+    def sample_at(self, address: int, count: int, dtype: np.dtype, sampler: str, refusal: str, owner: Any, *parameters: Any) -> None:
         """Numbers of the sampler `sampler` of `codegen.draw_samplers` (gamma, poisson, binomial) by arrays of parameters at addresses, all of `dtype`
-        (float32 or float64). False, and nothing drawn, for parameters that it refuses."""
-        return not kernel(sampler + ("_float32" if dtype is FLOAT32 else "_float64"))(self.address, address, count, *parameters)
+        (float32 or float64), in memory that `owner` keeps. RuntimeError with `refusal`, and nothing drawn, for parameters that the sampler refuses."""
+        if kernel(sampler + ("_float32" if dtype is FLOAT32 else "_float64"))(self.address, address, count, *parameters):
+            raise RuntimeError(refusal)
 
 
 def _largest(race: np.ndarray, count: int) -> np.ndarray:
@@ -480,7 +494,7 @@ def _put(address: int, array: np.ndarray) -> None:
 
 
 def _floating(kernel_name: str, dtype: np.dtype) -> None:
-    if dtype not in DIGITS:
+    if dtype is not FLOAT32 and dtype not in DIGITS:
         raise NotImplementedError(f'"{kernel_name}" not implemented for {dtype}; use a floating dtype')
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import operator
 import secrets
+from typing import Any
 
 import numpy as np
 
@@ -40,11 +41,14 @@ class MT19937Engine:
         self._position = ctypes.c_int32.from_address(self.address + Engine.POSITION)
         self._kept = ctypes.c_int32.from_address(self.address + Engine.KEPT)
         self._sample = ctypes.c_double.from_address(self.address + Engine.SAMPLE)
+        self._room_memory = np.empty(64)  # for cumulative sums of weights, or their times in a race
+        self._room_count = 64
+        self._room_address: int = self._room_memory.ctypes.data
         self.manual_seed(seed)
 
     # -- seed and state ------------------------------------------------------------------------------------
 
-    def manual_seed(self, seed: int) -> MT19937Engine:
+    def manual_seed(self, seed: Any) -> MT19937Engine:
         """Restart from `seed`, an int in [-2**63, 2**64); negative ones stand for seed + 2**64. Returns self.
 
         As in PyTorch only the low 32 bits reach the engine. RuntimeError unless an int, ValueError outside
