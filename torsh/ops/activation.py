@@ -310,7 +310,7 @@ def rrelu(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, trainin
         return leaky_relu(input, (lower + upper) / 2)
     import numpy as np
 
-    from torsh.core.generator import default_generator
+    from torsh.runtime.cpu.generator import default_generator
     from torsh.tensor.creation import from_array
     x = input._window()
     slopes = np.ones(input._shape, input._dtype.np)

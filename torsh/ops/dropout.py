@@ -5,10 +5,10 @@ With one seed the masks are PyTorch's, drawn in the same order.
 from __future__ import annotations
 
 from torsh.core.dtypes import bool_
-from torsh.core.generator import default_generator
 from torsh.core.shapes import Shape, numel
 from torsh.ops.dispatch import cast_tensor, copy_into
-from torsh.ops.random import drawn
+from torsh.ops.drawing import filled
+from torsh.runtime.cpu.generator import default_generator
 from torsh.tensor.tensor import Tensor
 
 _ALPHA = 1.7580993408473766  # selu's limit for x -> -infinity, negated: scale * alpha
@@ -16,7 +16,7 @@ _ALPHA = 1.7580993408473766  # selu's limit for x -> -infinity, negated: scale *
 
 def kept_mask(shape: Shape, p: float) -> Tensor:
     """A bool tensor, true with probability 1 - p."""
-    return drawn(shape, lambda s: default_generator().bernoulli(s, 1.0 - p, bool_.np))
+    return filled(shape, bool_, default_generator().bernoulli_at, 1.0 - p)
 
 
 def _check(what: str, p: float) -> None:
