@@ -38,17 +38,23 @@ def cases(seed: int, count: int) -> list[Case]:
     return found
 
 
-def exact(x: np.ndarray, a: np.ndarray, case: Case, turned: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The convolution in float64, and the sums of absolute values."""
-    n, groups, c, o, size, kernel, stride, before, dilation, out = case
+def windows(x: np.ndarray, case: Case) -> np.ndarray:
+    """[n, groups, c, *kernel, *out] in float64."""
+    n, groups, c, _, size, kernel, stride, before, dilation, out = case
     reach = [(m - 1) * s + (k - 1) * d + 1 for m, s, k, d in zip(out, stride, kernel, dilation, strict=True)]
     spread = np.zeros((n, groups, c, *[r + max(0, b) + m for r, b, m in zip(reach, before, size, strict=True)]))
     top, left = (max(0, b) for b in before)
     spread[..., top:top + size[0], left:left + size[1]] = x.reshape(n, groups, c, *size)
     spread = spread[..., max(0, -before[0]):, max(0, -before[1]):]
     rows, columns = ((m - 1) * s + 1 for m, s in zip(out, stride, strict=True))
-    seen = np.stack([np.stack([spread[..., i * dilation[0]:, j * dilation[1]:][..., :rows:stride[0], :columns:stride[1]] for j in range(kernel[1])], 3)
+    return np.stack([np.stack([spread[..., i * dilation[0]:, j * dilation[1]:][..., :rows:stride[0], :columns:stride[1]] for j in range(kernel[1])], 3)
                      for i in range(kernel[0])], 3)
+
+
+def exact(x: np.ndarray, a: np.ndarray, case: Case, turned: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The convolution in float64, and the sums of absolute values."""
+    _, groups, c, o, _, kernel, *_ = case
+    seen = windows(x, case)
     weights = a.astype(np.float64)
     spec = "ngcijyx,gocij->ngoyx"
     if turned:

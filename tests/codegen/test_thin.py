@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.codegen.native import targets
-from tests.codegen.test_bands import Case, Slot, cases, check
-from tests.codegen.test_gemm import Fenced
+from tests.codegen.test_bands import Case, Slot, cases, check, run, windows
+from tests.codegen.test_gemm import EPS, Fenced
 from torsh.codegen import thin
 from torsh.codegen.bands import Geometry
 from torsh.codegen.chain import Chain
@@ -69,3 +69,71 @@ def test_what_does_not_fit_is_refused() -> None:
     assert thin.cut(geometry, 1, 1, 4, (100, 100), 64, 4) is None
     with pytest.raises(ValueError, match="no band"):
         thin.plan("float32", 1, 1, 64, 1, (100, 100), geometry, (1, 1), (100, 100), (0, 576, 1), (640000, 10000, 100, 1))
+
+
+def _check_weight(case: Case, dtype: str, target: Target, rng: np.random.Generator, fenced: Any = None, apart: bool = False, threads: int = 2) -> np.ndarray:
+    """Computes the gradient of a case's weights and compares it; junk beside the image and the gradient is not a number."""
+    n, groups, c, o, size, kernel, stride, before, dilation, out = case
+    x, y = rng.standard_normal((n, groups * c, *size)).astype(dtype), rng.standard_normal((n, groups * o, *out)).astype(dtype)
+    if apart:
+        room = np.full((n, groups * c + 1, size[1], size[0] + 3), np.nan, dtype)
+        room[:, 1:, :, 2:-1] = x.swapaxes(-1, -2)
+        x = room[:, 1:, :, 2:-1].swapaxes(-1, -2)
+        y = np.ascontiguousarray(y.transpose(2, 0, 3, 1)).transpose(1, 3, 0, 2)
+    if fenced is not None:
+        at_end = bool(rng.integers(2))
+        x, y = fenced(x, at_end), fenced(y, at_end)
+    terms = c * kernel[0] * kernel[1]
+    whole = np.full(groups * o * terms + 128, 7, dtype)
+    p, tables = thin.weight_plan(dtype, n, groups, c, o, size, Geometry(kernel, stride, dilation), before, out,
+                                 tuple(s // x.itemsize for s in x.strides), tuple(s // x.itemsize for s in y.strides),  # type: ignore[arg-type]
+                                 vector_bytes=target.vector_bytes, threads=threads)
+    if fenced is not None:
+        tables = {name: fenced(t, True) for name, t in tables.items()}
+    run(p, {"A": y, "B": x, "C": whole[64:-64], **tables}, target, rng)
+    assert (whole[:64] == 7).all()
+    assert (whole[-64:] == 7).all()
+    seen = windows(x, case).reshape(n, groups, terms, -1)
+    gradient = y.astype(np.float64).reshape(n, groups, o, -1)
+    expected, size_of = (np.einsum("ngkp,ngop->gok", f(seen), f(gradient)) for f in (np.asarray, np.abs))
+    found = whole[64:-64].reshape(expected.shape)
+    assert (np.abs(found - expected) <= EPS[dtype] * (n * out[0] * out[1] + 3) * size_of).all(), case
+    return found
+
+
+def _whole_rows(seed: int, count: int) -> list[Case]:
+    return [case for case in _thin(seed, count) if case[2] * case[5][0] * case[5][1] <= thin.MOST_TERMS]
+
+
+@pytest.mark.parametrize("target", targets(), ids=lambda t: t.name.split("/")[-1])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gradient_of_weights(dtype: str, target: Target) -> None:
+    rng = np.random.default_rng(4)
+    for number, case in enumerate(_whole_rows(4, 60)):
+        _check_weight(case, dtype, target, rng, apart=number % 3 == 0)
+    for case in ((2, 5, 1, 1, (70, 70), (5, 5), (1, 1), (2, 2), (1, 1), (70, 70)), (2, 3, 1, 2, (113, 113), (3, 3), (2, 2), (1, 1), (1, 1), (57, 57)),
+                 (3, 9, 1, 1, (100, 30), (3, 1), (1, 1), (1, 0), (1, 1), (100, 30))):
+        _check_weight(case, dtype, target, rng)  # several bands
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MAP_ANONYMOUS"), reason="needs mprotect")
+@pytest.mark.parametrize("target", targets(), ids=lambda t: t.name.split("/")[-1])
+def test_gradient_of_weights_reads_nothing_outside(target: Target) -> None:
+    rng = np.random.default_rng(5)
+    fenced = Fenced()
+    for number, case in enumerate(_whole_rows(5, 40)):
+        _check_weight(case, "float32" if number % 3 else "float64", target, rng, fenced)
+
+
+def test_gradient_of_weights_is_the_same_for_all_threads_and_what_no_window_sees_is_not_read() -> None:
+    case: Case = (3, 40, 1, 1, (30, 30), (5, 5), (1, 1), (2, 2), (1, 1), (30, 30))
+    found = [_check_weight(case, "float32", host(), np.random.default_rng(3), threads=threads) for threads in (1, 2, 7)]
+    assert all((w.view(np.uint8) == found[0].view(np.uint8)).all() for w in found)
+    x, y = np.ones((1, 1, 6, 6), np.float32), np.ones((1, 1, 3, 3), np.float32)
+    x[..., 5, :] = np.nan
+    x[..., :, 5] = np.inf
+    w = np.zeros((1, 1, 1), np.float32)
+    p, tables = thin.weight_plan("float32", 1, 1, 1, 1, (6, 6), Geometry((1, 1), (2, 2), (1, 1)), (0, 0), (3, 3), (36, 36, 6, 1), (9, 9, 3, 1),
+                                 vector_bytes=host().vector_bytes)
+    run(p, {"A": y, "B": x, "C": w, **tables}, host(), np.random.default_rng(0))
+    assert w.item() == 9

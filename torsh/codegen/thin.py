@@ -76,3 +76,56 @@ def plan(dtype: str, n: int, groups: int, c: int, o: int, size: tuple[int, int],
              channel, step, cost.cdiv(step, vectors), *[f"epilogue{i}" for i in range(0 if epilogue is None else epilogue.slots)]]
     made = GemmPlan(key, text, [cost.cdiv(units, group)], [cycles > 2 * cost.FORK * cost.CYCLES], {}, slots)  # type: ignore[arg-type]
     return made, offset_tables(geometry, c, size[1], before[1], wide, segments, high, plane, channel, x_strides[3], item, turned)
+
+
+class Weight:
+    """The argument slots of the gradient of weights; strides and steps in bytes. Those that `Thin` has too are where they are there."""
+    X, Y, OUT = 1, 2, 0
+    MASKS = Thin.EPILOGUE
+    IMAGES, TAPS, Y_IMAGE, Y_CHANNEL, Y_ROW, Y_STEP, VECTORS = range(MASKS + 1, MASKS + 8)
+
+
+#: Elements of a window whose sums are in registers at a time, and all that there may be.
+MOST_TAPS, MOST_TERMS = 8, 128
+
+
+def weight_plan(dtype: str, n: int, groups: int, c: int, o: int, size: tuple[int, int], geometry: Geometry, before: tuple[int, int], out: tuple[int, int],
+                x_strides: tuple[int, int, int, int], y_strides: tuple[int, int, int, int], *, vector_bytes: int = 64,
+                threads: int = 2) -> tuple[GemmPlan, dict[str, np.ndarray]]:
+    """The gradient "C" [groups, o, c * elements of a window], contiguous, of the weights of `plan`'s convolution of x ("B") for the gradient "A"
+    [n, groups * o, *out] of its results, and the tables for the slots "k_offsets", "rows", "columns" and "masks". A work item takes some of the groups.
+    Raises ValueError where `cut` finds no band as wide as the results, and for larger windows than MOST_TERMS."""
+    item = {"float32": 4, "float64": 8}[dtype]
+    found = cut(geometry, n * groups, c, o, out, vector_bytes, item)
+    terms = c * geometry.kernel[0] * geometry.kernel[1]
+    if found is None or found[2] < out[1] or terms > MOST_TERMS:
+        raise ValueError(f"thin: no band of whole rows of results of {out} with {o} outputs and {c} channels in a group")
+    cycles, high, wide = found
+    lanes, pitch = vector_bytes // item, wide + geometry.reach[1]
+    blocks = cost.cdiv(terms, MOST_TAPS)
+    taps = cost.cdiv(terms, blocks)
+    few = taps - (terms % blocks != 0)  # the last blocks have one less
+    key = f"thin_weight{few}_{taps}_{dtype}_{vector_bytes}"
+
+    def text() -> str:
+        from torsh.codegen import thin_text
+        return thin_text.write_weight(key, dtype, vector_bytes, few, taps)
+    plane, channel = geometry.channel(high, wide, item, vector_bytes)
+    bands = cost.cdiv(out[0], high)
+    vectors = cost.cdiv((high - 1) * pitch + wide, lanes)
+    group = max(1, min(cost.cdiv(groups, 4 * threads), int(_ITEM * groups / cycles)))
+    step = high * geometry.stride[0]
+    slots = ["C", "B", "A", "k_offsets", "rows", "columns", o, out[0] * out[1], terms, c, groups, size[0], *out,
+             len(geometry.phases[0]) * (high + geometry.reach[0]), len(geometry.phases[1]), pitch, high, wide, bands, 1, groups, group, 0, 0, 0,
+             *[s * item for s in x_strides[:3]], geometry.stride[1] * x_strides[3] * item, step, before[0], channel,
+             x_strides[0] * item if bands == 1 else step * x_strides[2] * item, cost.cdiv(size[0] * size[1] * c * item, bands * vectors),
+             "masks", n, blocks, *[s * item for s in y_strides], vectors]
+    made = GemmPlan(key, text, [cost.cdiv(groups, group)], [cycles > 2 * cost.FORK * cost.CYCLES], {}, slots)  # type: ignore[arg-type]
+    tables = offset_tables(geometry, c, size[1], before[1], wide, 1, high, plane, channel, x_strides[3], item, False)
+    weights = [1 << lane for lane in range(lanes)]
+    masks = []
+    for rows in (high, out[0] - (bands - 1) * high):  # of all bands but the last one, and of that
+        at = np.arange(vectors * lanes)
+        seen = (at % pitch < wide) & (at < rows * pitch)
+        masks.append((seen.reshape(-1, lanes) @ np.array(weights)).astype(np.uint8 if lanes <= 8 else np.uint16))
+    return made, {**tables, "masks": np.ascontiguousarray(np.stack(masks))}

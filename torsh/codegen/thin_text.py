@@ -7,7 +7,7 @@ from torsh.codegen.bands_text import write_finish, write_row_in
 from torsh.codegen.gemm_layout import Epilogue
 from torsh.codegen.gemm_micro import prefetch
 from torsh.codegen.gemm_text import Text
-from torsh.codegen.thin import BAND_BYTES, MOST_COLUMNS, Thin
+from torsh.codegen.thin import BAND_BYTES, MOST_COLUMNS, MOST_OUTPUTS, MOST_TERMS, Thin, Weight
 
 
 def _entry(t: Text, table: str, number: str, fields: int) -> list[str]:
@@ -158,5 +158,97 @@ def write(name: str, dtype: str, vector_bytes: int, most: int, epilogue: Epilogu
                     lines(width, t.op(f"and i64 {vectors}, {-2 * width}"))
             t.put(f"call void @finish(ptr %args, ptr {sums}, i64 0, i64 1, i64 {high_here}, i64 {wide_here}, ptr {t.at(target, t.mul(row.index, y_row))}, "
                   f"i64 {row.index}, i64 {n0}, i64 {batch})")
+    t.end()
+    return t.module()
+
+
+def _write_dots(t: Text, taps: int) -> None:
+    """`@dots_{taps}(x, offsets, y, masks, count, sums, soon)`: to so many vectors of sums are added the products of y with what is at offsets[k] from x, on the
+    lanes that a mask has, for `count` vectors. Two lines from `soon` on are fetched for each."""
+    t.begin(f"dots_{taps}", "ptr %x, ptr %offsets, ptr %y, ptr %masks, i64 %count, ptr %sums, ptr %soon", True)
+    bits, lanes_bytes = (f"i{max(8, t.lanes)}", max(1, t.lanes // 8))
+    places = [t.at("%x", t.op(f"load i64, ptr {t.at('%offsets', str(8 * i))}, align 8")) for i in range(taps)]
+    carry = [("ptr", "%soon"), ("ptr", "%masks")] + [(t.vector, "zeroinitializer")] * taps
+    with t.loop("0", t.mul("%count", str(t.vector_bytes)), str(t.vector_bytes), carry) as v:
+        soon, masks, *sums = v.values
+        prefetch(t, soon, False, 2)
+        prefetch(t, t.at(soon, "64"), False, 2)
+        mask = t.op(f"load {bits}, ptr {masks}, align 1")
+        if t.lanes < 8:
+            mask = t.op(f"trunc {bits} {mask} to i{t.lanes}")
+        mask = t.op(f"bitcast i{t.lanes} {mask} to {t.mask}")
+        y = t.load(t.at("%y", v.index))
+        v.next = [t.at(soon, "128"), t.at(masks, str(lanes_bytes)),
+                  *[t.op(f"select {t.mask} {mask}, {t.vector} {t.fma(y, t.load(t.at(place, v.index)), total)}, {t.vector} {total}")
+                    for place, total in zip(places, sums, strict=True)]]
+    for i, total in enumerate(v.values[2:]):
+        place = t.at("%sums", str(i * t.vector_bytes))
+        t.store(t.op(f"fadd {t.vector} {t.load(place)}, {total}"), place)
+    t.end()
+
+
+def write_weight(name: str, dtype: str, vector_bytes: int, few: int, taps: int) -> str:
+    """The module of the gradient of weights; blocks of `taps` or `few` elements of a window."""
+    t = Text(dtype, dtype, vector_bytes, True)
+    write_row_in(t)
+    _write_rows_in(t)
+    for count in sorted({few, taps}):
+        _write_dots(t, count)
+    t.begin(f"{name}_p0", "ptr %args, i64 %begin, i64 %end", False)
+    size, width = str(t.scalar_bytes), str(t.vector_bytes)
+    slack = 2 * t.vector_bytes
+    line_bytes = MOST_COLUMNS * t.scalar_bytes + slack
+    band = t.op(f"alloca [{BAND_BYTES + slack} x i8], align 64")
+    lines = t.op(f"alloca [{line_bytes} x i8], align 64")
+    sums = t.op(f"alloca [{MOST_OUTPUTS * MOST_TERMS} x {t.vector}], align 64")
+    result, x, y, k_offsets, column_table, mask_table = (t.pointer(s) for s in (Weight.OUT, Weight.X, Weight.Y, Thin.K_OFFSETS, Thin.COLUMNS, Weight.MASKS))
+    outputs, depth, channels, out_h, pitch, high, wide, bands, groups, group_size, images, blocks, whole_vectors = (t.slot(s) for s in (
+        Thin.M, Thin.K, Thin.C, Thin.OUT_H, Thin.PITCH, Thin.HIGH, Thin.WIDE, Thin.BANDS, Thin.GROUPS, Thin.GROUP, Weight.IMAGES, Weight.TAPS,
+        Weight.VECTORS))
+    x_image, x_channel, row_step, top, channel, following, ahead, y_image, y_channel, y_row, y_step = (t.slot(s) for s in (
+        Thin.X_IMAGE, Thin.X_CHANNEL, Thin.ROW_STEP, Thin.TOP, Thin.CHANNEL, Thin.NEXT, Thin.AHEAD, Weight.Y_IMAGE, Weight.Y_CHANNEL, Weight.Y_ROW,
+        Weight.Y_STEP))
+    with t.loop("0", str(slack), width) as j:  # what a last vector reads beyond the rows
+        t.store("zeroinitializer", t.at(band, t.add(t.mul(channels, channel), j.index)))
+    every = t.mul(outputs, depth)
+    larger = t.op(f"urem i64 {depth}, {blocks}") if few != taps else blocks
+    with t.loop(t.mul("%begin", group_size), t.least(t.mul("%end", group_size), groups)) as group:
+        with t.loop("0", every) as k:
+            t.store("zeroinitializer", t.at(sums, t.mul(k.index, width)))
+        with t.loop("0", t.mul(images, bands)) as piece:
+            image, number = t.divide(piece.index, bands)
+            y0 = t.mul(number, high)
+            high_here = t.least(t.sub(out_h, y0), high)
+            source = t.at(x, t.dot((image, x_image), (t.mul(group.index, channels), x_channel)))
+            t.put(f"call void @rows_in(ptr %args, ptr {source}, i64 {t.sub(t.mul(number, row_step), top)}, ptr {column_table}, ptr {band})")
+            columns = t.add(t.mul(t.sub(high_here, "1"), pitch), wide)
+            vectors = t.divide(t.add(columns, str(t.lanes - 1)), str(t.lanes))[0]
+            is_last = t.op(f"zext i1 {t.test('eq', t.add(number, '1'), bands)} to i64")
+            masks = t.at(mask_table, t.mul(t.mul(is_last, whole_vectors), str(max(1, t.lanes // 8))))
+            x_soon, y_bytes = t.at(source, following), t.mul(vectors, width)
+            x_bytes = t.mul(vectors, ahead)
+            with t.loop("0", outputs) as row:
+                gradient = t.at(y, t.dot((image, y_image), (t.add(t.mul(group.index, outputs), row.index), y_channel), (y0, y_row)))
+                with t.loop("0", high_here) as line:
+                    t.put(f"call void @row_in(ptr {t.at(gradient, t.mul(line.index, y_row))}, i64 {y_step}, i64 0, i64 {wide}, i64 {wide}, "
+                          f"ptr {t.at(lines, t.mul(t.mul(line.index, pitch), size))})")
+                y_soon = t.at(gradient, t.select(t.test("eq", bands, "1"), "i64", y_image, t.mul(high, y_row)))
+                with t.loop("0", blocks, carry=[("i64", "0")]) as block:
+                    first = block.values[0]
+                    begun = t.mul(block.index, t.mul(y_bytes, "2"))
+                    in_x = t.test("slt", begun, x_bytes)
+                    soon = t.select(in_x, "ptr", t.at(x_soon, begun), t.at(y_soon, t.sub(begun, x_bytes)))
+                    operands = (f"ptr {band}, ptr {t.at(k_offsets, t.mul(first, '8'))}, ptr {lines}, ptr {masks}, i64 {vectors}, "
+                                f"ptr {t.at(sums, t.mul(t.add(t.mul(row.index, depth), first), width))}, ptr {soon}")
+                    many, fewer, done = t.new_label(), t.new_label(), t.new_label()
+                    t.put(f"br i1 {t.test('slt', block.index, larger)}, label %{many}, label %{fewer}")
+                    for label, count in ((many, taps), (fewer, few)):
+                        t.label(label)
+                        t.put(f"call void @dots_{count}({operands})")
+                        t.put(f"br label %{done}")
+                    t.label(done)
+                    block.next = [t.add(first, t.op(f"phi i64 [{taps}, %{many}], [{few}, %{fewer}]"))]
+        with t.loop("0", every) as k:
+            t.store_scalar(t.total(t.load(t.at(sums, t.mul(k.index, width)))), t.at(result, t.mul(t.add(t.mul(group.index, every), k.index), size)))
     t.end()
     return t.module()

@@ -230,6 +230,8 @@ def _one_by_one(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None]
 
 def _convolve(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node:
     """Examples of images are more images, examples of weights (without groups) more outputs. Where both differ, example by example."""
+    if node.op is p.CONVOLVE_WEIGHT:
+        return _one_by_one(node, srcs, sources, size)
     n, o, *out = node.shape
     if sources[0] is None:
         x = reshape(sources[1], (size * srcs[1].shape[0], *srcs[1].shape[1:]))  # type: ignore[arg-type]

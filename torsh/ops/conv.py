@@ -22,7 +22,7 @@ from torsh.core.dtypes import float32
 from torsh.core.layouts import contiguous_format
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import CONVOLVE, EMPTY, VIEW, WINDOWS, WINOGRAD, WINOGRAD_WEIGHTS
+from torsh.graph.primitives import CONVOLVE, CONVOLVE_WEIGHT, EMPTY, VIEW, WINDOWS, WINOGRAD, WINOGRAD_WEIGHTS
 from torsh.ops.composite import in_float32, rounded_once
 from torsh.ops.dispatch import apply, coarse
 from torsh.ops.matmul import contract
@@ -36,6 +36,8 @@ from torsh.tensor.tensor import Tensor, wrap
 _FEW_OUTPUTS, _FEW_WEIGHTS = 4, 32
 #: Images with at most this many windows are multiplied together: alone, they would not fill the columns of a product.
 _FEW_WINDOWS = 64
+#: Groups from which work items that take whole groups keep all threads busy.
+_SHARED_GROUPS = 8
 _PRODUCTS = frozenset(("float16", "bfloat16", "float32", "float64"))
 
 # Arguments of the three: (stride, padding before, dilation, groups, spatial size of the result). Shapes:
@@ -154,27 +156,35 @@ def _in_bands(dtype: Any, n: int, groups: int, c: int, o: int, size: Shape, kern
     return way == "bands"
 
 
-def _thin(dtype: Any, n: int, groups: int, c: int, o: int, kernel: Shape, stride: Shape, dilation: Shape, out: Shape) -> bool | None:
-    """Whether a convolution has so few outputs in a group that a load for each product is quickest."""
+def _thin(dtype: Any, n: int, groups: int, c: int, o: int, kernel: Shape, stride: Shape, dilation: Shape, out: Shape, whole: bool = False) -> bool | None:
+    """Whether a convolution has so few outputs in a group that a load for each product is quickest; where `whole`, also the gradient of its
+    weights, for which rows must not be cut."""
     if len(kernel) > 2 or dtype.name not in ("float32", "float64") or numel(kernel) * c == 1:
         return None
     from torsh.codegen import bands, thin
     from torsh.codegen.target import host
     fill: Shape = (1,) * (2 - len(out))
     geometry = bands.Geometry(*[(*fill, *axis) for axis in (kernel, stride, dilation)])  # type: ignore[arg-type]
-    return thin.cut(geometry, n * groups, c, o, (*fill, *out), host().vector_bytes, dtype.itemsize) is not None or None  # type: ignore[arg-type]
+    found = thin.cut(geometry, n * groups, c, o, (*fill, *out), host().vector_bytes, dtype.itemsize)  # type: ignore[arg-type]
+    return (found is not None and (not whole or (found[2] == out[-1] and c * numel(kernel) <= thin.MOST_TERMS))) or None
 
 
 #: Cycles for an element of a padded copy, and more of them for each remainder of a stride by which it is sorted (measured).
 _PADDED, _SORTED = 1.3, 0.5
 
 
+def _in_two_dimensions(x: Tensor, y: Tensor, how: tuple[Any, ...]) -> tuple[Tensor, Tensor, tuple[Any, ...]]:
+    """Images or signals, and (groups, kernel, stride, zeros before, dilation, ...), with rows: one of them where there are none."""
+    if len(x._shape) == 3:
+        x, y = x.unsqueeze(2), y.unsqueeze(2)  # type: ignore[attr-defined]
+        how = (how[0], *[(0 if i == 2 else 1, *axis) for i, axis in enumerate(how[1:5])], *how[5:])
+    return x, y, how
+
+
 def _banded(rows: Tensor, x: Tensor, how: tuple[Any, ...], out: Shape) -> Tensor:
     """Weights [groups, o, elements of a window] by the windows of x in one or two dimensions, [n, groups * o, *out], band by band of rows."""
     n, (groups, o, _) = x._shape[0], rows._shape
-    if len(out) == 1:
-        x = x.unsqueeze(2)  # type: ignore[attr-defined]
-        how = (groups, *[(0 if i == 2 else 1, *axis) for i, axis in enumerate(how[1:5])], how[5])
+    x, _, how = _in_two_dimensions(x, x, how)
     made = wrap(Node(CONVOLVE, (rows._node(), x._node()), how, (n * groups, o, *((1,) * (2 - len(out))), *out), x._dtype))
     return made.reshape(n, groups * o, *out)  # type: ignore[attr-defined,no-any-return]
 
@@ -313,6 +323,10 @@ def _convolve_turned(y: Tensor, turned: Tensor, before: Shape, dilation: Shape, 
 def _weight_gradient(x: Tensor, y: Tensor, stride: Shape, before: Shape, dilation: Shape, groups: int, kernel: Shape) -> Tensor:
     n, out, k = x._shape[0], y._shape[2:], len(kernel)
     c, o = x._shape[1] // groups, y._shape[1] // groups
+    if groups >= _SHARED_GROUPS and _thin(x._dtype, n, groups, c, o, kernel, stride, dilation, out, True):
+        x, y, how = _in_two_dimensions(x, y, (groups, kernel, stride, before, dilation))
+        made = wrap(Node(CONVOLVE_WEIGHT, (y._node(), x._node()), how, (groups, o, c * numel(kernel)), x._dtype))
+        return made.reshape(groups * o, c, *kernel)  # type: ignore[attr-defined,no-any-return]
     rows = y.reshape(n, groups, o, numel(out)).permute(1, 2, 0, 3).reshape(groups, o, n * numel(out))  # type: ignore[attr-defined]
     if x._dtype.name in _PRODUCTS:
         # The sum runs over the windows of all images. Where a row of a window is too short to be read at once, the channels are last in memory.
