@@ -166,17 +166,21 @@ def masks(t: Text) -> bool:
     return t.vector_bytes == 64
 
 
-def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: bool, tables: bool = False) -> None:
+def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: bool, tables: bool = False,
+                       apart: bool = False) -> None:
     """`@tile_{rows}_{vectors}(a, left, a_step, b, b_k, kc, p, p_row, add, a_soon, a_soon_k, b_soon, b_soon_k, lanes)`: p = a b, or p += a b where
     `add` is not 0. Where only rows - 1 rows are `left`, the last is neither read nor stored. Of the last vector of columns `lanes` are stored where the
     machine has masks for that (`masks`), else all.
 
     a is `rows` x kc. With `lanes` its rows are adjacent elements and k are a_step bytes apart, as packed panels have it; otherwise
     k are adjacent and rows a_step bytes apart. b is kc x (`vectors` of lanes) with byte stride b_k; with `tables` b_k is the address of a table of
-    where each row is, in bytes from b. Each turn of the loop, two k where
+    where each row is, in bytes from b. Where the two vectors are `apart` (which the name says), b_next after b_k is by how
+    many bytes. Each turn of the loop, two k where
     `pairs` and else one, fetches a line from a_soon and b_soon into the second-level cache, which then move on by a_soon_k and b_soon_k bytes.
     All kernels add up in one order."""
-    t.begin(f"tile_{rows}_{vectors}", f"ptr %a, i64 %left, i64 %a_step, ptr %b, {'ptr' if tables else 'i64'} %b_k, i64 %kc, ptr %p, i64 %p_row, i64 %add, "
+    b_next = "i64 %b_next, " if apart else ""
+    t.begin(f"tile_{rows}_{vectors}{'_apart' if apart else ''}",
+            f"ptr %a, i64 %left, i64 %a_step, ptr %b, {'ptr' if tables else 'i64'} %b_k, {b_next}i64 %kc, ptr %p, i64 %p_row, i64 %add, "
             "ptr %a_soon, i64 %a_soon_k, ptr %b_soon, i64 %b_soon_k, i64 %lanes", True)
     size = t.scalar_bytes
     # The tile of p is far away by the time it is needed: let it come meanwhile.
@@ -195,6 +199,7 @@ def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: boo
     # Without the last row the one before it is multiplied twice.
     own = offsets[rows - 1 if lanes else (rows - 1) % _SPAN]
     last_offset = t.select(single, "i64", t.sub(own, str(size) if lanes else "%a_step"), own)
+    other = _opaque(t, t.at("%b", "%b_next")) if apart else ""
 
     def turn(state: list[str], steps: int) -> list[str]:
         pointers, b, sums = [_opaque(t, p) for p in state[:many]], _opaque(t, state[many]), state[many + 3:]
@@ -203,8 +208,9 @@ def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: boo
         for u in range(steps):
             if u:
                 t.put('call void asm sideeffect "", "~{memory}"()')
-            line = t.at("%b", t.op(f"load i64, ptr {b}, align 8")) if tables else b
-            panel = [t.load(t.at(line, str(v * t.vector_bytes))) for v in range(vectors)]
+            from_b = t.op(f"load i64, ptr {b}, align 8") if tables else ""
+            line = t.at("%b", from_b) if tables else b
+            panel = [t.load(t.at(other, from_b) if apart and v else t.at(line, str(v * t.vector_bytes))) for v in range(vectors)]
             following = []
             for i in range(rows):
                 offset = last_offset if i + 1 == rows else offsets[i if lanes else i % _SPAN]
@@ -259,3 +265,9 @@ def write_micro_kernels(t: Text, shape: Shape, lanes: bool, tables: bool = False
     for vectors, heights in ((1, shape.narrow_heights), (shape.vectors, shape.heights)):
         for height in heights:
             write_micro_kernel(t, lanes, height, vectors, height >= 8 and vectors == shape.vectors, tables)
+
+
+def write_apart_kernels(t: Text, shape: Shape) -> None:
+    """All heights, for panels of two vectors that are not beside one another."""
+    for height in shape.heights:
+        write_micro_kernel(t, False, height, shape.vectors, False, True, True)

@@ -310,7 +310,7 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                     # A vector that C has a part of is stored under a mask, unless more is to be done with it.
                     direct = stores if masks(t) and epilogue is None else t.both(full, stores)
                     last_lanes = t.select(narrow, "i64", width, t.sub(width, str(shape.lanes)))
-                    broad = "false"
+                    broad = ""
                     if broad_too:
                         # Few rows leave registers for more columns.
                         broad = t.both(t.both(broadly, t.test("sge", valid, t.sub(height, "1"))),
@@ -357,10 +357,9 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                     into = t.select(direct, "ptr", t.at(p_here, place), tmp)
                     step = t.select(direct, "i64", p_row, line)
                     operands = (f"i64 {a_step}, ptr {b_now}, {b_k}, i64 {kc}",
-                                f"i64 {step}, i64 {t.select(direct, 'i64', add, '0')}, ptr {soon}, i64 {soon_k}, ptr {b_soon}, i64 {b_soon_k}, "
-                                f"i64 {t.select(direct, 'i64', last_lanes, str(shape.lanes))}")
-                    with Rows(t, shape, valid, narrow, broad, height, a_first, a_row, into, t.select(direct, "i64", p_row, "0"),
-                              operands) as rows_now:
+                                f"i64 {step}, i64 {t.select(direct, 'i64', add, '0')}, ptr {soon}, i64 {soon_k}, ptr {b_soon}, i64 {b_soon_k}")
+                    with Rows(t, shape, valid, narrow, a_first, a_row, into, t.select(direct, "i64", p_row, "0"),
+                              operands, False, t.select(direct, "i64", last_lanes, str(shape.lanes)), broad, height) as rows_now:
                         m = t.add(row.index, rows_now.index)
                         c_place = t.at(c_here, t.add(t.mul(m, c_strides[2]), t.mul(n, c_strides[3])))
                         with t.where(t.opposite(direct)):
@@ -409,10 +408,12 @@ class Rows:
     """A panel of `valid` rows by a panel of columns, composed of the micro-kernels that there are, tallest first; the last may have one row less.
 
     What is written inside the `with` follows every micro-kernel: `index` names its first row, `height` its rows.
-    Row r is at a + r * a_row and goes to c + r * c_row; `operands` are the micro-kernel's other arguments."""
+    Row r is at a + r * a_row and goes to c + r * c_row; `operands` are the micro-kernel's other arguments, but for the
+    `lanes` of the last vector that are stored (all of them). `apart`: the kernels for vectors that are. Where `broad` (i1) holds, those of few rows by more
+    columns, of panels `tall` rows high."""
 
-    def __init__(self, t: Text, shape: Shape, valid: str, narrow: str, broad: str, tall: str, a: str, a_row: str, c: str, c_row: str,
-                 operands: tuple[str, str]) -> None:
+    def __init__(self, t: Text, shape: Shape, valid: str, narrow: str, a: str, a_row: str, c: str, c_row: str,
+                 operands: tuple[str, str], apart: bool = False, lanes: str = "", broad: str = "", tall: str = "") -> None:
         self.t, self.valid = t, valid
         self.before, self.head = t.block, t.new_label()
         t.put(f"br label %{self.head}")
@@ -425,28 +426,30 @@ class Rows:
         joined = t.new_label()
         reached = []
         one, all_vectors = t.new_label(), t.new_label()
-        if broad != "false":
+        lanes = lanes or str(shape.lanes)
+        if broad:
             several, usual = t.new_label(), t.new_label()
             t.put(f"br i1 {broad}, label %{several}, label %{usual}")
             t.label(several)
-            for height, vectors in shape.broad:
+            for height, many in shape.broad:
                 fits, lower = t.new_label(), t.new_label()
                 t.put(f"br label %{fits}" if height == shape.broad[-1][0] else f"br i1 {t.test('eq', tall, str(height))}, label %{fits}, label %{lower}")
                 t.label(fits)
-                t.put(f"call void @tile_{height}_{vectors}(ptr {a_now}, i64 {left}, {operands[0]}, ptr {c_now}, {operands[1]})")
+                t.put(f"call void @tile_{height}_{many}(ptr {a_now}, i64 {left}, {operands[0]}, ptr {c_now}, {operands[1]}, i64 {lanes})")
                 reached.append(f"[{height}, %{fits}]")
                 t.put(f"br label %{joined}")
                 if height != shape.broad[-1][0]:
                     t.label(lower)
             t.label(usual)
-        t.put(f"br i1 {narrow}, label %{one}, label %{all_vectors}")
-        for start, vectors, heights in ((one, 1, shape.narrow_heights), (all_vectors, shape.vectors, shape.heights)):
+        t.put(f"br label %{all_vectors}" if apart else f"br i1 {narrow}, label %{one}, label %{all_vectors}")
+        both = (all_vectors, f"{shape.vectors}_apart" if apart else str(shape.vectors), shape.heights)
+        for start, vectors, heights in ((both,) if apart else ((one, "1", shape.narrow_heights), both)):
             t.label(start)
             for height in heights:
                 fits, lower = t.new_label(), t.new_label()
                 t.put(f"br i1 {t.test('sge', left, str(height - 1))}, label %{fits}, label %{lower}" if height > 2 else f"br label %{fits}")
                 t.label(fits)
-                t.put(f"call void @tile_{height}_{vectors}(ptr {a_now}, i64 {left}, {operands[0]}, ptr {c_now}, {operands[1]})")
+                t.put(f"call void @tile_{height}_{vectors}(ptr {a_now}, i64 {left}, {operands[0]}, ptr {c_now}, {operands[1]}, i64 {lanes})")
                 reached.append(f"[{height}, %{fits}]")
                 t.put(f"br label %{joined}")
                 if height > 2:
