@@ -17,11 +17,11 @@ _seen: set[str] = set()
 def _checked_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     original = plan.Plan._job
 
-    def checked(self: Any, lowered: Any, depth: int, made: Any) -> Any:
+    def checked(self: Any, lowered: Any, *rest: Any) -> Any:
         content = text(lowered.kernel)
         if content not in _seen:
             _seen.add(content)
             check(lowered.kernel)
             assert ".visible .entry k_p0(" in emit_ptx(lowered.kernel, "k", "sm_80")
-        return original(self, lowered, depth, made)
+        return original(self, lowered, *rest)
     monkeypatch.setattr(plan.Plan, "_job", checked)

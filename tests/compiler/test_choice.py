@@ -225,12 +225,14 @@ def test_every_way_of_a_convolution_is_right(monkeypatch: pytest.MonkeyPatch) ->
     exact = np.einsum("nchwij,ocij->nohw", views, w.astype(np.float64))
     monkeypatch.setattr(choice, "active", lambda: True)
     seen: list[str] = []
-    for wanted in ("direct", "tiles of 2", "tiles of 4"):
+    for wanted in ("bands", "windows", "tiles of 2", "tiles of 4"):
         def pick(kind: str, signature: str, ways: Any, run: Any, wanted: str = wanted) -> str:
-            assert {name for name, _ in ways} == {"direct", "tiles of 2", "tiles of 4"}
-            seen.append(wanted)
-            run(wanted)()  # what is measured runs
-            return wanted
+            names = {name for name, _ in ways}
+            assert names == ({"bands", "windows"} if kind == "convolution" else {"direct", "tiles of 2", "tiles of 4"})
+            name = wanted if wanted in names else "direct"
+            seen.append(name)
+            run(name)()  # what is measured runs
+            return name
         monkeypatch.setattr(choice, "choose", pick)
         monkeypatch.setattr(choice, "product", lambda *given: None)
         for grad in (False, True):
@@ -239,7 +241,7 @@ def test_every_way_of_a_convolution_is_right(monkeypatch: pytest.MonkeyPatch) ->
                 found = torsh.nn.functional.conv2d(torsh.tensor(x), torsh.tensor(w))
                 np.testing.assert_allclose(found.numpy(), exact, atol=1e-4)
     forget_plans()
-    assert set(seen) == {"direct", "tiles of 2", "tiles of 4"}
+    assert set(seen) == {"bands", "windows", "direct", "tiles of 2", "tiles of 4"}
 
 
 def test_predictions_follow_what_was_measured() -> None:

@@ -29,7 +29,7 @@ print(json.dumps([plan.program.arena_bytes, plan.program.launches, stats.runs, x
 
 
 def test_the_null_runtime_plans_and_runs_nothing() -> None:
-    """Six products one after the other need two values at a time, not six."""
+    """Six products one after the other need two values at a time, not six; one of them lies where the result will be."""
     environment = dict(os.environ, TORSH_RUNTIME="null")
     done = subprocess.run([sys.executable, "-c", NULL], capture_output=True, text=True, check=True, env=environment)
     arena, launches, runs, unrealized = json.loads(done.stdout)
@@ -37,7 +37,7 @@ def test_the_null_runtime_plans_and_runs_nothing() -> None:
     assert launches >= 6
     assert runs == 0
     assert unrealized
-    assert 2 * value <= arena <= 3.3 * value  # and what the products pack
+    assert value <= arena <= 2.3 * value  # and what the products pack
 
 
 @pytest.mark.parametrize("lives", [[(0, 1), (1, 2), (2, 3), (3, 4)], [(0, 4), (1, 2), (2, 3)], [(0, 0), (0, 3), (1, 1)]])

@@ -107,6 +107,43 @@ def blocks(batches: int, m: int, n: int, k: int, shape: Shape, panels: int, colu
     return [(least, first[1]), *[way for way in found if way is not first]]
 
 
+def band(terms: int, outputs: int, columns: int, elements: int, in_place: bool, a_bytes: int, shape: Shape) -> float:
+    """Cycles of a band of a convolution (`codegen.bands`): `outputs` by `columns`, for `terms` elements of a window; `elements` are copied in, and the
+    results, unless summed `in_place`, a vector in three. A is read once for each band, which the multiplications hide in part."""
+    reading = outputs * shape.scalar_bytes / (48 if a_bytes <= NEAR else 32)
+    return _tiles(outputs, columns, terms, shape) + reading * terms + 3 * (elements + (0 if in_place else outputs * columns)) / shape.lanes
+
+
+def thin(terms: int, outputs: int, vectors: int, elements: int, rows: int) -> float:
+    """Cycles of a band of a convolution with few outputs (`codegen.thin`): a load for each of `terms` elements of a window, most of which straddle lines;
+    copying in and out of vectors of `elements` and results, some for each of `rows`, and for the band."""
+    return outputs * vectors * (1.1 * terms + 3) + 3 * elements + 6 * rows + 150
+
+
+def windows(batches: int, c: int, o: int, seen: int, out: Sequence[int], terms: int, adjacent: bool, copied: float, joined: bool, shape: Shape) -> float:
+    """Microseconds of one thread for the products of `batches` images (or groups of them) with windows of `terms` elements in a copy of `seen` elements a
+    channel, `copied` cycles each. Where rows of windows are not `adjacent`, a panel of them is
+    packed in the time of a product's; where they are `joined`, those of all images lie side by side."""
+    columns = out[0] * out[1]
+    if joined:
+        product = _tiles(o + shape.rows, batches * columns, terms, shape)
+    elif adjacent:
+        product = batches * out[0] * _tiles(o, out[1], terms, shape)
+    else:
+        product = batches * _tiles(o + shape.rows, columns, terms, shape)
+    return (product + copied * batches * c * seen) / CYCLES
+
+
+def _tiles(rows: int, columns: int, terms: int, shape: Shape) -> float:
+    """Cycles of the micro-kernel for a matrix: a tile takes 60 more than its multiplications (measured), one that is a vector wide takes longer than its half,
+    and so does one of few rows."""
+    whole, rest = divmod(columns, shape.columns)
+    across = whole + (0 if not rest else 0.65 if rest <= shape.lanes else 1)
+    panels, left = divmod(rows, shape.rows)
+    down = panels + (0 if not left else min(1.0, (left + 2) / shape.rows))
+    return across * down * (terms * shape.rows * shape.vectors / 2 + 60)
+
+
 def turned(batches: int, m: int, n: int, k: int, lanes: int, depth: int, threads: int) -> float:
     """What C's transpose takes more than tiles with a packed B, where B's columns are contiguous: in cycles as measured, 0.6 for an element packed, 0.2 for
     one stored after each `depth` of K, a multiplication's 32nd for rows that fill no vector."""

@@ -160,15 +160,18 @@ def prefetch(t: Text, pointer: str, write: bool, locality: int) -> None:
     t.call("void", "llvm.prefetch.p0", [("ptr", pointer), ("i32", str(int(write))), ("i32", str(locality)), ("i32", "1")])
 
 
-def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: bool, tables: bool = False) -> None:
+def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: bool, tables: bool = False, apart: bool = False) -> None:
     """`@tile_{rows}_{vectors}(a, a_step, b, b_k, kc, p, p_row, add, a_soon, a_soon_k, b_soon, b_soon_k)`: p = a b, or p += a b where
     `add` is not 0.
 
     a is `rows` x kc. With `lanes` its rows are adjacent elements and k are a_step bytes apart, as packed panels have it; otherwise
     k are adjacent and rows a_step bytes apart. b is kc x (`vectors` of lanes) with byte stride b_k; with `tables` b_k is the address of a table of
-    where each row is, in bytes from b. Each turn of the loop, two k where
+    where each row is, in bytes from b. Where the two vectors are `apart` (which the name says), b_next after b_k is by how
+    many bytes. Each turn of the loop, two k where
     `pairs` and else one, fetches a line from a_soon and b_soon into the second-level cache, which then move on by a_soon_k and b_soon_k bytes."""
-    t.begin(f"tile_{rows}_{vectors}", f"ptr %a, i64 %a_step, ptr %b, {'ptr' if tables else 'i64'} %b_k, i64 %kc, ptr %p, i64 %p_row, i64 %add, "
+    b_next = "i64 %b_next, " if apart else ""
+    t.begin(f"tile_{rows}_{vectors}{'_apart' if apart else ''}",
+            f"ptr %a, i64 %a_step, ptr %b, {'ptr' if tables else 'i64'} %b_k, {b_next}i64 %kc, ptr %p, i64 %p_row, i64 %add, "
             "ptr %a_soon, i64 %a_soon_k, ptr %b_soon, i64 %b_soon_k", True)
     size = t.scalar_bytes
     # The tile of p is far away by the time it is needed: let it come meanwhile.
@@ -183,6 +186,7 @@ def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: boo
         offsets = ["0"] + [t.mul("%a_step", str(i)) for i in range(1, min(_SPAN, rows))]
         bases = ["%a"] + [t.at("%a", t.mul("%a_step", str(i))) for i in range(_SPAN, rows, _SPAN)]
     many = len(bases)
+    other = _opaque(t, t.at("%b", "%b_next")) if apart else ""
 
     def turn(state: list[str], steps: int) -> list[str]:
         pointers, b, sums = [_opaque(t, p) for p in state[:many]], _opaque(t, state[many]), state[many + 3:]
@@ -191,8 +195,9 @@ def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: boo
         for u in range(steps):
             if u:
                 t.put('call void asm sideeffect "", "~{memory}"()')
-            line = t.at("%b", t.op(f"load i64, ptr {b}, align 8")) if tables else b
-            panel = [t.load(t.at(line, str(v * t.vector_bytes))) for v in range(vectors)]
+            offset = t.op(f"load i64, ptr {b}, align 8") if tables else ""
+            line = t.at("%b", offset) if tables else b
+            panel = [t.load(t.at(other, offset) if apart and v else t.at(line, str(v * t.vector_bytes))) for v in range(vectors)]
             following = []
             for i in range(rows):
                 place = t.at(pointers[0], offsets[i]) if lanes else t.at(t.at(pointers[i // _SPAN], offsets[i % _SPAN]), str(u * size))
@@ -238,3 +243,9 @@ def write_micro_kernels(t: Text, shape: Shape, lanes: bool, tables: bool = False
     for vectors in (1, shape.vectors):
         for height in shape.heights:
             write_micro_kernel(t, lanes, height, vectors, height == shape.rows and vectors == shape.vectors, tables)
+
+
+def write_apart_kernels(t: Text, shape: Shape) -> None:
+    """All heights, for panels of two vectors that are not beside one another."""
+    for height in shape.heights:
+        write_micro_kernel(t, False, height, shape.vectors, False, True, True)

@@ -381,10 +381,10 @@ class Rows:
     """A panel of `valid` rows by a panel of columns, composed of the micro-kernels that there are, tallest first.
 
     What is written inside the `with` follows every micro-kernel: `index` names its first row, `height` its rows.
-    Row r is at a + r * a_row and goes to c + r * c_row; `operands` are the micro-kernel's other arguments."""
+    Row r is at a + r * a_row and goes to c + r * c_row; `operands` are the micro-kernel's other arguments. `apart`: the kernels for vectors that are."""
 
     def __init__(self, t: Text, shape: Shape, valid: str, narrow: str, a: str, a_row: str, c: str, c_row: str,
-                 operands: tuple[str, str]) -> None:
+                 operands: tuple[str, str], apart: bool = False) -> None:
         self.t, self.valid = t, valid
         self.before, self.head = t.block, t.new_label()
         t.put(f"br label %{self.head}")
@@ -404,8 +404,8 @@ class Rows:
                 t.put(f"br label %{fits}")
             t.label(fits)
             one, all_vectors = t.new_label(), t.new_label()
-            t.put(f"br i1 {narrow}, label %{one}, label %{all_vectors}")
-            for label, vectors in ((one, 1), (all_vectors, shape.vectors)):
+            t.put(f"br label %{all_vectors}" if apart else f"br i1 {narrow}, label %{one}, label %{all_vectors}")
+            for label, vectors in ((all_vectors, f"{shape.vectors}_apart"),) if apart else ((one, "1"), (all_vectors, str(shape.vectors))):
                 t.label(label)
                 t.put(f"call void @tile_{height}_{vectors}(ptr {a_now}, {operands[0]}, ptr {c_now}, {operands[1]})")
                 heights.append(f"[{height}, %{label}]")

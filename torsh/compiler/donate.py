@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from torsh.compiler.schedule import Geometry, Group, Schedule
-from torsh.core.shapes import contiguous_strides, numel
+from torsh.compiler.overlay import Accesses, job_may_overlay
+from torsh.compiler.schedule import Schedule
 from torsh.graph.node import Node
 from torsh.runtime.cpu.executor import Value
 
@@ -19,8 +19,9 @@ class Donations:
     run has lost nothing.
     """
 
-    def __init__(self, schedule: Schedule, roots: list[Node], inputs: list[Node], dead: list[bool], units: list[Any], places: dict[int, Any]) -> None:
-        self.schedule, self.roots, self.inputs, self.units = schedule, roots, inputs, units
+    def __init__(self, schedule: Schedule, roots: list[Node], inputs: list[Node], dead: list[bool], units: list[Any], places: dict[int, Any],
+                 accesses: dict[str, Accesses]) -> None:
+        self.schedule, self.roots, self.inputs, self.units, self.accesses = schedule, roots, inputs, units, accesses
         self.donor = [-1] * len(roots)
         self.filled = [False] * len(roots)
         self.fills: set[int] = set()  # ids of jobs that only copy an input into the root which takes it over: not needed
@@ -84,8 +85,7 @@ class Donations:
             return True
         if not readers:
             return True
-        return readers == [job] and node.dtype.itemsize == root.dtype.itemsize and job.group is not None \
-            and not job.group.folds and _reads_before_write(self.schedule, job.group, root, node)
+        return readers == [job] and job_may_overlay(job, self.accesses, candidate, self.indices[self.roots.index(root)])
 
 
 def past_what_may_fail(units: list[Any], steps_too: bool) -> int:
@@ -109,34 +109,3 @@ def _index(place: Any) -> int:
     """The value index of a root's place: memory that is found to be a root's has a value already."""
     found: Value = place if isinstance(place, Value) else place.value
     return found.index
-
-
-def _reads_before_write(schedule: Schedule, group: Group, root: Node, donor: Node) -> bool:
-    """Whether a pointwise kernel reads each element of `donor` only at the place of the element of `root` that it computes then, and
-    before it stores that."""
-    inside = {id(n): n for n in group.nodes}
-    evaluated: set[int] = set()
-    for store in group.nodes:  # a kernel's stores stand in this order, each after what it needs that no earlier one needed
-        if id(store) not in schedule.stored:
-            continue
-        stack = [store]
-        while stack:
-            node = stack.pop()
-            if id(node) not in evaluated:
-                evaluated.add(id(node))
-                stack.extend(inside[id(base)] for base, _ in _reads(schedule, node) if id(base) in inside)
-        if store is root:
-            break
-    for node in group.nodes:
-        for position, (base, (shape, strides, offset)) in enumerate(_reads(schedule, node)):
-            if base is not donor:
-                continue
-            plain = offset == 0 and strides == contiguous_strides(shape) and numel(shape) == donor.numel
-            if id(node) not in evaluated or not plain or (node.op.kind == "gather" and position == 0):
-                return False
-    return True
-
-
-def _reads(schedule: Schedule, node: Node) -> list[tuple[Node, Geometry]]:
-    """What a member reads, and through which view."""
-    return [schedule.copied[id(node)]] if node.op.kind == "view" else [schedule.source(s) for s in node.srcs]

@@ -7,24 +7,23 @@ from typing import Any
 import numpy as np
 
 from torsh.codegen import compile as codegen
-from torsh.codegen.cache import digest
 from torsh.codegen.kernel_ir import Kernel
 from torsh.codegen.target import amx, host
-from torsh.codegen.text import text
-from torsh.compiler import choice, steps, whole
-from torsh.compiler.arena import Memory, arrange, spaces
+from torsh.compiler import choice, steps
+from torsh.compiler.alike import Alike, code_key
+from torsh.compiler.arena import Memory, arrange, overlays, spaces
 from torsh.compiler.canonical import INPUT
 from torsh.compiler.describe import describe
 from torsh.compiler.donate import Donations, past_what_may_fail
 from torsh.compiler.epilogue import WITHOUT_OPERAND, Fused, row_stride
 from torsh.compiler.execute import Detail, Executable, HostStep, stats
-from torsh.compiler.lower import lower
 from torsh.compiler.nest import Checked, Lowered
 from torsh.compiler.order import order
-from torsh.compiler.schedule import Group, Schedule
+from torsh.compiler.overlay import Accesses, job_may_overlay
+from torsh.compiler.schedule import Schedule
 from torsh.core.shapes import contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import EMPTY, INT8_PACK, VIEW, WINOGRAD, WINOGRAD_WEIGHTS, offsets
+from torsh.graph.primitives import CONVOLVE_WEIGHT, EMPTY, INT8_PACK, VIEW, WINOGRAD, WINOGRAD_WEIGHTS, offsets
 from torsh.runtime.cpu.executor import Launch, Program, Value, get_num_threads
 
 #: Keys of the code that plans use; and of the products whose other way was compiled along, when a second plan came to use them: sizes that differ a little
@@ -34,15 +33,15 @@ _paired: set[str] = set()
 
 
 class _Job:
-    """One launch before code and addresses are known. `group`: what it computes, if that is a group of loops; `checks`: which indices it
+    """One launch before code and addresses are known. `kernel`: what it executes, if that is in the kernel IR; `checks`: which indices it
     looks at; `copies`: the input that it copies whole, to be written into afterwards; `tables`: arrays that it reads;
     `nodes`: what it computes, and `memories` what it reads and writes, for profiles."""
-    __slots__ = ("key", "make_text", "symbols", "slots", "work", "serial", "depth", "group", "checks", "copies", "tables", "nodes", "memories")
+    __slots__ = ("key", "make_text", "symbols", "slots", "work", "serial", "depth", "kernel", "checks", "copies", "tables", "nodes", "memories")
 
     def __init__(self, key: str, make_text: Any, symbols: list[str], slots: list[Any], work: list[int], serial: list[bool], depth: int) -> None:
         self.key, self.make_text, self.symbols, self.slots = key, make_text, symbols, slots
         self.work, self.serial, self.depth = work, serial, depth
-        self.group: Group | None = None
+        self.kernel: Kernel | None = None
         self.checks: list[Checked] = []
         self.copies: Node | None = None
         self.tables: list[np.ndarray] = []
@@ -100,35 +99,38 @@ class Plan:
 
     def _build(self, dead: list[bool]) -> Executable:
         self.other_sizes: list[Any] = []  # code to compile along
+        self.products: dict[Any, Any] = {}  # plans of products, by what tells them
         pending: list[_Job] = []
         segments: list[Any] = []
         readers = _reader_counts(self.schedule)
+        alike = Alike(self.schedule)
         for group in self.schedule.steps:
             node = group.nodes[0]
             depth = group.number
             if group.kind == "loops":
                 if numel(tuple(n for n, _ in group.domain)) or group.folds:
-                    pending.append(self._job(lower(self.schedule, group), depth, group.nodes))
-                    pending[-1].group = group
+                    pending.append(self._job(*alike.lowered(group), depth, group.nodes))
             elif group.kind == "empty":
                 self._place(node)
             elif group.kind in ("assign", "scatter"):
                 self._overwrite(group.nodes, readers, pending, depth)
             elif group.kind == "scan":
                 if node.numel:
-                    pending.append(self._job(steps.scan(self.schedule, node), depth, [node]))
+                    pending.append(self._step(steps.scan(self.schedule, node), depth, [node]))
             elif group.kind == "order":
                 self._place(node)
                 if node.numel:
-                    pending.append(self._job(order(self.schedule, node), depth, [node]))
+                    pending.append(self._step(order(self.schedule, node), depth, [node]))
             elif group.kind == "coarse":
-                pending.append(self._job(whole.lower(self.schedule, node), depth, [node]))
+                pending.append(self._job(*alike.lowered(group), depth, [node]))
             elif group.kind == "contract":
                 pending.extend(self._product(node, depth))
             elif group.kind == "windows":
                 pending.append(self._windows(node, depth))
             elif group.kind == "winograd":
                 pending.append(self._winograd(node, depth))
+            elif group.kind == "convolve":
+                pending.append(self._convolve(node, depth))
             elif group.kind in ("host", "bitcast"):
                 segments.append(pending)
                 pending = []
@@ -147,14 +149,17 @@ class Plan:
         units: list[Any] = []
         for segment in segments:
             units.extend(self._merge(segment) if isinstance(segment, list) else [segment])
-        donated = Donations(self.schedule, self.roots, self.input_nodes, dead, units, self.places)
+        accesses: dict[str, Accesses] = {}
+        donated = Donations(self.schedule, self.roots, self.input_nodes, dead, units, self.places, accesses)
         units = [u for u in units if not (isinstance(u, list) and id(u[0]) in donated.fills)]
         for position, unit in enumerate(units):
             for memory in self._used(unit):
                 memory.touch(position)
                 memory.hosted = memory.hosted or not isinstance(unit, list)
         fresh = [0 if donor >= 0 else r.numel * r.dtype.itemsize for r, donor in zip(self.roots, donated.donor, strict=True)]
-        arena_bytes = arrange(self.memories, self.arena_index, spaces(units, fresh, len(self.input_nodes)))
+        free = spaces(units, fresh, len(self.input_nodes))
+        over = overlays(units, {s.value for s in free}, lambda job, source, target: job_may_overlay(job, accesses, source, target))
+        arena_bytes = arrange(self.memories, self.arena_index, free, over)
         self.places = {key: p.value if isinstance(p, Memory) else p for key, p in self.places.items()}
         early = past_what_may_fail(units, False)
         parts: list[Any] = []
@@ -224,22 +229,23 @@ class Plan:
         else:
             self._place(node)
             if old.op is not EMPTY and node.numel:
-                pending.append(self._job(steps.fill(self.schedule, node, nodes[0].srcs[0]), depth, [node]))
+                pending.append(self._step(steps.fill(self.schedule, node, nodes[0].srcs[0]), depth, [node]))
                 if whole and old.op is INPUT and node.op.kind == "assign":
                     pending[-1].copies = old
                     pending[-1].depth = -1  # not merged with others, so that it can be left out
         for write in nodes:
             self.places[id(write)] = self.places[id(node)]
             if numel(write.arg[0]):
-                job = self._job(steps.assign(self.schedule, write) if node.op.kind == "assign" else steps.scatter(self.schedule, write), depth, [write])
+                job = self._step(steps.assign(self.schedule, write) if node.op.kind == "assign" else steps.scatter(self.schedule, write), depth, [write])
                 if len(nodes) == 1:
                     job.depth = -1  # in order, never merged with others
                 pending.append(job)
 
-    def _job(self, lowered: Lowered, depth: int, made: list[Node]) -> _Job:
+    def _step(self, lowered: Lowered, depth: int, made: list[Node]) -> _Job:
+        return self._job(lowered, code_key(lowered), depth, made)
+
+    def _job(self, lowered: Lowered, key: str, depth: int, made: list[Node]) -> _Job:
         kernel = lowered.kernel
-        content = text(kernel)
-        key = "k" + digest(content)
         scratch = [self._reserve(n) for n in lowered.scratch]
         nodes = {id(n): n for n in lowered.args.nodes}
         slots: list[Any] = []
@@ -259,7 +265,7 @@ class Plan:
         self.checked += [c.size for c in lowered.checks]
         job = _Job(key, lambda: _emit(kernel), [f"k_p{i}" for i in range(len(kernel.phases))], slots, lowered.work,
                    lowered.serial, depth)
-        job.checks = lowered.checks
+        job.kernel, job.checks = kernel, lowered.checks
         job.nodes, job.memories = made, list(lowered.args.nodes)
         return job
 
@@ -297,7 +303,6 @@ class Plan:
         if node.op is INT8_PACK or node.srcs[0].dtype.category == 1:
             return self._int8_product(node, depth)
         (a, ga), (b, gb) = self.schedule.memory(node.srcs[0]), self.schedule.memory(node.srcs[1])
-        from torsh.codegen import gemm
         batch, m, n = node.shape
         k = node.srcs[0].shape[2]
         sa = (0 if node.srcs[0].shape[0] == 1 else ga[1][0], *ga[1][1:])
@@ -305,15 +310,23 @@ class Plan:
         name = node.srcs[0].dtype.name
         _, chain, operands, more = self._steps(node, 2)
         given = (name, node.dtype.name, batch, m, n, k, sa, sb, (m * n, n, 1))
-        options = {"vector_bytes": host().vector_bytes, "threads": get_num_threads(), "amx": name == "bfloat16" and amx()}
-        way = choice.product(given, options, (node.srcs[0].dtype.itemsize, node.dtype.itemsize))
-        found = gemm.plan(*given, **options, epilogue=chain, way=way)  # type: ignore[arg-type]
+        found = self.products.get((given, chain and chain.steps))
+        if found is None:
+            found = self.products[given, chain and chain.steps] = self._planned(given, (node.srcs[0].dtype.itemsize, node.dtype.itemsize), chain)
+        return [self._gemm_job(found, node, (a, ga[2]), (b, gb[2]), operands, depth, more)]
+
+    def _planned(self, given: Any, itemsizes: tuple[int, int], chain: Any) -> Any:
+        """How a product is computed; code that sizes a little different would take comes along."""
+        from torsh.codegen import gemm
+        options: dict[str, Any] = {"vector_bytes": host().vector_bytes, "threads": get_num_threads(), "amx": given[0] == "bfloat16" and amx()}
+        way = choice.product(given, options, itemsizes)
+        found = gemm.plan(*given, **options, epilogue=chain, way=way)
         if found.key in _used and found.key not in _paired:
             _paired.add(found.key)
-            other = gemm.other_code(found.key, *given, **options, epilogue=chain)  # type: ignore[arg-type]
+            other = gemm.other_code(found.key, *given, **options, epilogue=chain)
             if other is not None:
                 self.other_sizes.append((other.key, other.text, list(other.symbols)))
-        return [self._gemm_job(found, node, (a, ga[2]), (b, gb[2]), operands, depth, more)]
+        return found
 
     def _windows(self, node: Node, depth: int) -> _Job:
         """A product with windows: where they are is in two tables."""
@@ -352,6 +365,27 @@ class Plan:
         found = winograd.images_plan(tile, shape[0], shape[1], o, node.shape[2:], u_strides, strides, width, steps=chain.steps if chain else ())  # type: ignore[arg-type]
         tables = winograd.tables(tile, shape[0], shape[2:], before, node.shape[2:], strides, o, width // 4)  # type: ignore[arg-type]
         job = self._gemm_job(found, node, (u, at), (x, offset), {**{name: t.ctypes.data for name, t in tables.items()}, **operands}, depth, more)
+        job.tables = list(tables.values())
+        return job
+
+    def _convolve(self, node: Node, depth: int) -> _Job:
+        """A convolution by bands of rows, or the gradient of its weights."""
+        from torsh.codegen import bands, thin
+        (a, (outer, steps, at)), (x, (shape, strides, offset)) = self.schedule.memory(node.srcs[0]), self.schedule.memory(node.srcs[1])
+        if node.op is CONVOLVE_WEIGHT:
+            groups, kernel, stride, before, dilation = node.arg
+            found, tables = thin.weight_plan(node.dtype.name, shape[0], groups, shape[1] // groups, node.shape[1], shape[2:],  # type: ignore[arg-type]
+                                             bands.Geometry(kernel, stride, dilation), before, outer[2:], strides, steps,  # type: ignore[arg-type]
+                                             vector_bytes=host().vector_bytes, threads=get_num_threads())
+            job = self._gemm_job(found, node, (a, at), (x, offset), {name: t.ctypes.data for name, t in tables.items()}, depth)
+            job.tables = list(tables.values())
+            return job
+        (groups, kernel, stride, before, dilation, turned), chain, operands, more = self._steps(node, 2)
+        geometry, width, c, o = bands.Geometry(kernel, stride, dilation), host().vector_bytes, shape[1] // groups, node.shape[1]
+        fits = thin.cut(geometry, shape[0] * groups, c, o, node.shape[2:], width, node.dtype.itemsize)  # type: ignore[arg-type]
+        found, tables = (thin if fits else bands).plan(node.dtype.name, shape[0], groups, c, o, shape[2:], geometry, before, node.shape[2:],  # type: ignore[arg-type]
+                                                       steps, strides, turned, vector_bytes=width, threads=get_num_threads(), epilogue=chain)  # type: ignore[arg-type]
+        job = self._gemm_job(found, node, (a, at), (x, offset), {**{name: t.ctypes.data for name, t in tables.items()}, **operands}, depth, more)
         job.tables = list(tables.values())
         return job
 

@@ -60,7 +60,49 @@ class Schedule:
             self._store(root)
         live = [g for g in self.groups if g is not None]
         live.sort(key=lambda g: (bin(g.before).count("1"), g.number))
-        self.steps = _topological(live, self.stored, late)
+        self.steps = self._freeing_first(_topological(live, self.stored, late))
+
+    def _freeing_first(self, steps: list[Group]) -> list[Group]:
+        """Groups of one depth, which do not depend on each other, in the order that needs least memory: first those that free more than they take, and of these
+        first what takes least; then the others, and of these first what frees most. (Weight gradients come before the gradients of activations.)"""
+        kept = {id(r) for r in self.roots}
+        large = {key: n.numel * n.dtype.itemsize for key, n in self.stored.items()
+                 if key not in kept and key in self.where and n.numel * n.dtype.itemsize >= _LARGE}
+        if not large:
+            return steps
+        made: dict[int, int] = {}
+        for key in large:
+            made[self.where[key]] = made.get(self.where[key], 0) + large[key]
+        reads = [{id(base) for node in g.nodes for base in self._bases(node)} & large.keys() for g in steps]
+        left: dict[int, int] = {}
+        for read in reads:
+            for key in read:
+                left[key] = left.get(key, 0) + 1
+        out: list[Group] = []
+        at = 0
+        while at < len(steps):
+            end = at
+            while end < len(steps) and steps[end].number == steps[at].number:
+                end += 1
+            waiting = list(range(at, end))
+            while waiting:
+                best = waiting[0]
+                if len(waiting) > 1:
+                    orders = []
+                    for k in waiting:
+                        taken = sum([made.get(self.where[id(n)], 0) for n in steps[k].nodes[:1]])
+                        freed = sum([large[key] for key in reads[k] if left[key] == 1])
+                        orders.append((taken > freed, taken if taken <= freed else -freed, k))
+                    best = min(orders)[2]
+                waiting.remove(best)
+                out.append(steps[best])
+                for key in reads[best]:
+                    left[key] -= 1
+            at = end
+        return out
+
+    def _bases(self, node: Node) -> list[Node]:
+        return [self.copied[id(node)][0]] if id(node) in self.copied else [self.source(s)[0] for s in node.srcs]
 
     # ---- sources
 
@@ -167,7 +209,7 @@ class Schedule:
         if kind == "assign" and not on_host and self._continues(node):
             return
         group = self._new("host" if on_host else kind, node)
-        product = group.kind in ("contract", "windows", "winograd")
+        product = group.kind in ("contract", "windows", "winograd", "convolve")
         memories = whole.sources(self, node) if group.kind == "coarse" else []
         for i, s in enumerate(node.srcs):
             if product and i > 1 and s.op.kind == "const":  # a number for what follows the product
@@ -236,7 +278,7 @@ class Schedule:
                 assert group is not None
                 if group.kind == "loops" and group not in producers and (group.late or id(node) not in self.late):
                     producers.append(group)
-        producers.sort(key=lambda g: -g.number)
+        producers.sort(key=lambda g: (-g.before.bit_count(), -g.number))
         table = 0  # the groups that must have run before what a gather reads is in memory
         if node.op.kind == "gather":
             base = self.memory(node.srcs[0], whole=True)[0]
@@ -373,12 +415,15 @@ def _fit(schedule: Schedule, group: Group, node: Node) -> tuple[int, Domain, boo
 def _lift(group: Group, other: Group) -> int | None:
     """By how many levels the members of `other` rise when they become members of `group`; None if they cannot.
 
-    0: the same domain, nothing folded. 1: what `other` folds completely are the rows of `group`.
+    0: the same domain, nothing folded. 1: its elements, or what it folds completely, are the rows of `group`.
     """
     whole = numel(sizes(other.domain, FULL))
+    if not other.folds and whole == numel(sizes(group.domain, FULL)):
+        return 0
+    rows = group.folds and 1 < numel(sizes(group.domain, ROW)) == whole
     if not other.folds:
-        return 0 if whole == numel(sizes(group.domain, FULL)) else None
-    rows = group.folds and 1 < numel(sizes(group.domain, ROW)) == whole and numel(sizes(other.domain, ROW)) == 1
+        return 1 if rows else None
+    rows = rows and numel(sizes(other.domain, ROW)) == 1
     simple = all(m.op.kind != "reduce" or m.op.name in _OVER_ROWS for m in other.nodes)
     return 1 if rows and simple and POINT not in other.levels.values() else None
 
