@@ -245,15 +245,19 @@ def test_the_reference_of_bands_says_the_same(turned: bool) -> None:
     x, w, y = (rng.standard_normal(s) for s in ((2, 6, 9, 11), (8, 3, 3, 2), (2, 8, 5, 4)))
     rows = w[:, :, ::-1, ::-1].transpose(0, 2, 3, 1).reshape(2, 4, 18) if turned else w.reshape(2, 4, 18)
     how = 2, (3, 2), (2, 3), (1, 0), (1, 1)
+    once = (1, 1)
     a, b = (torch.tensor(t, requires_grad=True) for t in (x, w))
     expected = torch.nn.functional.conv2d(a, b, None, (2, 3), (1, 0), 1, 2)
     expected.backward(torch.tensor(y))
     assert CONVOLVE.reference is not None
     assert CONVOLVE_WEIGHT.reference is not None
-    found = CONVOLVE.reference(Node(CONVOLVE, (), (*how, turned), (4, 4, 5, 4), torsh.float64), rows, x)
+    found = CONVOLVE.reference(Node(CONVOLVE, (), (*how, turned, once), (4, 4, 5, 4), torsh.float64), rows, x)
     np.testing.assert_allclose(found.reshape(2, 8, 5, 4), expected.detach().numpy(), rtol=1e-12, atol=1e-12)
     found = CONVOLVE_WEIGHT.reference(Node(CONVOLVE_WEIGHT, (), how, (2, 4, 18), torsh.float64), y, x)
     np.testing.assert_allclose(found.reshape(8, 3, 3, 2), b.grad.numpy(), rtol=1e-12, atol=1e-12)
+    back = w.reshape(2, 4, 3, 3, 2).transpose(0, 2, 3, 4, 1).reshape(2, 3, 24)  # the gradient of the image: a convolution of y, spread
+    found = CONVOLVE.reference(Node(CONVOLVE, (), (2, (3, 2), once, (1, 1), once, True, (2, 3)), (4, 3, 9, 11), torsh.float64), back, y)
+    np.testing.assert_allclose(found.reshape(2, 6, 9, 11), a.grad.numpy(), rtol=1e-12, atol=1e-12)
 
 
 def test_vmap_over_depthwise_weights_and_their_gradient() -> None:
