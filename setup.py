@@ -20,14 +20,14 @@ if WANTED not in ("", "native", "interpreted"):
 HOT = """
 core/dtypes core/shapes
 graph/node graph/primitives
-runtime/buffer runtime/cpu/memory
-compiler/trace compiler/realize compiler/execute compiler/layout compiler/schedule compiler/canonical compiler/epilogue compiler/alike
+runtime/buffer runtime/cpu/memory runtime/cpu/generator runtime/cpu/draws runtime/cpu/mt19937 runtime/cpu/mt19937_engine
+compiler/trace compiler/record compiler/realize compiler/execute compiler/layout compiler/schedule compiler/canonical compiler/epilogue compiler/alike
 codegen/walk codegen/text
 tensor/outside tensor/storage tensor/tensor tensor/interop
-autograd/entered autograd/graph autograd/engine
+autograd/entered autograd/grad_mode autograd/graph autograd/engine
 ops/dispatch ops/declare ops/comparison ops/elementary ops/arithmetic ops/pointwise ops/regions ops/writes ops/parts ops/views
-ops/composite ops/choice ops/gather ops/join ops/random ops/matmul ops/reduce ops/activation ops/softmax ops/cross_entropy
-nn/changes capture/guards capture/graph capture/variant optim/update
+ops/composite ops/choice ops/gather ops/join ops/drawing ops/random ops/dropout ops/samplers ops/matmul ops/reduce ops/activation ops/softmax ops/cross_entropy
+nn/changes nn/chain capture/guards capture/graph capture/variant optim/update
 """.split()
 
 

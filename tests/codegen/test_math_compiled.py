@@ -64,3 +64,20 @@ def test_the_evaluators_fma_rounds_once(dtype, multiply_add):
 
 def dtype_infinity(dtype: str) -> np.floating:
     return np.dtype(dtype).type(np.inf)
+
+
+def test_square_roots_are_rounded_correctly() -> None:
+    """All significands with both parities of the exponent; exponents at which the quick way ends; what has no root, zeros and subnormal numbers."""
+    import torsh
+
+    def check(bits: np.ndarray) -> None:
+        x = bits.view(np.float32)
+        with np.errstate(invalid="ignore"):
+            np.testing.assert_array_equal(torsh.from_numpy(x).sqrt().numpy().view(np.uint32) & 0x7fffffff, np.sqrt(x).view(np.uint32) & 0x7fffffff)
+    check(np.arange(127 << 23, 129 << 23, dtype=np.uint32))
+    for exponent in (26, 27, 28, 253, 254):
+        check(np.arange(exponent << 23, (exponent + 1) << 23, 97, dtype=np.uint32))
+    special = np.array([0, 1, 0x7fffff, 0x800000, 0x80000000, 0xbf800000, 0x7f7fffff, 0x7f800000, 0x7fc00000, 0x3f800000], np.uint32)
+    check(special)
+    check(np.tile(special, 13))
+    assert np.signbit(torsh.from_numpy(np.full(33, -0.0, np.float32)).sqrt().numpy()).all()

@@ -225,12 +225,14 @@ def test_every_way_of_a_convolution_is_right(monkeypatch: pytest.MonkeyPatch) ->
     exact = np.einsum("nchwij,ocij->nohw", views, w.astype(np.float64))
     monkeypatch.setattr(choice, "active", lambda: True)
     seen: list[str] = []
-    for wanted in ("direct", "tiles of 2", "tiles of 4"):
+    for wanted in ("bands", "windows", "tiles of 2", "tiles of 4"):
         def pick(kind: str, signature: str, ways: Any, run: Any, wanted: str = wanted) -> str:
-            assert {name for name, _ in ways} == {"direct", "tiles of 2", "tiles of 4"}
-            seen.append(wanted)
-            run(wanted)()  # what is measured runs
-            return wanted
+            names = {name for name, _ in ways}
+            assert names == ({"bands", "windows"} if kind == "convolution" else {"direct", "tiles of 2", "tiles of 4"})
+            name = wanted if wanted in names else "direct"
+            seen.append(name)
+            run(name)()  # what is measured runs
+            return name
         monkeypatch.setattr(choice, "choose", pick)
         monkeypatch.setattr(choice, "product", lambda *given: None)
         for grad in (False, True):
@@ -239,7 +241,7 @@ def test_every_way_of_a_convolution_is_right(monkeypatch: pytest.MonkeyPatch) ->
                 found = torsh.nn.functional.conv2d(torsh.tensor(x), torsh.tensor(w))
                 np.testing.assert_allclose(found.numpy(), exact, atol=1e-4)
     forget_plans()
-    assert set(seen) == {"direct", "tiles of 2", "tiles of 4"}
+    assert set(seen) == {"bands", "windows", "direct", "tiles of 2", "tiles of 4"}
 
 
 def test_predictions_follow_what_was_measured() -> None:
@@ -250,7 +252,9 @@ def test_predictions_follow_what_was_measured() -> None:
     assert first(1, 4096, 4096) == "stream"
     assert first(512, 1024, 128) == "packed"  # rows of 4096 bytes compete
     assert first(300, 300, 300) == "in"
-    assert first(20, 1000, 300) == "in"
+    assert first(20, 512, 500) == "in"
+    assert first(20, 1000, 300) == "shallow"  # beyond the second-level cache
+    assert first(64, 1024, 4096) == "shallow"
     assert first(1000, 1000, 1000) == "packed"
     assert first(64, 4096, 1024, (1, 1024)) == "turned"
     assert cost.convolution(8, 64, 64, (56, 56), True, False)[0][0] == "tiles of 4"

@@ -182,7 +182,7 @@ def test_derivative_of_gamma_numbers_is_that_of_the_inverse_cdf() -> None:
     """Central differences of SciPy's inverse incomplete gamma function."""
     from scipy.special import gammainc, gammaincinv
 
-    from torsh.core.mt19937_samplers import dirichlet_derivative, gamma_derivative
+    from torsh.core.sample_derivatives import dirichlet_derivative, gamma_derivative
     a = np.array([0.05, 0.3, 1.0, 2.5, 10.0, 100.0, 1000.0])[:, None]
     p = np.array([0.01, 0.2, 0.5, 0.9, 0.999])
     x = gammaincinv(a, p)

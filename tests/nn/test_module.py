@@ -169,3 +169,24 @@ def test_parameter_and_buffer() -> None:
     m.a, m.b = torsh.nn.Buffer(data), torsh.nn.Buffer(data, persistent=False)
     assert [k for k, _ in m.named_buffers()] == ["a", "b"]
     assert list(m.state_dict()) == ["a"]
+
+
+def test_a_sequence_calls_its_modules_as_everybody_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Own(torsh.nn.Linear):
+        def __call__(self, x: torsh.Tensor) -> torsh.Tensor:
+            return super().__call__(x) + 100
+
+    own, hooked, replaced = Own(2, 2), torsh.nn.Identity(), torsh.nn.Linear(2, 2)
+    hooked.register_forward_hook(lambda module, args, output: output * 2)
+    replaced.forward = lambda x: x - 1
+    model, x = torsh.nn.Sequential(own, hooked, replaced), torsh.ones(1, 2)
+    np.testing.assert_array_equal(model(x).detach().numpy(), (replaced(hooked(own(x)))).detach().numpy())
+    seen: list[str] = []
+    call = torsh.nn.Module.__call__
+
+    def traced(module: torsh.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        seen.append(type(module).__name__)
+        return call(module, *args, **kwargs)
+    monkeypatch.setattr(torsh.nn.Module, "__call__", traced)
+    model(x)
+    assert seen == ["Sequential", "Own", "Identity", "Linear"]

@@ -10,8 +10,8 @@ from torch.nn import functional as tf
 
 import torsh
 from tests.ops.oracle import agree, outcome, same, to_torsh
-from torsh.core.generator import default_generator
 from torsh.nn import functional as f
+from torsh.runtime.cpu.generator import default_generator
 
 CASES: dict[str, tuple[str, tuple[Any, ...]]] = {
     "relu": ("relu", ()), "relu6": ("relu6", ()), "leaky_relu": ("leaky_relu", (0.2,)), "elu": ("elu", (1.3,)), "selu": ("selu", ()),

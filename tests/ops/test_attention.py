@@ -10,8 +10,8 @@ from torch.nn import functional as tf
 
 import torsh
 from tests.ops.oracle import agree, outcome, same, to_torsh
-from torsh.core.generator import default_generator
 from torsh.nn import functional as f
+from torsh.runtime.cpu.generator import default_generator
 
 RNG = np.random.default_rng(5)
 Q, K, V = (torch.from_numpy(RNG.standard_normal(s)) for s in ((2, 4, 5, 8), (2, 4, 6, 8), (2, 4, 6, 7)))

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import torsh
-from torsh.core.mt19937 import MT19937Generator
 from torsh.ops.choice import chosen
+from torsh.runtime.cpu.mt19937 import MT19937Generator
 
 TYPES = {torsh.float32: np.float32, torsh.float64: np.float64, torsh.float16: np.float16, torsh.bfloat16: ml_dtypes.bfloat16}
 

@@ -9,8 +9,8 @@ from torch.nn import functional as tf
 
 import torsh
 from tests.ops.oracle import agree, outcome, same, to_torsh
-from torsh.core.generator import default_generator
 from torsh.nn import functional as f
+from torsh.runtime.cpu.generator import default_generator
 
 NAMES = ["dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"]
 

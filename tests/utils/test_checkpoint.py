@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import torsh
-from torsh.core.generator import default_generator
+from torsh.runtime.cpu.generator import default_generator
 from torsh.utils.checkpoint import CheckpointError, checkpoint, checkpoint_sequential
 
 

@@ -1,54 +1,45 @@
 """Whether operations are recorded for backward (per thread)."""
 from __future__ import annotations
 
-import functools
-import threading
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
+from torsh.autograd.decorated import decorated
 from torsh.autograd.entered import entered
+from torsh.autograd.local import state
+from torsh.core.native import mypyc_attr
 
 
-class _State(threading.local):
-    enabled: bool = True
-    inference: bool = False
-    multithreading: bool = True
-
-
-state: Final = _State()
-
-
-_new: Final = object.__new__
-
-
+@mypyc_attr(allow_interpreted_subclasses=True)
 class _Mode:
     """A context manager that is also a decorator."""
     _previous: Any
 
-    def __enter__(self) -> _Mode:
+    def __enter__(self) -> Any:
         raise NotImplementedError(type(self).__name__)
 
     def __exit__(self, *exc: object) -> None:
         state.enabled, state.inference = self._previous
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with self.clone():
-                return function(*args, **kwargs)
-        return wrapped
+        return decorated(self, function)
 
-    def clone(self) -> _Mode:
-        return type(self)()
+    def clone(self) -> Any:
+        kind: Any = type(self)
+        return kind()
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class no_grad(_Mode):
     """Operations inside are not recorded. Context manager or decorator."""
 
-    def __new__(cls, orig_func: Callable[..., Any] | None = None) -> Any:
-        return _new(cls) if orig_func is None else _new(cls)(orig_func)
+    _enabled: bool
 
-    def __enter__(self) -> no_grad:
+    def __new__(cls, orig_func: Callable[..., Any] | None = None) -> Any:
+        made = super().__new__(cls)
+        return made if orig_func is None else made(orig_func)
+
+    def __enter__(self) -> Any:
         self._enabled = state.enabled
         state.enabled = False
         return self
@@ -57,15 +48,17 @@ class no_grad(_Mode):
         state.enabled = self._enabled
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class enable_grad(no_grad):
     """Operations inside are recorded, also within `no_grad`. Context manager or decorator."""
 
-    def __enter__(self) -> enable_grad:
+    def __enter__(self) -> Any:
         self._enabled = state.enabled
         state.enabled = True
         return self
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class set_grad_enabled(_Mode):
     """Switch recording on or off, at once; as a context manager the old state comes back at the end."""
 
@@ -74,7 +67,7 @@ class set_grad_enabled(_Mode):
         self.mode = bool(mode)
         state.enabled = self.mode
 
-    def __enter__(self) -> set_grad_enabled:
+    def __enter__(self) -> Any:
         state.enabled = self.mode
         return self
 
@@ -82,10 +75,11 @@ class set_grad_enabled(_Mode):
         state.enabled = self._previous[0]
         return super().__call__(function)
 
-    def clone(self) -> set_grad_enabled:
+    def clone(self) -> Any:
         return set_grad_enabled(self.mode)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class set_multithreading_enabled(_Mode):
     """Allow backward to use other threads, or not, at once; as a context manager the old state comes back at the end.
 
@@ -96,7 +90,7 @@ class set_multithreading_enabled(_Mode):
         self._before = state.multithreading
         self.mode = state.multithreading = bool(mode)
 
-    def __enter__(self) -> set_multithreading_enabled:
+    def __enter__(self) -> Any:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -106,10 +100,11 @@ class set_multithreading_enabled(_Mode):
         state.multithreading = self._before
         return super().__call__(function)
 
-    def clone(self) -> set_multithreading_enabled:
+    def clone(self) -> Any:
         return set_multithreading_enabled(self.mode)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class inference_mode(_Mode):
     """As `no_grad`, and the tensors made inside can never take part in recording."""
 
@@ -123,7 +118,7 @@ class inference_mode(_Mode):
     def __init__(self, mode: bool = True) -> None:
         self.mode = bool(mode)
 
-    def __enter__(self) -> inference_mode:
+    def __enter__(self) -> Any:
         self._previous = (state.enabled, state.inference)
         if self.mode:
             state.enabled, state.inference = False, True
@@ -136,7 +131,7 @@ class inference_mode(_Mode):
         entered.inference -= 1
         super().__exit__(*exc)
 
-    def clone(self) -> inference_mode:
+    def clone(self) -> Any:
         return inference_mode(self.mode)
 
 

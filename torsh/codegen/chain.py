@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from torsh.codegen.gemm_layout import Epilogue, Place, Tiles
 from torsh.codegen.gemm_text import Text
-from torsh.codegen.kernel_ir import Arg, Cast, Const, Expr, Op
-from torsh.codegen.llvm_ops import constant, convert, operation
-from torsh.codegen.walk import operands
+from torsh.codegen.inline import inlined
+from torsh.codegen.kernel_ir import Arg
+from torsh.codegen.llvm_ops import convert, operation
 
 #: (operation or function, kind of the operand)
 Step = tuple[str, str]
@@ -36,27 +36,7 @@ def function(t: Text, name: str, value: str) -> str:
     from torsh.codegen.math import expand_math
     source = Arg(0, _dtype(t))
     result = expand_math(name, (source,), _dtype(t))
-    known = {id(source): value}
-    waiting: list[Expr] = [result]
-    while waiting:
-        e = waiting[-1]
-        missing = [x for x in operands(e) if id(x) not in known]
-        waiting += missing[::-1]
-        if missing:
-            continue
-        waiting.pop()
-        if id(e) in known:
-            continue
-        if isinstance(e, Const):
-            known[id(e)] = constant(e.value, e.dtype, t.lanes)
-        elif isinstance(e, Cast):
-            known[id(e)] = convert(t.code, e.src.dtype, e.to, t.lanes, known[id(e.src)])
-        else:
-            assert isinstance(e, Op), e
-            second = e.srcs[1] if len(e.srcs) == 2 else None
-            known[id(e)] = operation(t.code, e.name, e.dtype, e.srcs[-1].dtype, t.lanes, [known[id(x)] for x in e.srcs],
-                                     second.value if isinstance(second, Const) else None)
-    return known[id(result)]
+    return inlined(t.code, (result,), {id(source): value}, t.lanes)[0]
 
 
 def number(t: Text, slot: int) -> str:

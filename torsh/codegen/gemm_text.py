@@ -197,6 +197,28 @@ class Text:
             total = self.add(total, self.mul(a, b))
         return total
 
+    # Memory that work items share ------------------------------------------------------------------------------------
+    def acquire(self, busy: str, slots: str) -> tuple[str, str]:
+        """Take the lowest of `slots` (at most 64) memories whose bit at address `busy` is not set, or wait for one: (its bit, its number)."""
+        whole = self.test("eq", slots, "64")
+        every = self.sub(self.op(f"shl i64 1, {self.select(whole, 'i64', '0', slots)}"), "1")
+        every = self.select(whole, "i64", "-1", every)
+        head, attempt, taken = self.new_label(), self.new_label(), self.new_label()
+        self.put(f"br label %{head}")
+        self.label(head)
+        old = self.op(f"load atomic i64, ptr {busy} acquire, align 8")
+        free = self.op(f"and i64 {self.op(f'xor i64 {old}, -1')}, {every}")
+        self.put(f"br i1 {self.test('ne', free, '0')}, label %{attempt}, label %{head}")
+        self.label(attempt)
+        bit = self.op(f"and i64 {free}, {self.sub('0', free)}")
+        pair = self.op(f"cmpxchg ptr {busy}, i64 {old}, i64 {self.op(f'or i64 {old}, {bit}')} acq_rel acquire")
+        self.put(f"br i1 {self.op(f'extractvalue {{ i64, i1 }} {pair}, 1')}, label %{taken}, label %{head}")
+        self.label(taken)
+        return bit, self.call("i64", "llvm.cttz.i64", [("i64", bit), ("i1", "true")])
+
+    def release(self, busy: str, bit: str) -> None:
+        self.op(f"atomicrmw xor ptr {busy}, i64 {bit} release")
+
     # Vectors of the accumulation type ---------------------------------------------------------------------------------
     def splat(self, value: str) -> str:
         one = self.op(f"insertelement {self.vector} poison, {self.scalar} {value}, i64 0")

@@ -38,6 +38,7 @@ class CpuEmitter(Blocks):
         # Sizes of memory elements that the target can load and store under a mask.
         self.gathered = (4, 8) if x86 and target.vector_bytes == 64 else ()
         self.maskable = {32: (4, 8), 64: (1, 2, 4, 8)}.get(target.vector_bytes, ()) if x86 else ()
+        self.code.reciprocal_roots = x86 and target.vector_bytes == 64
         self.widths: dict[int, tuple[int, str]] = {}
         self.full = ""  # whether all lanes are in use, where that is tested
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import struct
 
-from torsh.codegen.llvm_helpers import fmod_helper
+from torsh.codegen.llvm_helpers import ROOT, fmod_helper, root_helper
 
 #: In registers.
 TYPE = {"bool": "i1", "uint8": "i8", "int8": "i8", "int16": "i16", "int32": "i32", "int64": "i64",
@@ -29,13 +29,14 @@ NO_INDEX = (1 << 63) - 1
 
 class Code:
     """Appends instructions to the list `out` and names their results; `helpers` collects internal functions by name."""
-    __slots__ = ("out", "count", "helpers", "half")
+    __slots__ = ("out", "count", "helpers", "half", "reciprocal_roots")
 
     def __init__(self, half: bool) -> None:
         self.out: list = []
         self.count = 0
         self.helpers: dict[str, str] = {}
         self.half = half  # the target converts float16 itself
+        self.reciprocal_roots = False  # the target has AVX-512's estimates of reciprocal square roots
 
     def __call__(self, text: str) -> str:
         self.count += 1
@@ -138,6 +139,8 @@ def _unary(c: Code, name: str, dtype: str, source: str, t: str, lanes: int, a: s
     if is_float(dtype):
         if name == "neg":
             return c(f"fneg {t} {a}")
+        if name == "sqrt" and dtype == "float32" and c.reciprocal_roots and lanes % 16 == 0:
+            return _reciprocal_root(c, lanes, a)
         intrinsic = {"abs": "fabs", "sqrt": "sqrt"}.get(name) or _ROUNDING[name]
         return c(f"call {t} @llvm.{intrinsic}({t} {a})")
     if name == "neg":
@@ -145,6 +148,22 @@ def _unary(c: Code, name: str, dtype: str, source: str, t: str, lanes: int, a: s
     if dtype in UNSIGNED:  # abs
         return a
     return c(f"call {t} @llvm.abs({t} {a}, i1 false)")
+
+
+def _reciprocal_root(c: Code, lanes: int, a: str) -> str:
+    """Square roots of sixteen lanes at a time."""
+    c.helpers.update(root_helper())
+    parts = [a]
+    if lanes > 16:
+        parts = [c(f"shufflevector <{lanes} x float> {a}, <{lanes} x float> poison, <16 x i32> <{', '.join([f'i32 {i}' for i in range(at, at + 16)])}>")
+                 for at in range(0, lanes, 16)]
+    parts, size = [c(f"call <16 x float> @{ROOT}(<16 x float> {part})") for part in parts], 16
+    while len(parts) > 1:
+        both = ", ".join([f"i32 {i}" for i in range(2 * size)])
+        parts = [c(f"shufflevector <{size} x float> {x}, <{size} x float> {y}, <{2 * size} x i32> <{both}>")
+                 for x, y in zip(parts[::2], parts[1::2], strict=True)]
+        size *= 2
+    return parts[0]
 
 
 def _float_extremum(c: Code, name: str, t: str, lanes: int, a: str, b: str) -> str:

@@ -354,7 +354,7 @@ def write_images(name: str, tile: int, vector_bytes: int, registers: int, steps_
 
     t.begin(f"{name}_p1", "ptr %args, i64 %begin, i64 %end", False)
     steps = _Steps(t, shape, tile)
-    bit, number = _acquire(t, steps)
+    bit, number = t.acquire(steps.busy, steps.slots)
     v, m = t.at(steps.v, t.mul(number, steps.v_block)), t.at(steps.m, t.mul(number, steps.m_block))
     with t.loop("%begin", "%end") as item:
         valid = steps.valid(item.index)
@@ -364,7 +364,7 @@ def write_images(name: str, tile: int, vector_bytes: int, registers: int, steps_
             steps.product(valid, point.index, v, m)
         with t.loop("0", valid, str(t.lanes)) as lane:
             steps.tiles_out(item.index, lane.index, "0", steps.o, m)
-    t.op(f"atomicrmw xor ptr {steps.busy}, i64 {bit} release")
+    t.release(steps.busy, bit)
     t.end()
 
     for phase, channels in ((2, "c"), (4, "o")):
@@ -392,22 +392,3 @@ def write_images(name: str, tile: int, vector_bytes: int, registers: int, steps_
         steps.product(steps.valid(block), point_index, t.at(steps.v, t.mul(block, steps.v_block)), t.at(steps.m, t.mul(block, steps.m_block)))
     t.end()
     return t.module()
-
-
-def _acquire(t: Text, steps: _Steps) -> tuple[str, str]:
-    """Take the lowest free memory for a block, or wait for one: (its bit among the busy ones, its number)."""
-    whole = t.test("eq", steps.slots, "64")
-    every = t.sub(t.op(f"shl i64 1, {t.select(whole, 'i64', '0', steps.slots)}"), "1")
-    every = t.select(whole, "i64", "-1", every)
-    head, attempt, taken = t.new_label(), t.new_label(), t.new_label()
-    t.put(f"br label %{head}")
-    t.label(head)
-    old = t.op(f"load atomic i64, ptr {steps.busy} acquire, align 8")
-    free = t.op(f"and i64 {t.op(f'xor i64 {old}, -1')}, {every}")
-    t.put(f"br i1 {t.test('ne', free, '0')}, label %{attempt}, label %{head}")
-    t.label(attempt)
-    bit = t.op(f"and i64 {free}, {t.sub('0', free)}")
-    pair = t.op(f"cmpxchg ptr {steps.busy}, i64 {old}, i64 {t.op(f'or i64 {old}, {bit}')} acq_rel acquire")
-    t.put(f"br i1 {t.op(f'extractvalue {{ i64, i1 }} {pair}, 1')}, label %{taken}, label %{head}")
-    t.label(taken)
-    return bit, t.call("i64", "llvm.cttz.i64", [("i64", bit), ("i1", "true")])

@@ -7,7 +7,7 @@ from torsh.compiler import whole
 from torsh.compiler.execute import Detail
 from torsh.core.shapes import Shape, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import WINOGRAD
+from torsh.graph.primitives import CONVOLVE_WEIGHT, WINOGRAD
 
 _FREE = frozenset(("view", "iota", "const"))
 
@@ -15,7 +15,9 @@ _FREE = frozenset(("view", "iota", "const"))
 def _flops(node: Node) -> int:
     if node.op.kind == "contract":
         return 2 * node.numel * int(node.srcs[0].shape[2])
-    if node.op.kind == "windows":
+    if node.op is CONVOLVE_WEIGHT:
+        return 2 * node.shape[2] * node.srcs[0].numel
+    if node.op.kind in ("windows", "convolve"):
         return 2 * node.numel * int(node.srcs[0].shape[2])
     if node.op is WINOGRAD:  # as many as the convolution has, though fewer are done
         return 2 * 9 * node.numel * int(node.srcs[0].shape[2])

@@ -11,8 +11,10 @@ from torsh.compiler.layout import compose
 from torsh.compiler.schedule import sources_first
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import ADD, CAST, CONTRACT, MAX, MIN, MUL, SUB, VIEW, WINDOWS, WINOGRAD
+from torsh.graph.primitives import ADD, CAST, CONTRACT, CONVOLVE, MAX, MIN, MUL, SUB, VIEW, WINDOWS, WINOGRAD
 
+#: Where a product's argument says how many groups of channels there are.
+_GROUPS = {WINDOWS: 1, CONVOLVE: 0}
 _OPERATIONS = {ADD: "add", SUB: "sub", MUL: "mul", MAX: "max", MIN: "min"}
 #: Functions of the value alone, by the names of primitives: steps by themselves, or of what multiplies the value (gelu, silu).
 _FUNCTIONS = ("normal_cdf", "sigmoid", "tanh")
@@ -101,9 +103,9 @@ def _joined(node: Node, side: int, readers: dict[int, int], step: tuple[str, str
     shape, strides, offset = geometry
     if all(n == 1 or s == t for n, s, t in zip(shape, strides, contiguous_strides(shape), strict=True)):
         geometry = shape, contiguous_strides(shape), offset  # whatever the strides of sizes of 1 were
-    if product.op not in (WINDOWS, WINOGRAD, CONTRACT) or readers.get(id(product)) != 1 or product.dtype is not node.dtype:
+    if product.op not in (WINDOWS, CONVOLVE, WINOGRAD, CONTRACT) or readers.get(id(product)) != 1 or product.dtype is not node.dtype:
         return False
-    known = product.arg if type(product.arg) is Fused else Fused(product.arg, (), product.arg[1] if product.op is WINDOWS else 1)
+    known = product.arg if type(product.arg) is Fused else Fused(product.arg, (), product.arg[_GROUPS[product.op]] if product.op in _GROUPS else 1)
     if numel(node.shape) != product.numel or len(known.steps) == _MOST_STEPS:
         return False
     more: tuple[Node, ...] = ()
@@ -147,7 +149,7 @@ def _kind(other: Node, product: Node, geometry: tuple[Shape, Shape, int], groups
     plain = offset == 0 and other.shape == shape and strides == contiguous_strides(shape)
     while other.op is VIEW and other.arg[1:] == (contiguous_strides(other.shape), 0) and other.numel == other.srcs[0].numel:
         other = other.srcs[0]
-    return "full" if plain and other.op.kind in ("leaf", "pointwise", "winograd", "windows", "contract", "reduce") else None
+    return "full" if plain and other.op.kind in ("leaf", "pointwise", "winograd", "windows", "convolve", "contract", "reduce") else None
 
 
 def _in_order(node: Node, axis: int) -> bool:

@@ -15,6 +15,8 @@ from torsh.runtime.recorder import recording
 
 #: The arena begins with the status cell.
 HEADER: Final = 64
+#: Plans keep arenas of up to this many bytes for their next run.
+_SMALL: Final = 4096
 _references: Final = sys.getrefcount
 _events: Final = recording
 _MOST: Final = 2 ** 63 - 1  # a native argument
@@ -136,10 +138,10 @@ class Executable:
     host_numbers: whether numbers may be complex or above 2**63, which host steps read and native programs do not.
     checks: after how many parts the status cell is read, before which no input's memory is written. sizes: what indices are checked
     against, for the message. same: for each root that is an input or another root, the value it is copied from, or -1. details: what the
-    launches of each native program are.
+    launches of each native program are. spare: small arenas that no run has now.
     """
-    __slots__ = ("details", "single", "count", "root_bytes", "donors", "filled", "arena_bytes", "parts", "checks", "sizes", "same", "constants", "launches",
-                 "host_numbers")
+    __slots__ = ("details", "spare", "single", "count", "root_bytes", "donors", "filled", "arena_bytes", "parts", "checks", "sizes", "same", "constants",
+                 "launches", "host_numbers")
 
     single: Any  # the native program of a plan that is nothing else, which runs from a list of values; or None
     count: int  # how many values it takes
@@ -155,10 +157,12 @@ class Executable:
     launches: int
     host_numbers: bool
     details: list[list[Detail]]
+    spare: list[Buffer]
 
     def __init__(self, root_bytes: list[int], donors: list[int], filled: list[bool], arena_bytes: int, parts: list[Any], checks: int,
                  sizes: list[int], same: list[int], constants: list[Any], launches: int, host_numbers: bool, details: list[list[Detail]]) -> None:
         self.details = details
+        self.spare = []
         alone = len(parts) == 1 and not isinstance(parts[0], HostStep) and not host_numbers
         self.single = parts[0].run_list if alone else None
         self.count = parts[0].value_count if alone else 0
@@ -185,21 +189,19 @@ class Executable:
         buffer = _NO_ARENA  # who refers to a memory is counted below
         inputs = len(leaves)
         self._allocate(memories, values)
+        arena = self._arena() if self.arena_bytes or self.checks else _NO_ARENA
+        address = arena.address
         status: Any = None
-        address = 0
-        if self.arena_bytes or self.checks:
-            arena = allocate(HEADER + self.arena_bytes)
-            address = arena.address
-            memories.append(Buffer(address, HEADER + self.arena_bytes, arena))
-            if self.checks:
-                status = ctypes.c_int64.from_address(address)
-                status.value = 0
-        else:
-            memories.append(_NO_ARENA)
+        if self.checks:
+            status = ctypes.c_int64.from_address(address)
+            status.value = 0
+        memories.append(arena)
         values.append(address)
         values.append(address)
-        values.extend(numbers)
-        values.extend(self.constants)
+        if numbers:
+            values.extend(numbers)
+        if self.constants:
+            values.extend(self.constants)
         stats.runs += 1
         stats.launches += self.launches
         if self.single is not None and _events.events is None:
@@ -211,7 +213,20 @@ class Executable:
         for i, source in enumerate(self.same):
             if source >= 0:
                 ctypes.memmove(memories[inputs + i].address, memories[source].address, self.root_bytes[i])
+        if self.arena_bytes <= _SMALL and address:
+            self.spare.append(arena)
         return memories[inputs:inputs + len(self.root_bytes)]
+
+    def _arena(self) -> Buffer:
+        """Memory of a run: a small one is what an earlier run had, and two threads' runs never have the same."""
+        if self.spare:
+            try:
+                return self.spare.pop()
+            except IndexError:
+                pass  # another thread took it
+        nbytes = HEADER + self.arena_bytes
+        block = allocate(nbytes)
+        return Buffer(block.address, nbytes, block)
 
     def _run_parts(self, values: list[Any], memories: list[Buffer], status: Any) -> None:
         native = [0 if type(v) is complex or (type(v) is int and v > _MOST) else v for v in values] if self.host_numbers else values

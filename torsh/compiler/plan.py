@@ -23,7 +23,7 @@ from torsh.compiler.overlay import Accesses, job_may_overlay
 from torsh.compiler.schedule import Schedule
 from torsh.core.shapes import contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import EMPTY, INT8_PACK, VIEW, WINOGRAD, WINOGRAD_WEIGHTS, offsets
+from torsh.graph.primitives import CONVOLVE_WEIGHT, EMPTY, INT8_PACK, VIEW, WINOGRAD, WINOGRAD_WEIGHTS, offsets
 from torsh.runtime.cpu.executor import Launch, Program, Value, get_num_threads
 
 #: Keys of the code that plans use; and of the products whose other way was compiled along, when a second plan came to use them: sizes that differ a little
@@ -129,6 +129,8 @@ class Plan:
                 pending.append(self._windows(node, depth))
             elif group.kind == "winograd":
                 pending.append(self._winograd(node, depth))
+            elif group.kind == "convolve":
+                pending.append(self._convolve(node, depth))
             elif group.kind in ("host", "bitcast"):
                 segments.append(pending)
                 pending = []
@@ -363,6 +365,28 @@ class Plan:
         found = winograd.images_plan(tile, shape[0], shape[1], o, node.shape[2:], u_strides, strides, width, steps=chain.steps if chain else ())  # type: ignore[arg-type]
         tables = winograd.tables(tile, shape[0], shape[2:], before, node.shape[2:], strides, o, width // 4)  # type: ignore[arg-type]
         job = self._gemm_job(found, node, (u, at), (x, offset), {**{name: t.ctypes.data for name, t in tables.items()}, **operands}, depth, more)
+        job.tables = list(tables.values())
+        return job
+
+    def _convolve(self, node: Node, depth: int) -> _Job:
+        """A convolution by bands of rows, or the gradient of its weights."""
+        from torsh.codegen import bands, thin
+        (a, (outer, steps, at)), (x, (shape, strides, offset)) = self.schedule.memory(node.srcs[0]), self.schedule.memory(node.srcs[1])
+        if node.op is CONVOLVE_WEIGHT:
+            groups, kernel, stride, before, dilation = node.arg
+            found, tables = thin.weight_plan(node.dtype.name, shape[0], groups, shape[1] // groups, node.shape[1], shape[2:],  # type: ignore[arg-type]
+                                             bands.Geometry(kernel, stride, dilation), before, outer[2:], strides, steps,  # type: ignore[arg-type]
+                                             vector_bytes=host().vector_bytes, threads=get_num_threads())
+            job = self._gemm_job(found, node, (a, at), (x, offset), {name: t.ctypes.data for name, t in tables.items()}, depth)
+            job.tables = list(tables.values())
+            return job
+        (groups, kernel, stride, before, dilation, turned, spread), chain, operands, more = self._steps(node, 2)
+        geometry, width, c, o = bands.Geometry(kernel, stride, dilation), host().vector_bytes, shape[1] // groups, node.shape[1]
+        fits = thin.cut(geometry, shape[0] * groups, c, o, node.shape[2:], width, node.dtype.itemsize)  # type: ignore[arg-type]
+        given: Any = (node.dtype.name, shape[0], groups, c, o, shape[2:], geometry, before, node.shape[2:], steps, strides, turned)
+        options: dict[str, Any] = {"vector_bytes": width, "threads": get_num_threads(), "epilogue": chain}
+        found, tables = thin.plan(*given, **options, spread=spread) if fits else bands.plan(*given, **options)
+        job = self._gemm_job(found, node, (a, at), (x, offset), {**{name: t.ctypes.data for name, t in tables.items()}, **operands}, depth, more)
         job.tables = list(tables.values())
         return job
 

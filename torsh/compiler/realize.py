@@ -8,7 +8,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, final
 
-from torsh.compiler.trace import Record, Trace, others_hold
+from torsh.compiler.record import Found, Record
+from torsh.compiler.trace import Trace, others_hold
 from torsh.core import config
 from torsh.core.dtypes import float32
 from torsh.graph.node import Node
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
 _plans: Final[dict[Any, Record]] = {}
 _MOST_PLANS: Final = 1024
-#: The last records that traces of a size (nodes, leaves) fitted, newest first.
-_recent: Final[dict[tuple[int, int], list[Record]]] = {}
-_MOST_RECENT: Final = 4
+#: The records of graphs realized last, newest first, by a number made of what is known of a graph before it is walked.
+_recent: Final[dict[int, list[Record]]] = {}
+_MOST_RECENT: Final = 8
 _lock: Final = threading.RLock()
 _acquire: Final = _lock.acquire
 _release: Final = _lock.release
@@ -116,41 +117,68 @@ def _build(trace: Trace) -> Plan:
     return plan
 
 
-def _find(trace: Trace) -> Record:
-    """The record, with its plan, of a trace like this."""
-    size = (len(trace.order), len(trace.leaves))
-    recent = _recent.get(size)
-    if recent is not None:
-        for i in range(len(recent)):
-            record = recent[i]
-            if record.fits(trace):
-                if i:
-                    recent.insert(0, recent.pop(i))
-                return record
+def _kind(wanted: list[Node]) -> int:
+    """What is known of a graph before it is walked: how much is wanted, and how the last of it was made."""
+    last = wanted[-1]
+    return (len(wanted) << 16 | last.op.number) << 24 | last.depth & 0xffffff
+
+
+def _recall(wanted: list[Node]) -> tuple[Record, Found] | None:
+    """The record of a graph that was realized recently, and the graph's parts in its order."""
+    recent = _recent.get(_kind(wanted))
+    if recent is None:
+        return None
+    for i in range(len(recent)):
+        record = recent[i]
+        found = record.match(wanted)
+        if found is not None:
+            if i:
+                recent.insert(0, recent.pop(i))
+            return record, found
+    return None
+
+
+def _look_up(wanted: list[Node], trace: Trace) -> Record:
+    """The record of any other graph, with its plan, which is built if there is none."""
     signature = trace.signature()
     known = _plans.get(signature)
     if known is None:
-        known = Record(trace, _build(trace))
         if len(_plans) >= _MOST_PLANS:
             del _plans[next(iter(_plans))]
             _recent.clear()
-        _plans[signature] = known
-    if recent is None:
-        recent = _recent[size] = []
-    recent.insert(0, known)
+        record = _plans[signature] = Record(trace, wanted, _build(trace))
+    else:
+        record = Record(trace, wanted, known.plan)  # what is asked for may be other nodes among those that are kept
+    if len(_recent) >= _MOST_PLANS:
+        _recent.clear()
+    recent = _recent.setdefault(_kind(wanted), [])
+    recent.insert(0, record)
     del recent[_MOST_RECENT:]
-    return known
+    return record
 
 
-def _recorded(wanted: list[Node]) -> tuple[Trace, Record]:
-    """As realizing finds its record, with an event for the trace and one for a plan that had to be built."""
+def _find(wanted: list[Node]) -> tuple[Record, Found]:
+    """The record of the graph of what is wanted, and its parts in the record's order."""
+    known = _recall(wanted)
+    if known is not None:
+        return known
+    trace = Trace(wanted)
+    return _look_up(wanted, trace), Found(trace.order, trace.leaves, trace.numbers)
+
+
+def _find_recorded(wanted: list[Node]) -> tuple[Record, Found]:
+    """As `_find`, with an event for the walk and one for a plan that had to be looked up or built."""
     start = time.perf_counter_ns()
+    known = _recall(wanted)
+    if known is not None:
+        _events.add(f"recognize {len(known[1].order)} nodes", "trace", start)
+        return known
     trace = Trace(wanted)
     _events.add(f"order {len(trace.order)} nodes", "trace", start)
-    start, known = time.perf_counter_ns(), len(_plans)
-    record = _find(trace)
-    _events.add("build a plan" if len(_plans) != known else "find the plan", "plan", start)
-    return trace, record
+    start, plans = time.perf_counter_ns(), len(_plans)
+    record = _look_up(wanted, trace)
+    _events.add("build a plan" if len(_plans) != plans else "find the plan", "plan", start)
+    return record, Found(trace.order, trace.leaves, trace.numbers)
 
 
 def _evaluate(nodes: list[Node]) -> None:
@@ -193,21 +221,17 @@ def realize(nodes: list[Node]) -> None:
         _join_companions(wanted)
     _acquire()
     try:
-        if _events.events is None:
-            trace = Trace(wanted)
-            record = _find(trace)
-        else:
-            trace, record = _recorded(wanted)
+        record, found = _find(wanted) if _events.events is None else _find_recorded(wanted)
     finally:
         _release()
     if runtime == "null":
         return
-    leaves = trace.leaves
+    leaves = found.leaves
     if record.prepared:
         leaves = leaves + [p.of(leaves[p.number]) for p in record.prepared]
-    buffers = record.program.run(leaves, [_as_number(n) for n in trace.numbers])
-    order = trace.order
-    for i, buffer in zip(trace.roots, buffers):
+    buffers = record.program.run(leaves, [_as_number(n) for n in found.numbers])
+    order = found.order
+    for i, buffer in zip(record.roots, buffers):
         done = order[i]
         done.buffer = buffer
         done.op, done.srcs, done.arg = LEAF, (), None

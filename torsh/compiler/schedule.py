@@ -209,7 +209,7 @@ class Schedule:
         if kind == "assign" and not on_host and self._continues(node):
             return
         group = self._new("host" if on_host else kind, node)
-        product = group.kind in ("contract", "windows", "winograd")
+        product = group.kind in ("contract", "windows", "winograd", "convolve")
         memories = whole.sources(self, node) if group.kind == "coarse" else []
         for i, s in enumerate(node.srcs):
             if product and i > 1 and s.op.kind == "const":  # a number for what follows the product

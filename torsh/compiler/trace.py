@@ -1,17 +1,15 @@
 """What was traced, made ready to be looked up: nodes in order, leaves, numbers, and which nodes somebody still wants.
 
-A graph's identity is its structure without values: leaves by shape and dtype and by which of them are the same, numbers left open. What was
-realized most recently is what comes next in a loop, so a trace is first compared with records of that (`Record.fits`), node by node
-and by identity where it can be; only a trace that none of them fits pays for a hashable `signature`.
+A graph's identity is its structure without values: leaves by shape and dtype and by which of them are the same, numbers left open. A loop's graphs are
+recognized without a trace (`compiler.record`); one that is not is traced and looked up by a hashable `signature`.
 """
 from __future__ import annotations
 
 import sys
 from typing import Any, Final, final
 
-from torsh.compiler.execute import Executable
 from torsh.core.native import i64
-from torsh.graph.node import Node, Op
+from torsh.graph.node import Node
 from torsh.graph.primitives import CONST, EMPTY, IOTA, VIEW
 
 _AGAIN: Final[i64] = -(1 << 32)  # below it, a number that was used before
@@ -20,7 +18,7 @@ _references: Final = sys.getrefcount
 
 
 @final
-class _Clock:
+class Clock:
     """Marks of a traversal are above those of all traversals before it, so nothing needs to be erased."""
     now: i64
 
@@ -28,7 +26,7 @@ class _Clock:
         self.now = 1
 
 
-_clock: Final = _Clock()
+clock: Final = Clock()
 
 
 def _count(nodes: list[Node], i: int) -> int:
@@ -60,15 +58,17 @@ class Trace:
         are integers which Python keeps), or below 0 a constant's type where it is used first, and after that which one it is: what two operations
         share is one number in a plan, too
     roots: positions of the nodes to keep: those asked for, and those that something outside the graph refers to
+    held: for each node, whether it was asked for or something outside the graph refers to it
     dead: for each leaf, whether nothing outside the graph refers to it, so that its memory may be taken over
     """
-    __slots__ = ("order", "leaves", "numbers", "refs", "roots", "dead")
+    __slots__ = ("order", "leaves", "numbers", "refs", "roots", "held", "dead")
 
     order: list[Node]
     leaves: list[Node]
     numbers: list[Node]
     refs: list[i64]
     roots: list[int]
+    held: list[bool]
     dead: list[bool]
 
     def __init__(self, wanted: list[Node]) -> None:
@@ -77,12 +77,13 @@ class Trace:
         self.numbers = []
         self.refs = []
         self.roots = []
+        self.held = []
         self.dead = []
         self._visit(wanted)
         self._keep(wanted)
 
     def _visit(self, wanted: list[Node]) -> None:
-        base = _clock.now
+        base = clock.now
         order, leaves, numbers, refs = self.order, self.leaves, self.numbers, self.refs
         count: i64 = 0
         stack: list[Node] = list(wanted)
@@ -121,22 +122,22 @@ class Trace:
                     s = srcs[k]
                     if s.mark < base and not (s.op is CONST and s.buffer is None):
                         stack.append(s)
-        _clock.now = base + 2 + 2 * (count + len(leaves) + len(numbers))
+        clock.now = base + 2 + 2 * (count + len(leaves) + len(numbers))
 
     def _keep(self, wanted: list[Node]) -> None:
         order = self.order
         for node in wanted:
             node.uses = -1
-        roots, dead, leaves = self.roots, self.dead, self.leaves
+        roots, held, dead, leaves = self.roots, self.held, self.dead, self.leaves
         reread = False  # whether a node that is not kept may be computed again later, from the same leaves
         for i in range(len(order)):
             uses = order[i].uses
-            if uses < 0:
-                roots.append(i)
-            elif others_hold(order, i, uses):
-                if order[i].outputs is not None:
+            known = uses < 0 or others_hold(order, i, uses)
+            held.append(known)
+            if known:
+                if uses >= 0 and order[i].outputs is not None:
                     reread = True
-                elif _storable(order[i]):
+                elif uses < 0 or storable(order[i]):
                     roots.append(i)
         for i in range(len(leaves)):
             dead.append(not reread and not others_hold(leaves, i, leaves[i].uses))
@@ -152,86 +153,6 @@ def _types(arg: Any) -> Any:
     return tuple([_types(a) for a in arg]) if type(arg) is tuple else type(arg)
 
 
-def _same(a: Any, b: Any) -> bool:
-    """Whether two arguments are equal and of equal types throughout."""
-    if a is b:
-        return True
-    if type(a) is not type(b):
-        return False
-    if type(a) is tuple:
-        x: tuple[Any, ...] = a
-        y: tuple[Any, ...] = b
-        if len(x) != len(y):
-            return False
-        for i in range(len(x)):
-            if not _same(x[i], y[i]):
-                return False
-        return True
-    return bool(a == b)
-
-
-def _storable(node: Node) -> bool:
+def storable(node: Node) -> bool:
     """Whether a value is worth keeping because somebody might read it later; generated values are made again instead."""
     return node.op not in _UNSTORED and not (node.op is VIEW and node.srcs[0].op in _UNSTORED)
-
-
-@final
-class _Step:
-    """What a trace's node was."""
-    __slots__ = ("op", "arg", "shape", "dtype", "outputs")
-
-    op: Op
-    arg: Any
-    shape: Any
-    dtype: Any
-    outputs: Any
-
-    def __init__(self, node: Node) -> None:
-        self.op = node.op
-        self.arg = node.arg
-        self.shape = node.shape
-        self.dtype = node.dtype
-        self.outputs = node.outputs
-
-
-@final
-class Record:
-    """A trace seen before, and the plan that computes it: what runs, and which inputs are prepared before."""
-    __slots__ = ("steps", "refs", "leaves", "roots", "dead", "plan", "program", "prepared")
-
-    steps: list[_Step]
-    refs: list[i64]
-    leaves: list[tuple[Any, Any]]
-    roots: list[int]
-    dead: list[bool]
-    plan: Any
-    program: Executable
-    prepared: list[Any]
-
-    def __init__(self, trace: Trace, plan: Any) -> None:
-        self.plan, self.program, self.prepared = plan, plan.program, plan.prepared
-        self.steps = [_Step(n) for n in trace.order]
-        self.refs = trace.refs
-        self.leaves = [(n.shape, n.dtype) for n in trace.leaves]
-        self.roots = trace.roots
-        self.dead = trace.dead
-
-    def fits(self, trace: Trace) -> bool:
-        """Whether the plan computes this trace."""
-        order, steps = trace.order, self.steps
-        if len(order) != len(steps) or len(trace.leaves) != len(self.leaves):
-            return False
-        for i in range(len(order) - 1, -1, -1):  # traces that differ mostly do so at their end
-            node, step = order[i], steps[i]
-            if node.op is not step.op or node.dtype is not step.dtype:
-                return False
-            if node.shape is not step.shape and node.shape != step.shape:
-                return False
-            if node.arg is not step.arg and not _same(node.arg, step.arg):
-                return False
-            if node.outputs is not step.outputs and node.outputs != step.outputs:
-                return False
-        for leaf, known in zip(trace.leaves, self.leaves):
-            if leaf.dtype is not known[1] or leaf.shape != known[0]:
-                return False
-        return trace.refs == self.refs and trace.roots == self.roots and trace.dead == self.dead

@@ -18,6 +18,25 @@ def numel(shape: Shape) -> int:
     return n
 
 
+def sizes(size: tuple[Any, ...], what: str) -> Shape:
+    """A shape given as `f(2, 3)` or as `f((2, 3))`. Raises RuntimeError for a negative dimension, what has no `__index__` AttributeError."""
+    if len(size) == 1:
+        only = size[0]
+        if type(only) is not int and (type(only) is tuple or not hasattr(only, "__index__")):
+            size = tuple(only)
+    for n in size:
+        if type(n) is not int or n < 0:
+            return _indices(size, what)
+    return size
+
+
+def _indices(size: tuple[Any, ...], what: str) -> Shape:
+    out = tuple([n.__index__() for n in size])
+    if any(n < 0 for n in out):
+        raise RuntimeError(f"{what}: Trying to create tensor with negative dimension {min(out)}: {list(out)}")
+    return out
+
+
 _STRIDES: Final[dict[Shape, Shape]] = {}
 
 

@@ -228,6 +228,21 @@ def _one_by_one(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None]
     return whole
 
 
+def _convolve(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node:
+    """Examples of images are more images, examples of weights (without groups) more outputs. Where both differ, example by example."""
+    if node.op is p.CONVOLVE_WEIGHT:
+        return _one_by_one(node, srcs, sources, size)
+    n, o, *out = node.shape
+    if sources[0] is None:
+        x = reshape(sources[1], (size * srcs[1].shape[0], *srcs[1].shape[1:]))  # type: ignore[arg-type]
+        return reshape(Node(node.op, (srcs[0], x), node.arg, (size * n, *node.shape[1:]), node.dtype), (size, *node.shape))
+    if sources[1] is None and node.arg[0] == 1 and node.arg[6] == (1, 1):
+        made = Node(node.op, (reshape(sources[0], (1, size * o, srcs[0].shape[2])), srcs[1]), node.arg, (n, size * o, *out), node.dtype)
+        inner = contiguous_strides((o, *out))
+        return view(made, (size, *node.shape), (o * inner[0], size * o * inner[0], *inner), 0)
+    return _one_by_one(node, srcs, sources, size)
+
+
 def _winograd(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size: int) -> Node:
     """Examples of weights are more weights, examples of images more images. Where both differ, example by example."""
     if node.op is p.WINOGRAD_WEIGHTS:
@@ -267,8 +282,8 @@ def _host(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], size
 
 
 _RULES: dict[str, Rule] = {"pointwise": _pointwise, "view": _view, "bitcast": _bitcast, "assign": _assign, "reduce": _reduce, "scan": _scan,
-                           "gather": _gather, "scatter": _scatter, "contract": _contract, "windows": _windows, "winograd": _winograd, "order": _order,
-                           "host": _host}
+                           "gather": _gather, "scatter": _scatter, "contract": _contract, "windows": _windows, "winograd": _winograd, "convolve": _convolve,
+                           "order": _order, "host": _host}
 
 
 # ---- coarse operations that stay coarse

@@ -71,6 +71,7 @@ KINDS = {
     "contract": "batched matrix product",
     "windows": "matrix products with windows of the second source's memory",
     "winograd": "a step of Winograd's convolution",
+    "convolve": "a convolution, or the gradient of its weights, whose images are padded and sorted by stride as they are multiplied",
     "host": "computed by a host library, array by array",
     "item": "one output of a node with several",
     "coarse": "expands into the kinds above",

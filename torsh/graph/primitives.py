@@ -18,6 +18,11 @@ Everything else expands to these. Arguments (`node.arg`):
 - winograd: (results, (rows, columns) of zeros before) for sources [points, o, c] and [n, c, h, w], float32.
 - windows: (images, groups, their strides, (shape, strides) of k and of n (see `offsets`), offset) for sources [groups, m, k] and a memory: the matrix
   products with [k, n] of each group of each image, [images * groups, m, n].
+- convolve: (groups, kernel, stride, (rows, columns) of zeros before, dilation, whether weights are turned, spread) for sources [groups, o, k] and
+  [n, groups * c, h, w]: [n * groups, o, *out]. A row of weights has the elements of a channel beside one another; turned, the channels of an element, the last
+  element of a window first. Rows and columns of the images are `spread`: so far apart, with zeros between, which only few outputs and channels may have.
+- convolve_weight: (groups, kernel, stride, before, dilation) as there, for sources [n, groups * o, *out] and [n, groups * c, h, w]: the gradient of those
+  weights, [groups, o, k].
 - contract: none, or "kept" where the second source is worth keeping as it is packed; sources [batch, m, k] and [batch, k, n] (a batch of 1 broadcasts).
   8-bit integers have sums in the result's type, int32. When a plan has found what is kept, "packed": the second source is that, bytes.
 - int8_pack: whether the other operand is signed; the bytes of a source [batch, k, n] as products with 8-bit integers read it.
@@ -155,6 +160,40 @@ def _windows(node: Node, a: Array, memory: Array) -> Array:
 
 
 WINDOWS = Op("windows", "windows", _windows)
+
+
+def _image_windows(x: Array, out: Shape, groups: int, kernel: Shape, stride: Shape, before: Shape, dilation: Shape) -> Array:
+    """[n, groups, c, *kernel, *out]."""
+    n, c = x.shape[0], x.shape[1] // groups
+    padded = np.zeros((n, groups, c, *[max(b, 0) + m + s * o + d * k for b, m, s, o, d, k in zip(
+        before, x.shape[2:], stride, out, dilation, kernel, strict=True)]), x.dtype)
+    padded[:, :, :, max(before[0], 0):max(before[0], 0) + x.shape[2], max(before[1], 0):max(before[1], 0) + x.shape[3]] = x.reshape(n, groups, c, *x.shape[2:])
+    begun = padded[:, :, :, max(-before[0], 0):, max(-before[1], 0):]
+    steps = begun.strides
+    return np.lib.stride_tricks.as_strided(begun, (n, groups, c, *kernel, *out), (*steps[:3], *[s * d for s, d in zip(steps[3:], dilation, strict=True)],
+                                                                                 *[s * m for s, m in zip(steps[3:], stride, strict=True)]))
+
+
+def _convolve(node: Node, a: Array, x: Array) -> Array:
+    groups, kernel, stride, before, dilation, turned, (rows, columns) = node.arg
+    whole = np.zeros((*x.shape[:2], (x.shape[2] - 1) * rows + 1, (x.shape[3] - 1) * columns + 1), x.dtype)
+    whole[..., ::rows, ::columns] = x
+    x = whole
+    seen = _image_windows(x, node.shape[2:], groups, kernel, stride, before, dilation)
+    if turned:
+        seen = seen[:, :, :, ::-1, ::-1].transpose(0, 1, 3, 4, 2, 5, 6)
+    with np.errstate(all="ignore"):
+        return np.matmul(_wide(a)[None], _wide(seen.reshape(x.shape[0], groups, a.shape[2], -1))).reshape(node.shape).astype(node.dtype.np)
+
+
+def _convolve_weight(node: Node, y: Array, x: Array) -> Array:
+    seen = _image_windows(x, y.shape[2:], *node.arg)
+    groups, o, k = node.shape
+    return np.einsum("ngkp,ngop->gok", _wide(seen).reshape(x.shape[0], groups, k, -1), _wide(y).reshape(x.shape[0], groups, o, -1)).astype(node.dtype.np)
+
+
+CONVOLVE = Op("convolve", "convolve", _convolve)
+CONVOLVE_WEIGHT = Op("convolve_weight", "convolve", _convolve_weight)
 WINOGRAD_WEIGHTS = Op("winograd_weights", "winograd", lambda node, w: winograd.weights(w, node.arg[0]))
 WINOGRAD = Op("winograd", "winograd", lambda node, u, x: winograd.convolved(u, x, node.arg[0], node.arg[1], (node.shape[2], node.shape[3])))
 

@@ -27,7 +27,7 @@ def typename(value: Any) -> str:
     return kind.__qualname__ if kind.__module__ in ("builtins", "") else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _located(module: Module, error: Exception) -> None:
+def located(module: Module, error: Exception) -> None:
     """Put the path of the module that failed before an error's message; run at each level, so the root's view remains."""
     if len(error.args) != 1 or not isinstance(error.args[0], str) or isinstance(error, (NotImplementedError, RecursionError)):
         return
@@ -45,7 +45,7 @@ def _located(module: Module, error: Exception) -> None:
             return
 
 
-_LOCATED = (RuntimeError, ValueError, IndexError, TypeError)
+LOCATED = (RuntimeError, ValueError, IndexError, TypeError)
 _everywhere = Everywhere.calls
 _DICTS = ("_parameters", "_buffers", "_modules", "_call_hooks", "_backward_hooks", "_backward_pre_hooks", "_forward_hooks", "_forward_hooks_with_kwargs",
           "_forward_hooks_always_called", "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_state_dict_hooks", "_state_dict_pre_hooks",
@@ -99,8 +99,8 @@ class Module(HookMixin):
             if own["_call_hooks"] or _everywhere:
                 return call_with_hooks(self, args, kwargs)
             return self.forward(*args, **kwargs)
-        except _LOCATED as error:
-            _located(self, error)
+        except LOCATED as error:
+            located(self, error)
             raise
         except KeyError as error:
             if error.args == ("_call_hooks",):

@@ -12,11 +12,11 @@ from torsh.core.shapes import Shape, broadcast, contiguous_strides, numel
 from torsh.ops.comparison import eq, ge, gt, lt
 from torsh.ops.composite import rule
 from torsh.ops.dispatch import apply, coarse
+from torsh.ops.drawing import fresh
 from torsh.ops.gather import checked_index, gather_at, iota
 from torsh.ops.pointwise import where
 from torsh.ops.reduce import amax, amin, argmax
 from torsh.ops.views import unsqueeze
-from torsh.tensor.storage import leaf
 from torsh.tensor.tensor import Tensor, wrap
 
 _FEW = 32
@@ -38,7 +38,7 @@ def raced(weights: Tensor, engine: Any) -> Tensor | None:
     The race of exponential times of PyTorch's `multinomial`. None, and nothing drawn, if a row's weights are no distribution.
     """
     mark = engine.mark()
-    times = wrap(leaf(engine.exponential(weights._shape, weights._dtype.np)))
+    times = wrap(fresh(weights._shape, weights._dtype, engine.exponential_at))
     found = apply(_RACE, (weights, times), (), weights._shape[:-1], int64)
     node = found._storage.node
     realize([node])

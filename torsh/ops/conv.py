@@ -8,6 +8,7 @@ Puri & Simard, 2006), groups in the batch.
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable
 from math import gcd
 from typing import Any
@@ -21,7 +22,7 @@ from torsh.core.dtypes import float32
 from torsh.core.layouts import contiguous_format
 from torsh.core.shapes import Shape, contiguous_strides, numel
 from torsh.graph.node import Node
-from torsh.graph.primitives import EMPTY, VIEW, WINDOWS, WINOGRAD, WINOGRAD_WEIGHTS
+from torsh.graph.primitives import CONVOLVE, CONVOLVE_WEIGHT, EMPTY, VIEW, WINDOWS, WINOGRAD, WINOGRAD_WEIGHTS
 from torsh.ops.composite import in_float32, rounded_once
 from torsh.ops.dispatch import apply, coarse
 from torsh.ops.matmul import contract
@@ -35,6 +36,10 @@ from torsh.tensor.tensor import Tensor, wrap
 _FEW_OUTPUTS, _FEW_WEIGHTS = 4, 32
 #: Images with at most this many windows are multiplied together: alone, they would not fill the columns of a product.
 _FEW_WINDOWS = 64
+#: Remainders by a stride for which a gradient of an image with few channels in a group is one convolution of what is spread, rather than one for each.
+_MOST_SPREAD = 4
+#: Groups from which work items that take whole groups keep all threads busy.
+_SHARED_GROUPS = 8
 _PRODUCTS = frozenset(("float16", "bfloat16", "float32", "float64"))
 
 # Arguments of the three: (stride, padding before, dilation, groups, spatial size of the result). Shapes:
@@ -42,8 +47,8 @@ _PRODUCTS = frozenset(("float16", "bfloat16", "float32", "float64"))
 
 
 def _convolve(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shape, groups: int, out: Shape, kept: bool = False,
-              tile: int | None = None) -> Tensor:
-    """`tile` is that of Winograd's algorithm, 0 for another way, chosen here if it is not given."""
+              tile: int | None = None, banded: bool | None = None) -> Tensor:
+    """`tile` is that of Winograd's algorithm, 0 for another way; `banded` whether that goes band by band. Both are chosen here if they are not given."""
     n, kernel = x._shape[0], w._shape[2:]
     c, o = w._shape[1], w._shape[0] // groups
     k = len(kernel)
@@ -51,7 +56,8 @@ def _convolve(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shap
         tile = _winograd_tile(x._shape[0], c, o, out, kept) if tile is None else tile
         if tile:
             return _winograd(x, w, tile, before, out, kept)
-    direct = groups > 1 and o <= _FEW_OUTPUTS and c * numel(kernel) <= _FEW_WEIGHTS and not x._dtype.is_complex
+    banded = _thin(x._dtype, n, groups, c, o, kernel, stride, dilation, out) or banded
+    direct = not banded and groups > 1 and o <= _FEW_OUTPUTS and c * numel(kernel) <= _FEW_WEIGHTS and not x._dtype.is_complex
     product = x._dtype.name in _PRODUCTS and not direct
     if numel(kernel) == 1 and any(s > 1 for s in stride) and not any(before) and product:
         x = x[(slice(None), slice(None), *[slice(0, (m - 1) * s + 1, s) for m, s in zip(out, stride, strict=True)])].contiguous()  # type: ignore[attr-defined]
@@ -59,6 +65,10 @@ def _convolve(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shap
     rows = w.reshape(groups, o, c * numel(kernel))  # type: ignore[attr-defined]
     plain = numel(kernel) == 1 and all(s == 1 for s in stride) and not any(before) and (n == 1 or numel(out) > _FEW_WINDOWS)
     if product and not plain:
+        if banded is None:
+            banded = _in_bands(x._dtype, n, groups, c, o, x._shape[2:], kernel, stride, before, dilation, out)
+        if banded:
+            return _banded(rows, x, (groups, kernel, stride, before, dilation, False, (1,) * k), out)
         seen = _seen(x, out, kernel, stride, before, dilation)
         return _with_windows(rows, seen, n, groups, out, (c, *kernel), (seen.channel, *seen.inside), 0)
     if direct:
@@ -121,6 +131,66 @@ def _with_windows(rows: Tensor, seen: _Seen, n: int, groups: int, out: Shape, te
     return y.reshape(n, groups * o, *out)  # type: ignore[attr-defined,no-any-return]
 
 
+def _in_bands(dtype: Any, n: int, groups: int, c: int, o: int, size: Shape, kernel: Shape, stride: Shape, before: Shape, dilation: Shape, out: Shape) -> bool:
+    """Whether a convolution is quicker band by band than as a product with the windows of a padded copy."""
+    if len(kernel) > 2 or dtype.name not in ("float32", "float64"):
+        return False
+    from torsh.codegen import bands, cost, gemm
+    from torsh.codegen.gemm_layout import Shape as Tile
+    from torsh.codegen.target import host
+    from torsh.compiler import choice
+    given = dtype.name, n, groups, c, o, size, kernel, stride, before, dilation, out
+    shape = Tile(host().vector_bytes, 32 if host().vector_bytes == 64 else 16, dtype.itemsize)
+    fill: Shape = (1,) * (2 - len(out))
+    geometry = bands.Geometry(*[(*fill, *axis) for axis in (kernel, stride, dilation)])  # type: ignore[arg-type]
+    reach = tuple(max(b + m, (r - 1) * s + (k - 1) * d + 1) for b, m, r, s, k, d in zip(before, size, out, stride, kernel, dilation, strict=True))
+    copied = _PADDED + _SORTED * min(stride[-1] - 1, 16) if stride[-1] > 1 or reach != size else 0
+    adjacent = groups == 1 and gemm.windows_in_place(dtype.name, out, (reach[-1] * stride[0], 1) if len(out) == 2 else (1,))
+    joined = n > 1 and numel(out) <= _FEW_WINDOWS
+    ways = sorted((("bands", bands.cut(geometry, n * groups, c, o, (*fill, *out), shape, 1)[0]),  # type: ignore[arg-type]
+                   ("windows", cost.windows(n * groups, c, o, numel(reach), (*fill, *out), c * numel(kernel), adjacent, copied, joined, shape))),
+                  key=lambda way: way[1])
+    way = ways[0][0]
+    if choice.active():
+        def timed(name: str) -> Callable[[], object]:
+            return _timed((n, groups * c, *size), (groups * o, c, *kernel), dtype, (stride, before, dilation, groups, out, False, 0, name == "bands"))
+        way = choice.choose("convolution", repr(given), ways, timed)
+    return way == "bands"
+
+
+def _thin(dtype: Any, n: int, groups: int, c: int, o: int, kernel: Shape, stride: Shape, dilation: Shape, out: Shape, whole: bool = False) -> bool | None:
+    """Whether a convolution has so few outputs in a group that a load for each product is quickest; where `whole`, also the gradient of its
+    weights, for which rows must not be cut."""
+    if len(kernel) > 2 or dtype.name not in ("float32", "float64") or numel(kernel) * c == 1:
+        return None
+    from torsh.codegen import bands, thin
+    from torsh.codegen.target import host
+    fill: Shape = (1,) * (2 - len(out))
+    geometry = bands.Geometry(*[(*fill, *axis) for axis in (kernel, stride, dilation)])  # type: ignore[arg-type]
+    found = thin.cut(geometry, n * groups, c, o, (*fill, *out), host().vector_bytes, dtype.itemsize)  # type: ignore[arg-type]
+    return (found is not None and (not whole or (found[2] == out[-1] and c * numel(kernel) <= thin.MOST_TERMS))) or None
+
+
+#: Cycles for an element of a padded copy, and more of them for each remainder of a stride by which it is sorted (measured).
+_PADDED, _SORTED = 1.3, 0.5
+
+
+def _in_two_dimensions(x: Tensor, y: Tensor, how: tuple[Any, ...]) -> tuple[Tensor, Tensor, tuple[Any, ...]]:
+    """Images or signals, and (groups, kernel, stride, zeros before, dilation, ...), with rows: one of them where there are none."""
+    if len(x._shape) == 3:
+        x, y = x.unsqueeze(2), y.unsqueeze(2)  # type: ignore[attr-defined]
+        how = (how[0], *[(0 if i == 2 else 1, *axis) for i, axis in enumerate(how[1:5])], *how[5:6], *[(1, *axis) for axis in how[6:]])
+    return x, y, how
+
+
+def _banded(rows: Tensor, x: Tensor, how: tuple[Any, ...], out: Shape) -> Tensor:
+    """Weights [groups, o, elements of a window] by the windows of x in one or two dimensions, [n, groups * o, *out], band by band of rows."""
+    n, (groups, o, _) = x._shape[0], rows._shape
+    x, _, how = _in_two_dimensions(x, x, how)
+    made = wrap(Node(CONVOLVE, (rows._node(), x._node()), how, (n * groups, o, *((1,) * (2 - len(out))), *out), x._dtype))
+    return made.reshape(n, groups * o, *out)  # type: ignore[attr-defined,no-any-return]
+
+
 def _winograd(x: Tensor, w: Tensor, tile: int, before: Shape, out: Shape, kept: bool) -> Tensor:
     n, (o, c) = x._shape[0], w._shape[:2]
     u = Node(WINOGRAD_WEIGHTS, (w._node(),), (tile, kept), ((tile + 2) ** 2, o, c), float32)
@@ -135,17 +205,18 @@ def _winograd_tile(n: int, c: int, o: int, out: Shape, kept: bool) -> int:
     ways = cost.convolution(n, c, o, out, kept, numel(out) <= _FEW_WINDOWS)
     way = ways[0][0]
     if choice.active():
-        way = choice.choose("convolution 3x3", repr((n, c, o, out, kept)), ways, lambda name: _timed(n, c, o, out, kept, _TILES[name]))
+        way = choice.choose("convolution 3x3", repr((n, c, o, out, kept)), ways, lambda name: _timed(
+            (n, c, out[0] + 2, out[1] + 2), (o, c, 3, 3), float32, ((1, 1), (0, 0), (1, 1), 1, out, kept, _TILES[name])))
     return _TILES[way]
 
 
 _TILES = {"direct": 0, "tiles of 4": 4, "tiles of 2": 2}
 
 
-def _timed(n: int, c: int, o: int, out: Shape, kept: bool, tile: int) -> Callable[[], object]:
-    """Runs such a convolution."""
-    x, w = (from_array(np.full(shape, 0.5, np.float32)) for shape in ((n, c, out[0] + 2, out[1] + 2), (o, c, 3, 3)))
-    made = _convolve(x, w, (1, 1), (0, 0), (1, 1), 1, out, kept, tile)
+def _timed(x_shape: Shape, w_shape: Shape, dtype: Any, how: tuple[Any, ...]) -> Callable[[], object]:
+    """Runs such a convolution; `how` are the other arguments of `_convolve`."""
+    x, w = (from_array(np.full(shape, 0.5, dtype.np)) for shape in (x_shape, w_shape))
+    made = _convolve(x, w, *how)
     from torsh.compiler import choice
     run = choice.graph(made._node())
 
@@ -197,6 +268,10 @@ def _convolve_back(y: Tensor, w: Tensor, stride: Shape, before: Shape, dilation:
     if all(s == 1 for s in stride):
         return _convolve_turned(y, turned, lead, dilation, size)
     n, channels = y._shape[0], w._shape[1] * groups
+    if numel(stride) <= _MOST_SPREAD and _thin(y._dtype, n, groups, o, w._shape[1], kernel, (1,) * k, dilation, size):
+        lead = tuple(d * (m - 1) - b for d, m, b in zip(dilation, kernel, before, strict=True))
+        return _banded(turned.reshape(groups, w._shape[1], numel(kernel) * o), y,  # type: ignore[attr-defined]
+                       (groups, kernel, (1,) * k, lead, dilation, True, stride), size)
     parts: list[tuple[Shape, Tensor]] = []
     covered = 0
     strides = contiguous_strides((n, channels, *size))
@@ -241,6 +316,9 @@ def _convolve_turned(y: Tensor, turned: Tensor, before: Shape, dilation: Shape, 
         order = (0, 1, k + 2, *range(2, k + 2))
         w = reversed_last(turned.permute(order).clone(memory_format=contiguous_format), k)  # type: ignore[attr-defined]
         return _convolve(y, w.reshape(groups * c, o, *kernel), (1,) * k, before, dilation, groups, size)  # type: ignore[attr-defined]
+    if _in_bands(y._dtype, y._shape[0], groups, o, c, y._shape[2:], tuple(kernel), (1,) * k, before, dilation, size):
+        rows = turned.reshape(groups, c, numel(tuple(kernel)) * o)  # type: ignore[attr-defined]
+        return _banded(rows, y, (groups, tuple(kernel), (1,) * k, before, dilation, True, (1,) * k), size)
     seen = _seen(y, size, tuple(kernel), (1,) * k, before, dilation)
     steps: Any = seen.inside
     rows = turned.reshape(groups, c, numel(tuple(kernel)) * o)  # type: ignore[attr-defined]
@@ -251,6 +329,10 @@ def _convolve_turned(y: Tensor, turned: Tensor, before: Shape, dilation: Shape, 
 def _weight_gradient(x: Tensor, y: Tensor, stride: Shape, before: Shape, dilation: Shape, groups: int, kernel: Shape) -> Tensor:
     n, out, k = x._shape[0], y._shape[2:], len(kernel)
     c, o = x._shape[1] // groups, y._shape[1] // groups
+    if groups >= _SHARED_GROUPS and _thin(x._dtype, n, groups, c, o, kernel, stride, dilation, out, True):
+        x, y, how = _in_two_dimensions(x, y, (groups, kernel, stride, before, dilation))
+        made = wrap(Node(CONVOLVE_WEIGHT, (y._node(), x._node()), how, (groups, o, c * numel(kernel)), x._dtype))
+        return made.reshape(groups * o, c, *kernel)  # type: ignore[attr-defined,no-any-return]
     rows = y.reshape(n, groups, o, numel(out)).permute(1, 2, 0, 3).reshape(groups, o, n * numel(out))  # type: ignore[attr-defined]
     if x._dtype.name in _PRODUCTS:
         # The sum runs over the windows of all images. Where a row of a window is too short to be read at once, the channels are last in memory.
@@ -339,6 +421,7 @@ def _with_bias(y: Tensor, bias: Tensor | None, k: int, batched: bool) -> Tensor:
 def _conv(k: int, what: str, x: Tensor, w: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int) -> Tensor:
     if entered.autocast and lower_type() is not None:
         return lowered(_conv, k, what, x, w, bias, stride, padding, dilation, groups)  # type: ignore[no-any-return]
+    groups = operator.index(groups)
     _check(what, x, w, bias, k, groups, False)
     step, spacing = numbers(stride, k, what, "stride"), numbers(dilation, k, what, "dilation")
     _positive(what, stride=step, dilation=spacing)
@@ -370,6 +453,7 @@ def _conv_transpose(k: int, what: str, x: Tensor, w: Tensor, bias: Tensor | None
                     dilation: Any) -> Tensor:
     if entered.autocast and lower_type() is not None:
         return lowered(_conv_transpose, k, what, x, w, bias, stride, padding, output_padding, groups, dilation)  # type: ignore[no-any-return]
+    groups = operator.index(groups)
     _check(what, x, w, bias, k, groups, True)
     step, spacing = numbers(stride, k, what, "stride"), numbers(dilation, k, what, "dilation")
     before, extra = numbers(padding, k, what, "padding"), numbers(output_padding, k, what, "output_padding")

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from torsh.core import devices
-from torsh.core.generator import default_generator as _default
+from torsh.ops.drawing import engine_of
+from torsh.runtime.cpu.generator import default_generator as _default
 from torsh.tensor.creation import from_array
 from torsh.tensor.tensor import Tensor
 
@@ -25,7 +26,7 @@ class Generator:
 
     def __init__(self, device: Any = "cpu") -> None:
         devices.require(device)
-        from torsh.core.mt19937 import MT19937Generator
+        from torsh.runtime.cpu.mt19937 import MT19937Generator
         self.engine: Any = MT19937Generator()
 
     @property
@@ -72,11 +73,6 @@ def default_generator() -> Generator:
     made = Generator.__new__(Generator)
     made.engine = _default()
     return made
-
-
-def engine_of(generator: Generator | None) -> Any:
-    """The engine of a generator, of the default one for None."""
-    return _default() if generator is None else generator.engine
 
 
 __all__ = ["Generator", "default_generator", "engine_of"]

@@ -2,48 +2,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
+from torsh.autograd.graph import needs_record
 from torsh.core import devices
-from torsh.core.dtypes import dtype, get_default_dtype, int64
-from torsh.core.shapes import Shape, broadcast, contiguous_strides, numel
+from torsh.core.dtypes import dtype, float32, float64, get_default_dtype, int64
+from torsh.core.shapes import Shape, broadcast, contiguous_strides, numel, sizes
 from torsh.graph.node import Op
 from torsh.ops.choice import raced
 from torsh.ops.dispatch import check_writable, copy_into, public, recorded, tensors_of, write_out
-from torsh.ops.generators import Generator, engine_of
+from torsh.ops.drawing import drawn, engine_of, filled, fresh, mapped, memory_of
+from torsh.ops.generators import Generator
 from torsh.ops.host import every_value
 from torsh.ops.views import unsqueeze, zeros_like_shape
-from torsh.runtime.cpu.swaps import shuffled
-from torsh.tensor.creation import _check, _sizes, finish, from_array, from_new_array
-from torsh.tensor.tensor import Tensor
-
-
-class _Mapped:
-    """What draws while a function is vmapped: set by `func.vmap`."""
-    draw: Callable[[Shape, Callable[..., np.ndarray], tuple[Tensor, ...]], Tensor] | None
-
-    def __init__(self) -> None:
-        self.draw = None
-
-
-mapped: Final = _Mapped()
-
-
-def drawn(shape: Shape, draw: Callable[..., np.ndarray], *parameters: Tensor) -> Tensor:
-    """The tensor of `draw(shape, *arrays)`, the arrays being the parameters' elements. Every random tensor comes from here.
-
-    While a function is vmapped, the shape and the arrays may have further dimensions in front.
-    """
-    if mapped.draw is not None:
-        return mapped.draw(shape, draw, parameters)
-    return from_new_array(draw(shape, *[np.asarray(p._window(), order="C") for p in parameters]))
+from torsh.tensor.creation import _check, finish
+from torsh.tensor.tensor import Tensor, put
 
 
 def _made(made: Tensor, requires_grad: bool, out: Tensor | None, what: str) -> Tensor:
-    return finish(made, requires_grad) if out is None else write_out(out, made, what)
+    if out is None:
+        return finish(made, requires_grad) if requires_grad else made
+    return write_out(out, made, what)
+
+
+def _plain(device: Any, layout: Any, pin_memory: Any) -> None:
+    """Raises RuntimeError for what a tensor cannot be."""
+    if device is not None:
+        devices.require(device)
+    if layout is not None or pin_memory:
+        _check(layout, pin_memory)
 
 
 _DRAWN = Op("drawn", "history", None, None, lambda ctx, g: tuple([zeros_like_shape(s, g) for s in ctx.shapes]), grad_name="NormalBackward")
@@ -58,13 +47,6 @@ def _type(dt: dtype | None, out: Tensor | None, default: dtype | None = None) ->
     return dt or (out._dtype if out is not None else default or get_default_dtype())
 
 
-def _numbers(draw: Any, shape: Shape, dt: dtype, *numbers: float) -> np.ndarray:
-    """`draw(shape, dtype, *numbers)`; complex numbers as pairs of reals."""
-    if not dt.is_complex:
-        return draw(shape, dt.np, *numbers)  # type: ignore[no-any-return]
-    return draw((*shape, 2), dt.to_real().np, *numbers).view(dt.np).reshape(shape)  # type: ignore[no-any-return]
-
-
 @public(method=False)
 def rand(*size: Any, generator: Generator | None = None, out: Tensor | None = None, dtype: dtype | None = None, layout: Any = None,
          device: Any = None, requires_grad: Any = False, pin_memory: Any = False) -> Tensor:
@@ -75,10 +57,8 @@ def rand(*size: Any, generator: Generator | None = None, out: Tensor | None = No
     >>> torsh.rand(2)
     tensor([0.4963, 0.7682])
     """
-    devices.require(device)
-    _check(layout, pin_memory)
-    draw, dt = engine_of(generator).uniform, _type(dtype, out)
-    return _made(drawn(_sizes(size, "rand"), lambda s: _numbers(draw, s, dt)), requires_grad, out, "rand")
+    _plain(device, layout, pin_memory)
+    return _made(filled(sizes(size, "rand"), _type(dtype, out), engine_of(generator).uniform_at), requires_grad, out, "rand")
 
 
 @public(method=False)
@@ -86,11 +66,10 @@ def randn(*size: Any, generator: Generator | None = None, out: Tensor | None = N
           device: Any = None, requires_grad: Any = False, pin_memory: Any = False) -> Tensor:
     """Standard normal numbers; complex ones have variance 1, half of it in each part. Raises RuntimeError for a negative size,
     NotImplementedError for integers."""
-    devices.require(device)
-    _check(layout, pin_memory)
-    draw, dt = engine_of(generator).normal, _type(dtype, out)
+    _plain(device, layout, pin_memory)
+    dt = _type(dtype, out)
     std = math.sqrt(0.5) if dt.is_complex else 1.0
-    return _made(drawn(_sizes(size, "randn"), lambda s: _numbers(draw, s, dt, 0.0, std)), requires_grad, out, "randn")
+    return _made(filled(sizes(size, "randn"), dt, engine_of(generator).normal_at, 0.0, std), requires_grad, out, "randn")
 
 
 @public(method=False)
@@ -104,25 +83,24 @@ def randint(low: Any, high: Any = None, size: Any = None, *, generator: Generato
         low, high, size = 0, low, high
     elif high is None:
         low, high = 0, low
-    devices.require(device)
-    _check(layout, pin_memory)
-    engine, kind = engine_of(generator), _type(dtype, out, int64).np
-    return _made(drawn(_sizes((size,), "randint"), lambda s: engine.random_from_to(s, kind, low, high)), requires_grad, out, "randint")
+    _plain(device, layout, pin_memory)
+    return _made(filled(sizes((size,), "randint"), _type(dtype, out, int64), engine_of(generator).random_from_to_at, low, high), requires_grad, out, "randint")
 
 
 @public(method=False)
 def randperm(n: Any, *, generator: Generator | None = None, out: Tensor | None = None, dtype: dtype | None = None, layout: Any = None,
              device: Any = None, requires_grad: Any = False, pin_memory: Any = False) -> Tensor:
     """0 .. n-1 in random order. Raises RuntimeError for a negative n."""
-    devices.require(device)
-    _check(layout, pin_memory)
-    engine, kind = engine_of(generator), _type(dtype, out, int64).np
+    _plain(device, layout, pin_memory)
+    engine, dt = engine_of(generator), _type(dtype, out, int64)
+    n = n.__index__()
+    engine.check_permutation(n, dt.np)
+    if mapped.draw is None:
+        return _made(filled((n,), dt, engine.permutation_at), requires_grad, out, "randperm")
 
     def draw(shape: Shape) -> np.ndarray:
-        if len(shape) == 1:
-            return engine.permutation(n, kind, shuffled)  # type: ignore[no-any-return]
-        return np.stack([engine.permutation(n, kind, shuffled) for _ in range(numel(shape[:-1]))]).reshape(shape)
-    return _made(drawn((n,), draw) if n >= 0 else from_array(engine.permutation(n, kind)), requires_grad, out, "randperm")
+        return np.stack([engine.permutation(n, dt.np) for _ in range(numel(shape[:-1]))]).reshape(shape)
+    return _made(drawn((n,), draw), requires_grad, out, "randperm")
 
 
 @public(method=False)
@@ -156,10 +134,8 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Gene
     if not mean_tensor and not std_tensor:
         if size is None:
             raise TypeError("normal(): missing 1 required argument: 'size', as mean and std are numbers")
-        devices.require(device)
-        _check(layout, pin_memory)
-        engine, kind = engine_of(generator), _type(dtype, out).np
-        return _made(drawn(_sizes((size,), "normal"), lambda s: engine.normal(s, kind, mean, std)), requires_grad, out, "normal")
+        _plain(device, layout, pin_memory)
+        return _made(filled(sizes((size,), "normal"), _type(dtype, out), engine_of(generator).normal_at, mean, std), requires_grad, out, "normal")
     if std_tensor and std.numel() and bool((every_value(std) < 0).any()):
         raise RuntimeError("normal expects all elements of std >= 0.0")
     if mean_tensor and std_tensor:
@@ -168,7 +144,7 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Gene
         shape = mean._shape if mean_tensor else std._shape
     own = (mean if mean_tensor else std)._dtype
     engine = engine_of(generator)
-    made = standard_normal(shape, own, engine) if std_tensor else drawn(shape, lambda s: engine.normal(s, own.np, 0.0, std))
+    made = standard_normal(shape, own, engine) if std_tensor else filled(shape, own, engine.normal_at, 0.0, std)
     if std_tensor:
         made = made * std.detach()
     made = made + (mean.detach() if mean_tensor else mean)  # type: ignore[operator]
@@ -182,19 +158,32 @@ def _broadcast(array: np.ndarray, shape: Shape) -> np.ndarray:
 
 def standard_normal(shape: Shape, dt: dtype, engine: Any) -> Tensor:
     """Normal numbers of mean 0 and variance 1, as `normal` of tensors draws them."""
-    return drawn(shape, lambda s: engine.normal(s, dt.np, 0.0, 1.0))
+    return filled(shape, dt, engine.normal_at)
+
+
+def _by_chances(shape: Shape, dt: dtype, chances: Tensor, engine: Any) -> Tensor:
+    """1 with the probability in `chances`, which broadcasts to `shape`, else 0."""
+    own = chances._dtype
+    if mapped.draw is None and (own is float32 or own is float64) and chances._shape == shape:
+        node, address = memory_of(chances)
+        return filled(shape, dt, engine.chances_from, node, address, own.np)
+    return drawn(shape, lambda s, p: engine.bernoulli(s, _broadcast(p, s), dt.np), chances)
 
 
 @public()
 def bernoulli(input: Tensor, p: Any = None, *, generator: Generator | None = None, out: Tensor | None = None) -> Tensor:
     """1 with the probability in `input` (or `p` everywhere), else 0. Raises RuntimeError for one outside [0, 1]."""
-    engine, kind = engine_of(generator), input._dtype.np
+    engine = engine_of(generator)
     if p is not None:
-        made = drawn(input._shape, lambda s: engine.bernoulli(s, p, kind))
+        made = filled(input._shape, input._dtype, engine.bernoulli_at, p)
     else:
-        made = drawn(input._shape, lambda s, chance: engine.bernoulli(s, _broadcast(chance, s), kind), input)
+        made = _by_chances(input._shape, input._dtype, input, engine)
     made = _drawn(made, input)
     return made if out is None else write_out(out, made, "bernoulli")
+
+
+#: Up to so many comparisons, each of several samples without replacement is looked for among all weights.
+_FEW_CHOICES = 8192
 
 
 def choosable(weights: Tensor) -> bool:
@@ -218,6 +207,14 @@ def multinomial(input: Tensor, num_samples: Any, replacement: Any = False, *, ge
         if index is not None:
             return _made(unsqueeze(index, -1), False, out, "multinomial")
 
+    count, own = num_samples.__index__(), input._dtype
+    if count > 1 and mapped.draw is None and (own is float32 or own is float64) and (replacement or input.numel() * count <= _FEW_CHOICES):
+        engine.check_multinomial(own.np, input._shape, count, replacement)
+        node, address = memory_of(input)
+        made = filled((*input._shape[:-1], count), int64, engine.multinomial_from if replacement else engine.choice_from, node, address, own.np, count,
+                      input._shape[-1])
+        return made if out is None else write_out(out, made, "multinomial")
+
     def draw(shape: Shape, weights: np.ndarray) -> np.ndarray:
         if weights.ndim == len(input._shape) and shape[:-1] == weights.shape[:-1]:
             return engine.multinomial(weights, num_samples, replacement)  # type: ignore[no-any-return]
@@ -235,13 +232,16 @@ def _memory_order(t: Tensor) -> list[int]:
     return sorted(range(len(t._shape)), key=lambda d: -strides[d])
 
 
-def _fill(t: Tensor, draw: Any, what: str, logical: bool = False, *parameters: Tensor) -> Tensor:
-    """`draw(shape)` gives the numbers; `logical`: in row-major order whatever the strides."""
+def _fill(t: Tensor, what: str, fill: Any, *numbers: Any) -> Tensor:
+    """`fill(address, count, dtype, *numbers)` gives the numbers, in the order of the elements in memory."""
     check_writable(t)
-    if logical or t._strides is None:
-        return copy_into(t, drawn(t._shape, draw, *parameters), what)
+    if t._strides is None:
+        if mapped.draw is None and not needs_record((t,)):
+            put(t, fresh(t._shape, t._dtype, fill, *numbers))
+            return t
+        return copy_into(t, filled(t._shape, t._dtype, fill, *numbers), what)
     order = _memory_order(t)
-    made = drawn(tuple([t._shape[d] for d in order]), draw, *parameters)
+    made = filled(tuple([t._shape[d] for d in order]), t._dtype, fill, *numbers)
     return copy_into(t, made.permute(*np.argsort(order).tolist()) if order != sorted(order) else made, what)  # type: ignore[attr-defined]
 
 
@@ -251,67 +251,59 @@ def uniform_(self: Tensor, from_: Any = 0.0, to: Any = 1.0, *, generator: Genera
     low = named.pop("from", from_) if named else from_  # a keyword that no parameter can be called
     if named:
         raise TypeError(f"uniform_() got an unexpected keyword argument '{next(iter(named))}'")
-    engine = engine_of(generator)
-    return _fill(self, lambda s: _numbers(engine.uniform, s, self._dtype, low, to), "uniform_")
+    return _fill(self, "uniform_", engine_of(generator).uniform_at, low, to)
 
 
 @public("normal_", function=False)
 def normal_(self: Tensor, mean: Any = 0.0, std: Any = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Overwrite with normal numbers. Raises RuntimeError for std < 0."""
-    engine, kind = engine_of(generator), self._dtype.np
+    engine = engine_of(generator)
     if self._dtype.is_complex:
-        half = std * math.sqrt(0.5)
-        return _fill(self, lambda s: _numbers(engine.normal, s, self._dtype, mean, half), "normal_")
-
-    def draw(shape: Shape) -> np.ndarray:
-        count = numel(shape)
-        if count < 16 or self.is_contiguous():
-            return engine.normal(shape, kind, mean, std)  # type: ignore[no-any-return]
-        # PyTorch makes the numbers of a strided tensor one pair at a time, as the engine does for few.
-        parts = [engine.normal(min(14, count - i), kind, mean, std) for i in range(0, count, 14)]
-        return np.concatenate(parts).reshape(shape)  # type: ignore[no-any-return]
-    return _fill(self, draw, "normal_")
+        return _fill(self, "normal_", engine.normal_at, mean, std * math.sqrt(0.5))
+    # PyTorch makes the numbers of a strided tensor one pair at a time, as it does for few.
+    return _fill(self, "normal_", engine.normal_at if self._strides is None or self.is_contiguous() else engine.pairs_at, mean, std)
 
 
 @public("random_", function=False)
 def random_(self: Tensor, from_: Any = None, to: Any = None, *, generator: Generator | None = None) -> Tensor:
     """Overwrite with integers of [from, to), [0, to), or all that the dtype holds exactly. Raises RuntimeError if empty."""
     if from_ is None and to is None:
-        return _fill(self, lambda s: engine_of(generator).random(s, self._dtype.np), "random_")
+        return _fill(self, "random_", engine_of(generator).random_at)
     low, high = (0, from_) if to is None else (from_ or 0, to)
-    return _fill(self, lambda s: engine_of(generator).random_from_to(s, self._dtype.np, low, high), "random_")
+    return _fill(self, "random_", engine_of(generator).random_from_to_at, low, high)
 
 
 @public("bernoulli_", function=False)
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Overwrite with 1 with probability p (a number, or a tensor that broadcasts), else 0. Raises RuntimeError outside [0, 1]."""
     if isinstance(p, Tensor):
-        return _fill(self, lambda s, chance: engine_of(generator).bernoulli(s, _broadcast(chance, s), self._dtype.np), "bernoulli_", True, p)
-    return _fill(self, lambda s: engine_of(generator).bernoulli(s, p, self._dtype.np), "bernoulli_")
+        check_writable(self)
+        return copy_into(self, _by_chances(self._shape, self._dtype, p, engine_of(generator)), "bernoulli_")
+    return _fill(self, "bernoulli_", engine_of(generator).bernoulli_at, p)
 
 
 @public("exponential_", function=False)
 def exponential_(self: Tensor, lambd: Any = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Overwrite with exponential numbers of rate `lambd`. Raises RuntimeError unless lambd > 0."""
-    return _fill(self, lambda s: engine_of(generator).exponential(s, self._dtype.np, lambd), "exponential_")
+    return _fill(self, "exponential_", engine_of(generator).exponential_at, lambd)
 
 
 @public("geometric_", function=False)
 def geometric_(self: Tensor, p: Any, *, generator: Generator | None = None) -> Tensor:
     """Overwrite with numbers of trials up to the first success of probability p. Raises RuntimeError unless 0 < p < 1."""
-    return _fill(self, lambda s: engine_of(generator).geometric(s, self._dtype.np, p), "geometric_")
+    return _fill(self, "geometric_", engine_of(generator).geometric_at, p)
 
 
 @public("log_normal_", function=False)
 def log_normal_(self: Tensor, mean: Any = 1.0, std: Any = 2.0, *, generator: Generator | None = None) -> Tensor:
     """Overwrite with exp of normal numbers. Raises RuntimeError unless std > 0."""
-    return _fill(self, lambda s: engine_of(generator).log_normal(s, self._dtype.np, mean, std), "log_normal_")
+    return _fill(self, "log_normal_", engine_of(generator).log_normal_at, mean, std)
 
 
 @public("cauchy_", function=False)
 def cauchy_(self: Tensor, median: Any = 0.0, sigma: Any = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Overwrite with Cauchy numbers. Raises RuntimeError unless sigma > 0."""
-    return _fill(self, lambda s: engine_of(generator).cauchy(s, self._dtype.np, median, sigma), "cauchy_")
+    return _fill(self, "cauchy_", engine_of(generator).cauchy_at, median, sigma)
 
 
 __all__ = ["choosable", "drawn", "mapped", "standard_normal"]

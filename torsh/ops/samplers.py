@@ -6,18 +6,32 @@ from typing import Any
 import numpy as np
 
 from torsh.autograd.graph import GradNode
-from torsh.core import mt19937_samplers as samplers
+from torsh.core import sample_derivatives
+from torsh.core.dtypes import dtype, float32, float64
 from torsh.core.shapes import Shape, broadcast
 from torsh.graph.node import Op
 from torsh.graph.primitives import host, leading_batch
 from torsh.ops.dispatch import public, recorded
-from torsh.ops.generators import Generator, engine_of
-from torsh.ops.random import drawn
+from torsh.ops.drawing import drawn, engine_of, filled, mapped, memory_of
+from torsh.ops.generators import Generator
+from torsh.runtime.cpu.mt19937_types import FLOAT32, FLOAT64
 from torsh.tensor.tensor import Tensor, wrap
 
 
-def _flat(t: np.ndarray, shape: Shape) -> np.ndarray:
-    return np.broadcast_to(t, shape).astype(np.float64).reshape(-1)
+def _sampled(sampler: str, shape: Shape, dt: dtype, engine: Any, parameters: tuple[Tensor, ...], least: tuple[float, ...] = (), refusal: str = "") -> Tensor:
+    """A sampler's numbers of `dt`, by parameters that broadcast to `shape`. Raises RuntimeError with `refusal` for those that it refuses."""
+    if mapped.draw is None and (dt is float32 or dt is float64):
+        memory = [memory_of(p) for p in parameters if p._dtype is dt and p._shape == shape]
+        if len(memory) == len(parameters):
+            return filled(shape, dt, engine.sample_at, sampler, refusal, memory, *[address for _, address in memory], *least)
+    work = FLOAT64 if dt is float64 else FLOAT32
+
+    def draw(s: Shape, *arrays: np.ndarray) -> np.ndarray:
+        given = [np.ascontiguousarray(np.broadcast_to(a, s), work) for a in arrays]
+        out = np.empty(s, work)
+        engine.sample_at(out.ctypes.data, out.size, work, sampler, refusal, given, *[a.ctypes.data for a in given], *least)
+        return out.astype(dt.np, copy=False)
+    return drawn(shape, draw, *parameters)
 
 
 def _floating(what: str, t: Tensor) -> None:
@@ -29,29 +43,20 @@ def _floating(what: str, t: Tensor) -> None:
 def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     """Poisson numbers of the rates in `input`, of its dtype. Raises RuntimeError for a negative rate."""
     _floating("poisson_cpu", input)
-    engine = engine_of(generator)
-
-    def draw(shape: Shape, rate: np.ndarray) -> np.ndarray:
-        if (rate < 0).any():
-            raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
-        return samplers.poisson(engine, _flat(rate, shape)).reshape(shape).astype(rate.dtype)
-    return drawn(input._shape, draw, input)
+    return _sampled("poisson", input._shape, input._dtype, engine_of(generator), (input,),
+                    refusal="invalid Poisson rate, expected rate to be non-negative")
 
 
 @public(method=False)
 def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
     """How many of `count` trials succeed, each with probability `prob` (floating tensors of one shape, which broadcast)."""
     _floating("binomial_cpu", count)
-    engine = engine_of(generator)
-
-    def draw(shape: Shape, n: np.ndarray, p: np.ndarray) -> np.ndarray:
-        return samplers.binomial(engine, _flat(n, shape), _flat(p, shape)).reshape(shape).astype(n.dtype)
-    return drawn(broadcast(count._shape, prob._shape, "binomial"), draw, count, prob)
+    return _sampled("binomial", broadcast(count._shape, prob._shape, "binomial"), count._dtype, engine_of(generator), (count, prob))
 
 
 @leading_batch
 def _gamma_derivative(alpha: np.ndarray, x: np.ndarray) -> np.ndarray:
-    return samplers.gamma_derivative(alpha, x).astype(x.dtype)
+    return sample_derivatives.gamma_derivative(alpha, x).astype(x.dtype)
 
 
 def _gamma_vjp(ctx: GradNode, g: Tensor) -> Tensor:
@@ -62,20 +67,19 @@ def _gamma_vjp(ctx: GradNode, g: Tensor) -> Tensor:
 _GAMMA = Op("standard_gamma", "history", None, None, _gamma_vjp, (0,), True)
 
 
+def _least(dt: dtype) -> float:
+    return float(np.finfo(np.float32 if dt.itemsize < 8 else np.float64).tiny)
+
+
 def standard_gamma(alpha: Tensor, generator: Generator | None = None) -> Tensor:
     """Gamma numbers of shape parameters `alpha` and rate 1. The derivative by alpha is that of the inverse cdf; it cannot be differentiated again."""
     _floating("gamma_cpu", alpha)
-    engine = engine_of(generator)
-
-    def draw(shape: Shape, a: np.ndarray) -> np.ndarray:
-        least = np.finfo(np.float32 if a.dtype.itemsize < 8 else np.float64).tiny
-        return np.maximum(samplers.standard_gamma(engine, _flat(a, shape)), least).reshape(shape).astype(a.dtype)
-    return recorded(_GAMMA, None, (alpha,), drawn(alpha._shape, draw, alpha))
+    return recorded(_GAMMA, None, (alpha,), _sampled("gamma", alpha._shape, alpha._dtype, engine_of(generator), (alpha,), (_least(alpha._dtype),)))
 
 
 @leading_batch
 def _dirichlet_derivative(alpha: np.ndarray, x: np.ndarray) -> np.ndarray:
-    return samplers.dirichlet_derivative(alpha, alpha.sum(-1, keepdims=True) - alpha, x).astype(x.dtype)
+    return sample_derivatives.dirichlet_derivative(alpha, alpha.sum(-1, keepdims=True) - alpha, x).astype(x.dtype)
 
 
 def _dirichlet_vjp(ctx: GradNode, g: Tensor) -> Any:
@@ -95,7 +99,8 @@ def sample_dirichlet(concentration: Tensor, generator: Generator | None = None) 
 
     def draw(shape: Shape, a: np.ndarray) -> np.ndarray:
         kind = np.float32 if a.dtype.itemsize < 8 else np.float64
-        gamma = samplers.standard_gamma(engine, _flat(a, shape)).reshape(shape)
+        alpha, gamma = np.ascontiguousarray(a, np.float64), np.empty(shape)
+        engine.sample_at(gamma.ctypes.data, gamma.size, FLOAT64, "gamma", "", alpha, alpha.ctypes.data, 0.0)
         share = gamma / gamma.sum(-1, keepdims=True)
         return np.clip(share.astype(kind), np.finfo(kind).tiny, np.nextafter(kind(1), kind(0))).astype(a.dtype)
     return recorded(_DIRICHLET, None, (concentration,), drawn(concentration._shape, draw, concentration))

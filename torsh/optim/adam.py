@@ -15,9 +15,10 @@ from torsh.tensor.tensor import Tensor
 
 
 def _adam(*operands: Any) -> list[Any]:
-    """p, m, v (and the largest v) of each parameter, in the order and grouping of PyTorch's arithmetic."""
+    """p, m, v (and the largest v) of each parameter, in the order and grouping of PyTorch's arithmetic (but for a number's reciprocal: divisions take as long
+    as all else together)."""
     *tensors, n, decay, decoupled, amsgrad, maximize, near = operands
-    wd, beta1, rest1, beta2, rest2, eps, step_size, root_correction = tensors[-8:]
+    wd, beta1, rest1, beta2, rest2, eps, step_size, per_root = tensors[-8:]
     out = []
     for i in range(n):
         p, g, m, v = (tensors[k * n + i] for k in range(4))
@@ -34,7 +35,7 @@ def _adam(*operands: Any) -> list[Any]:
         if amsgrad:
             v = tensors[4 * n + i].maximum(v)
             out.append(v)
-        out.append(p - step_size * m / (v.sqrt() / root_correction + eps))
+        out.append(p - step_size * m / (v.sqrt() * per_root + eps))
     return out
 
 
@@ -94,7 +95,7 @@ class Adam(Optimizer):
         beta1, beta2 = float(beta1), float(beta2)
         lr, wd, amsgrad, decoupled = number(group, "lr"), number(group, "weight_decay"), bool(group["amsgrad"]), bool(group["decoupled_weight_decay"])
         update(_ADAM, params, self.state, ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if amsgrad else ("exp_avg", "exp_avg_sq"),
-               (1 - lr * wd if decoupled else wd, beta1, 1 - beta1, beta2, 1 - beta2, group["eps"], lr / (1 - beta1 ** step), (1 - beta2 ** step) ** 0.5),
+               (1 - lr * wd if decoupled else wd, beta1, 1 - beta1, beta2, 1 - beta2, group["eps"], lr / (1 - beta1 ** step), (1 - beta2 ** step) ** -0.5),
                (len(params), wd != 0, decoupled, amsgrad, bool(group["maximize"]), 1 - beta1 < 0.5), dt, written)
         count(params, self.state, "step", counter)
 

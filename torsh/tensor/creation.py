@@ -9,7 +9,7 @@ import numpy as np
 from torsh.core import devices, dtypes
 from torsh.core.dtypes import bool_, dtype, get_default_dtype, int64
 from torsh.core.layouts import strides_for
-from torsh.core.shapes import Shape, contiguous_strides, is_contiguous, storage_extent
+from torsh.core.shapes import Shape, contiguous_strides, is_contiguous, sizes, storage_extent
 from torsh.graph.node import Node
 from torsh.graph.primitives import EMPTY, IOTA, LEAF, POINTWISE, cast, const, expand
 from torsh.runtime.buffer import Buffer
@@ -20,15 +20,6 @@ from torsh.tensor.tensor import Tensor, alias, constructed_by, wrap
 
 #: Arrays of so many elements are copied to memory whose vectors do not straddle lines, and whose pages may be large.
 _ALIGNED = 4096
-
-
-def _sizes(size: tuple[Any, ...], what: str) -> Shape:
-    if len(size) == 1 and not hasattr(size[0], "__index__"):
-        size = tuple(size[0])
-    out = tuple(n.__index__() for n in size)
-    if any(n < 0 for n in out):
-        raise RuntimeError(f"{what}: Trying to create tensor with negative dimension {min(out)}: {list(out)}")
-    return out
 
 
 def _check(layout: Any, pin_memory: bool) -> None:
@@ -150,14 +141,14 @@ def _filled(value: Any, shape: Shape, dt: dtype, requires_grad: bool) -> Tensor:
 def zeros(*size: Any, dtype: dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
           out: Tensor | None = None) -> Tensor:
     """Zeros of a shape. Raises RuntimeError for a negative size."""
-    return full(_sizes(size, "zeros"), 0, dtype=dtype or (out._dtype if out is not None else get_default_dtype()), layout=layout, device=device,
+    return full(sizes(size, "zeros"), 0, dtype=dtype or (out._dtype if out is not None else get_default_dtype()), layout=layout, device=device,
                 requires_grad=requires_grad, pin_memory=pin_memory, out=out)
 
 
 def ones(*size: Any, dtype: dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
          out: Tensor | None = None) -> Tensor:
     """Ones of a shape. Raises RuntimeError for a negative size."""
-    return full(_sizes(size, "ones"), 1, dtype=dtype or (out._dtype if out is not None else get_default_dtype()), layout=layout, device=device,
+    return full(sizes(size, "ones"), 1, dtype=dtype or (out._dtype if out is not None else get_default_dtype()), layout=layout, device=device,
                 requires_grad=requires_grad, pin_memory=pin_memory, out=out)
 
 
@@ -168,7 +159,7 @@ def full(size: Sequence[int], fill_value: Any, *, dtype: dtype | None = None, la
     _check(layout, pin_memory)
     if isinstance(fill_value, Tensor):
         dtype, fill_value = dtype or fill_value._dtype, fill_value.item()  # type: ignore[attr-defined]
-    made = _filled(fill_value, _sizes((size,), "full"), dtype or dtypes.of_scalar(fill_value), requires_grad)
+    made = _filled(fill_value, sizes((size,), "full"), dtype or dtypes.of_scalar(fill_value), requires_grad)
     return _into(out, made)
 
 
@@ -185,7 +176,7 @@ def empty(*size: Any, dtype: dtype | None = None, layout: Any = None, device: An
     """A tensor whose contents are unspecified until written."""
     devices.require(device)
     _check(layout, pin_memory)
-    shape = _sizes(size, "empty")
+    shape = sizes(size, "empty")
     if out is not None:
         return out if out._shape == shape else out.resize_(shape)  # type: ignore[attr-defined,no-any-return]
     made = wrap(Node(EMPTY, (), None, shape, dtype or get_default_dtype()))

@@ -7,7 +7,7 @@ from typing import Any
 from torsh.autograd.autocast import surroundings, within
 from torsh.autograd.grad_mode import enable_grad, state
 from torsh.autograd.graph import saved_tensors_hooks
-from torsh.core.generator import default_generator
+from torsh.runtime.cpu.generator import default_generator
 from torsh.tensor.tensor import Tensor
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
+from torsh.nn.chain import passed
 from torsh.nn.module import Module, indented
 from torsh.nn.parameter import Parameter
 from torsh.tensor.tensor import Tensor
@@ -128,9 +129,7 @@ class Sequential(_Listed):
         return Sequential(*self, *other)
 
     def forward(self, input: Any) -> Any:
-        for module in self._modules.values():
-            input = module(input)  # type: ignore[misc]
-        return input
+        return passed(self._modules, input)
 
 
 class ModuleList(_Listed):

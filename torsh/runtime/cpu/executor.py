@@ -11,7 +11,6 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -20,10 +19,10 @@ from torsh.codegen.cache import digest
 from torsh.codegen.target import host
 from torsh.runtime.cpu import executor_ir as ir
 from torsh.runtime.cpu import pool_ir
+from torsh.runtime.cpu.methods import METH_O, MethodDefinition, method
 
 #: How long a thread that waits spins before it sleeps: longer than Python takes to trace a small training step, since waking a sleeper costs some 50 us.
 _SPIN_NS = 300_000
-_METH_O = 8
 _TOP = 1 << 63
 
 
@@ -138,20 +137,14 @@ class Program:
         address = _Address(words.ctypes.data)
         address.memory = (words, *memory, *[table for launch in launches for table in launch.tables])
         native = _native()
-        self.run = native.method(native.run_definition, address)
-        self.run_list = native.method(native.run_list_definition, address)
+        self.run = method(native.run_definition, address)
+        self.run_list = method(native.run_list_definition, address)
 
 
 def _signed(value: int) -> int:
     """The int64 with the value's bits (addresses and bit patterns may come unsigned)."""
     value = int(value)
     return (value + (1 << 63)) % (1 << 64) - (1 << 63)
-
-
-class _MethodDefinition(ctypes.Structure):
-    """CPython's PyMethodDef."""
-    _fields_ = (("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int),
-                ("documentation", ctypes.c_char_p))
 
 
 class _Native:
@@ -165,16 +158,9 @@ class _Native:
         prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
         self.pool_stop = prototype(addresses["pool_stop"])
         self.pool_forget = prototype(addresses["pool_forget"])
-        self.run_definition = _MethodDefinition(b"run", addresses["py_run"], _METH_O, b"run(values_address)")
-        self.run_list_definition = _MethodDefinition(b"run_list", addresses["py_run_list"], _METH_O,
+        self.run_definition = MethodDefinition(b"run", addresses["py_run"], METH_O, b"run(values_address)")
+        self.run_list_definition = MethodDefinition(b"run_list", addresses["py_run_list"], METH_O,
                                                      b"run_list(values)")
-        self._new = ctypes.pythonapi.PyCFunction_NewEx
-        self._new.restype = ctypes.py_object
-        self._new.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
-
-    def method(self, definition: _MethodDefinition, owner: object) -> Any:
-        """A builtin method whose self is `owner`."""
-        return self._new(ctypes.addressof(definition), owner, None)
 
 
 def _sleeping() -> str:

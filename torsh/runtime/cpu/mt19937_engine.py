@@ -1,26 +1,24 @@
 """The engine of the CPU random generator: seed, state and 32-bit words.
 
 MT19937 (Matsumoto & Nishimura, "Mersenne Twister: a 623-dimensionally equidistributed uniform pseudo-random
-number generator", 1998) as `numpy.random` steps it, in C, with its state laid out as PyTorch saves it.
+number generator", 1998), stepped by kernels of our own (`codegen.draw_text`), with its state laid out as PyTorch saves it.
 """
 from __future__ import annotations
 
 import ctypes
 import operator
-import secrets
+from typing import Any
 
 import numpy as np
 
-from . import mt19937_kernels as kernels
+from torsh.codegen.draw_layout import Engine
+from torsh.runtime.cpu.draws import kernel, take_words_address
 
 DEFAULT_SEED = 67280421310721
 STATE_BYTES = 5056
 
-_WORDS = 624  # words in the engine's state
-_STEPPER_BYTES = 4 * _WORDS + 4  # what NumPy's engine keeps: the words and a position
-_LOW_24, _UNIT_24 = np.uint64(0xFFFFFF), np.float32(2.0**-24)
-FEW = 32  # up to so many numbers are made one at a time, which is quicker than arrays
-_FEW_WORDS = 4096  # up to here one call that makes 64-bit words is quicker than NumPy's way to 32-bit ones
+_WORDS = Engine.WORDS
+_UNTOUCHED = _WORDS + 1  # the position of an engine that no word was drawn from: the saved state shows it
 # PyTorch's memory layout of a saved generator, normal samples cached included.
 _STATE = np.dtype({
     "names": ["seed", "left", "seeded", "next", "words", "double_sample", "double_valid",
@@ -32,18 +30,24 @@ _STATE = np.dtype({
 
 
 class MT19937Engine:
-    """Seed, state and words of a generator; `torsh.core.mt19937.MT19937Generator` adds the distributions."""
+    """Seed, state and words of a generator; `torsh.runtime.cpu.mt19937.MT19937Generator` adds the distributions."""
 
     def __init__(self, seed: int = DEFAULT_SEED) -> None:
-        self._engine = np.random.MT19937(0)
-        self._seeder = np.random.RandomState(self._engine)  # initialises the engine as in the 1998 paper
-        self._words_source = np.random.Generator(self._engine)
-        self._address: int = self._engine.ctypes.state_address
+        self._memory = np.zeros(Engine.BYTES + 64, np.uint8)
+        start: int = self._memory.ctypes.data
+        self.address: int = start + -start % 64
+        ctypes.c_int64.from_address(self.address + Engine.TAKE).value = take_words_address()
+        self._position = ctypes.c_int32.from_address(self.address + Engine.POSITION)
+        self._kept = ctypes.c_int32.from_address(self.address + Engine.KEPT)
+        self._sample = ctypes.c_double.from_address(self.address + Engine.SAMPLE)
+        self._room_memory = np.empty(64)  # for cumulative sums of weights, or their times in a race
+        self._room_count = 64
+        self._room_address: int = self._room_memory.ctypes.data
         self.manual_seed(seed)
 
     # -- seed and state ------------------------------------------------------------------------------------
 
-    def manual_seed(self, seed: int) -> MT19937Engine:
+    def manual_seed(self, seed: Any) -> MT19937Engine:
         """Restart from `seed`, an int in [-2**63, 2**64); negative ones stand for seed + 2**64. Returns self.
 
         As in PyTorch only the low 32 bits reach the engine. RuntimeError unless an int, ValueError outside
@@ -59,9 +63,9 @@ class MT19937Engine:
             raise ValueError(f"manual_seed: Overflow, {seed} is outside [-2**63, 2**64); "
                              f"reduce it, for example with seed % 2**64")
         self._seed = seed % (1 << 64)
-        self._seeder.seed(self._seed & 0xFFFFFFFF)
-        self._untouched = True  # no word drawn yet: the saved state shows it
-        self._double_sample: float | None = None
+        kernel("seed")(self.address, self._seed & 0xFFFFFFFF)
+        self._position.value = _UNTOUCHED
+        self._kept.value = 0
         self._float_sample: np.float32 | None = None
         return self
 
@@ -71,19 +75,19 @@ class MT19937Engine:
 
     def seed(self) -> int:
         """Restart from a seed of the operating system's entropy, and return it."""
+        import secrets  # which takes milliseconds to import
         self.manual_seed(secrets.randbits(64))
         return self._seed
 
     def get_state(self) -> np.ndarray:
         """The state as PyTorch saves it: uint8 of shape (5056,), to give to `set_state` here or there."""
-        engine = self._engine.state["state"]
         record = np.zeros((), _STATE)
-        position = engine["pos"]
-        record["seed"], record["seeded"], record["words"] = self._seed, 1, engine["key"]
-        record["left"] = 1 if self._untouched else _WORDS + 1 - position
-        record["next"] = 0 if self._untouched else position
-        if self._double_sample is not None:
-            record["double_sample"], record["double_valid"] = self._double_sample, 1
+        position = self._position.value
+        record["seed"], record["seeded"], record["words"] = self._seed, 1, self._key()
+        record["left"] = 1 if position == _UNTOUCHED else _WORDS + 1 - position
+        record["next"] = 0 if position == _UNTOUCHED else position
+        if self._kept.value:
+            record["double_sample"], record["double_valid"] = self._sample.value, 1
         if self._float_sample is not None:
             record["float_sample"], record["float_valid"] = self._float_sample, 1
         return np.frombuffer(record.tobytes(), np.uint8).copy()
@@ -105,11 +109,10 @@ class MT19937Engine:
         if record["seeded"] != 1 or not 1 <= left <= _WORDS or position > _WORDS:
             raise RuntimeError("set_state: Invalid mt19937 state; pass what get_state() returned, unaltered")
         self._seed = int(record["seed"])
-        self._untouched = left == 1 and position == 0
-        key = record["words"].astype(np.uint32)
-        pos = _WORDS if left == 1 else position  # NumPy's mark for "make 624 new words first"
-        self._engine.state = {"bit_generator": "MT19937", "state": {"key": key, "pos": pos}}
-        self._double_sample = float(record["double_sample"]) if record["double_valid"] else None
+        self._key()[...] = record["words"]
+        self._position.value = position if left > 1 else _UNTOUCHED if position == 0 else _WORDS
+        self._kept.value = 1 if record["double_valid"] else 0
+        self._sample.value = record["double_sample"]
         self._float_sample = record["float_sample"] if record["float_valid"] else None
 
     def __getstate__(self) -> np.ndarray:
@@ -119,43 +122,24 @@ class MT19937Engine:
         MT19937Engine.__init__(self)
         self.set_state(state)
 
-    def mark(self) -> tuple[bytes, bool, float | None]:
-        """Where the stream stands, for `rewind`: quicker than `get_state`, and of use in this process alone."""
-        return ctypes.string_at(self._address, _STEPPER_BYTES), self._untouched, self._double_sample
+    def _key(self) -> np.ndarray:
+        """The engine's words, as they lie in its memory."""
+        first = self.address - self._memory.ctypes.data
+        return self._memory[first:first + 4 * _WORDS].view(np.uint32)
 
-    def rewind(self, mark: tuple[bytes, bool, float | None]) -> None:
+    def mark(self) -> bytes:
+        """Where the stream stands, for `rewind`: quicker than `get_state`, and of use in this process alone."""
+        return ctypes.string_at(self.address, Engine.STATE)
+
+    def rewind(self, mark: bytes) -> None:
         """Go back to where the stream stood, as if nothing had been drawn since."""
-        words, self._untouched, self._double_sample = mark
-        ctypes.memmove(self._address, words, _STEPPER_BYTES)
+        ctypes.memmove(self.address, mark, Engine.STATE)
 
     # -- words ---------------------------------------------------------------------------------------------
 
     def words(self, count: int) -> np.ndarray:
         """The next `count` 32-bit words, uint32."""
+        out = np.empty(count, np.uint32)
         if count:
-            self._untouched = False
-        if count <= _FEW_WORDS:
-            return self._engine.random_raw(count).astype(np.uint32)
-        return self._words_source.integers(0, 0xFFFFFFFF, size=count, dtype=np.uint32, endpoint=True)
-
-    def unit_float32(self, count: int) -> np.ndarray:
-        """`count` float32 in [0, 1), one word each."""
-        if not 0 < count <= _FEW_WORDS:
-            return kernels.unit_float32(self.words(count))
-        self._untouched = False
-        words = self._engine.random_raw(count)
-        words &= _LOW_24
-        out: np.ndarray = words.astype(np.float32)
-        out *= _UNIT_24
+            kernel("words")(self.address, out.ctypes.data, count)
         return out
-
-    def unit_float64(self, count: int) -> np.ndarray:
-        """`count` float64 in [0, 1), two words each."""
-        return kernels.unit_float64(self.words(2 * count)) if count > FEW else np.array(self.few_float64(count))
-
-    def few_float64(self, count: int) -> list[float]:
-        """As `unit_float64`, for a few numbers: a list."""
-        if count:
-            self._untouched = False
-        words = self._engine.random_raw(2 * count).tolist()
-        return [((words[i] & 0x1FFFFF) * 4294967296 + words[i + 1]) * 2.0**-53 for i in range(0, 2 * count, 2)]

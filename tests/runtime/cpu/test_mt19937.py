@@ -1,9 +1,8 @@
-"""torsh.core.mt19937 against PyTorch's CPU generator: same seed, same numbers, same state afterwards."""
+"""torsh.runtime.cpu.mt19937 against PyTorch's CPU generator: same seed, same numbers, same state afterwards."""
 from __future__ import annotations
 
 import copy
 import pickle
-from fractions import Fraction
 
 import ml_dtypes
 import numpy as np
@@ -12,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torsh.core import mt19937, mt19937_kernels
-from torsh.core.mt19937 import MT19937Generator
+from torsh.runtime.cpu import mt19937
+from torsh.runtime.cpu.mt19937 import MT19937Generator
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
 FLOATS = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64),
@@ -225,8 +224,9 @@ def test_randperm_of_very_many(monkeypatch, n):
     monkeypatch.setattr(mt19937, "_SHUFFLE_TWO_WORDS", 2)
     o, words = MT19937Generator(n), MT19937Generator(n)
     expected = list(range(n))
-    for i, word in enumerate(mt19937_kernels.pairs(words.words(2 * n)).tolist()):
-        j = word % (i + 1)
+    halves = words.words(2 * n).tolist()
+    for i in range(n):
+        j = (halves[2 * i] * 2**32 + halves[2 * i + 1]) % (i + 1)
         expected[i], expected[j] = expected[j], i
     assert o.permutation(n).tolist() == expected
     np.testing.assert_array_equal(o.get_state(), words.get_state())
@@ -242,13 +242,14 @@ def test_bernoulli_scalar(p, dtype):
     same_state(g, o)
 
 
-@pytest.mark.parametrize("bound", [1, 2**32 - 1, 2**32, 2**32 + 5, 2**52 + 2**31 + 1, 2**53 - 1])
-def test_bernoulli_ties(bound):
-    """The shortcut agrees with the comparison it stands for where the high bits tie."""
-    words = np.array([bound >> 32, 0, bound >> 32, bound & 0xFFFFFFFF, bound >> 32, max(bound % 2**32 - 1, 0),
-                      0xFFFFFFFF, 0xFFFFFFFF, 0, 0], np.uint32)
-    p = bound * 2.0**-53
-    np.testing.assert_array_equal(mt19937_kernels.below(words, p), mt19937_kernels.unit_float64(words) < p)
+@pytest.mark.parametrize("dtype", [np.float32, np.bool_, np.int64])
+def test_bernoulli_at_the_edge(dtype):
+    """A probability that one of the uniform numbers equals, and its neighbours: the comparison is exact."""
+    u = MT19937Generator(3).uniform(300, np.float64)
+    for at in (0, 7, 255, 299):
+        for p in (u[at], np.nextafter(u[at], 0), np.nextafter(u[at], 1)):
+            np.testing.assert_array_equal(MT19937Generator(3).bernoulli(300, float(p), dtype), (u < p).astype(dtype))
+            np.testing.assert_array_equal(MT19937Generator(3).bernoulli(300, np.full(300, p), dtype), (u < p).astype(dtype))
 
 
 @pytest.mark.parametrize("p_dtype", FLOATS, ids=str)
@@ -385,30 +386,7 @@ def test_interleaved(seed, steps):
         same_state(g, o)
 
 
-# -- kernels, errors, shapes ------------------------------------------------------------------------
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.floats(-1e6, 1e6, width=32), st.floats(-1e6, 1e6, width=32), st.floats(-1e6, 1e6, width=32))
-def test_fma_rounds_once(x, a, c):
-    for kind in (np.float32, np.float64):
-        if (abs(x * a) < 1e-20 and x * a != 0) or 0 < abs(c) < 1e-20:
-            return  # underflow: outside the claim
-        exact = Fraction(x) * Fraction(a) + Fraction(c)
-        ours = mt19937_kernels.fma(np.array([x], kind), kind(a), kind(c))[0]
-        error = abs(Fraction(float(ours)) - exact)
-        for neighbour in (np.nextafter(ours, kind(-np.inf)), np.nextafter(ours, kind(np.inf))):
-            assert error <= abs(Fraction(float(neighbour)) - exact)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.integers(2, 200), st.randoms(use_true_random=False))
-def test_shuffled_is_the_loop(n, random):
-    target = [random.randrange(i, n) for i in range(n - 1)]
-    expected = list(range(n))
-    for i, j in enumerate(target):
-        expected[i], expected[j] = expected[j], expected[i]
-    assert mt19937_kernels.shuffled(np.array(target, np.int64)).tolist() == expected
+# -- errors, shapes ------------------------------------------------------------------------
 
 
 ERRORS = [
@@ -463,21 +441,6 @@ def test_empty_and_scalar_shapes(shape):
     same(torch.rand(theirs, generator=g), o.uniform(shape))
     same(torch.randn(theirs, generator=g), o.normal(shape))
     same(torch.randint(0, 9, theirs, generator=g), o.random_from_to(shape, np.int64, 0, 9))
-    same_state(g, o)
-
-
-@pytest.mark.parametrize("n", [2, 3, 17, 257, 1000, 70000])
-def test_native_swaps_are_numpys(n):
-    from torsh.runtime.cpu.swaps import shuffled
-    target = np.arange(n - 1) + np.random.default_rng(n).integers(0, np.arange(n, 1, -1))
-    np.testing.assert_array_equal(shuffled(target), mt19937_kernels.shuffled(target))
-
-
-@pytest.mark.parametrize("n", [200, 256, 257, 5000])
-def test_orders_of_few_and_many_are_pytorchs(n):
-    from torsh.runtime.cpu.swaps import shuffled
-    g, o = both(n)
-    same(torch.randperm(n, generator=g), o.permutation(n, np.int64, shuffled))
     same_state(g, o)
 
 
