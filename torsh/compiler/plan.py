@@ -158,7 +158,7 @@ class Plan:
                 memory.hosted = memory.hosted or not isinstance(unit, list)
         fresh = [0 if donor >= 0 else r.numel * r.dtype.itemsize for r, donor in zip(self.roots, donated.donor, strict=True)]
         free = spaces(units, fresh, len(self.input_nodes))
-        over = overlays(units, {s.value for s in free}, lambda job, source, target: job_may_overlay(job, accesses, source, target))
+        over = overlays(units, self.memories, {s.value for s in free}, lambda job, source, target: job_may_overlay(job, accesses, source, target))
         arena_bytes = arrange(self.memories, self.arena_index, free, over)
         self.places = {key: p.value if isinstance(p, Memory) else p for key, p in self.places.items()}
         early = past_what_may_fail(units, False)

@@ -1,6 +1,7 @@
 """Frequencies of a transform's elements, and moving the zero frequency to the middle and back."""
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def rfftfreq(n: int, d: float = 1.0, *, dtype: dtype | None = None, layout: Any 
 
 
 def _shifted(input: Tensor, dim: Any, back: bool) -> Tensor:
-    axes = list(range(len(input._shape))) if dim is None else [wrap_dim(d, len(input._shape)) for d in ((dim,) if isinstance(dim, int) else dim)]
+    axes = list(range(len(input._shape))) if dim is None else [wrap_dim(d, len(input._shape)) for d in ((dim,) if isinstance(dim, (int, Integral)) else dim)]
     if not axes:
         return input.clone()  # type: ignore[no-any-return]
     return roll(input, tuple([(input._shape[a] + int(back)) // 2 for a in axes]), tuple(axes))

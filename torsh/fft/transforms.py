@@ -6,7 +6,9 @@ accounted for.
 """
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -141,16 +143,16 @@ def _axis(x: Tensor, dim: int) -> int:
     return wrap_dim(dim, len(x._shape))
 
 
-def _length(n: int) -> int:
+def _length(n: Any) -> int:
     if n < 1:
         raise RuntimeError(f"Invalid number of data points ({n}) specified")
-    return n
+    return operator.index(n)
 
 
 def _axes(x: Tensor, s: Sequence[int] | int | None, dim: Sequence[int] | int | None) -> tuple[list[int], list[int]]:
     """(sizes, axes) that `s` and `dim` mean; a size of -1 keeps what is there."""
-    s = (s,) if isinstance(s, int) else s
-    dim = (dim,) if isinstance(dim, int) else dim
+    s = (s,) if isinstance(s, (int, Integral)) else s
+    dim = (dim,) if isinstance(dim, (int, Integral)) else dim
     n = len(x._shape)
     if dim is not None:
         axes = [wrap_dim(d, n) for d in dim]
@@ -273,7 +275,7 @@ def _to_real_several(what: str, input: Tensor, s: Any, dim: Any, norm: str | Non
     sizes, axes = _axes(x, s, dim)
     if not axes:
         raise RuntimeError(f"{what} must transform at least one axis")
-    given = None if s is None else (s if isinstance(s, int) else s[-1])
+    given = None if s is None else (s if isinstance(s, (int, Integral)) else s[-1])
     last = _length(2 * (x._shape[axes[-1]] - 1) if given is None or given == -1 else given)
     x = _all_resized(x, axes, [*sizes[:-1], last // 2 + 1])
     scale = _scale(norm, forward)

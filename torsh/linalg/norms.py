@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from typing import Any
 
 from torsh.core.dtypes import dtype
@@ -103,7 +104,7 @@ def _kept(found: Tensor, a: int, b: int) -> Tensor:
 @linalg()
 def norm(A: Tensor, ord: Any = None, dim: Dims = None, keepdim: bool = False, *, dtype: dtype | None = None) -> Tensor:
     """`vector_norm` for one dimension or no order, `matrix_norm` for two dimensions (or a matrix and an order)."""
-    if isinstance(dim, int):
+    if isinstance(dim, (int, Integral)):
         dim = (dim,)
     if ord is not None:
         if dim is not None and len(dim) not in (1, 2):
@@ -166,7 +167,7 @@ def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: An
 @public("nuclear_norm", method=False, out=True)
 def nuclear_norm(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """The sum of singular values over two dimensions (of a matrix by default). Raises RuntimeError for another number of them."""
-    pair = tuple(range(len(input._shape))) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
+    pair = tuple(range(len(input._shape))) if dim is None else (dim,) if isinstance(dim, (int, Integral)) else tuple(dim)
     if len(pair) != 2:
         raise RuntimeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {list(pair)}")
     return matrix_norm(input, "nuc", pair, keepdim)

@@ -6,6 +6,7 @@ Elementwise operations keep the mask, reductions leave out what it hides, and no
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any, NoReturn
 
 import numpy as np
@@ -310,7 +311,7 @@ def tolist(self: MaskedTensor) -> NoReturn:
 
 
 def _axes(dim: Any, ndim: int) -> tuple[int, ...]:
-    return tuple(range(ndim)) if dim is None else tuple(d % ndim for d in ((dim,) if isinstance(dim, int) else dim))
+    return tuple(range(ndim)) if dim is None else tuple(int(d) % ndim for d in ((dim,) if isinstance(dim, (int, Integral)) else dim))
 
 
 def _reduction(name: str, function: Callable[..., Tensor]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from torsh.autograd.autocast import lower_type, lowered
 from torsh.autograd.entered import entered
@@ -37,13 +37,13 @@ def _declare(name: str, function: Callable[..., Tensor], slope: Callable[..., Te
     return coarse(name, in_float32(function), vjp, saved, on_output, grad_name)
 
 
-def _call(op: Op, what: str, x: Tensor, *parameters: float) -> Tensor:
+def _call(op: Op, what: str, x: Tensor, *parameters: Any) -> Tensor:
     if not isinstance(x, Tensor):
         raise TypeError(f"{what}(): argument 'input' (position 1) must be Tensor, not {type(x).__name__}")
     dt = x._dtype
     if dt.category != 2:
         raise NotImplementedError(f"\"{what}_cpu\" not implemented for '{dt.title}': {what} needs a floating dtype, got shape {list(x._shape)}")
-    return pointwise(op, (x, *[scalar_tensor(v, dt) for v in parameters]) if parameters else (x,), dt, dt, what, ())
+    return pointwise(op, (x, *[scalar_tensor(float(v), dt) for v in parameters]) if parameters else (x,), dt, dt, what, ())
 
 
 # ---- piecewise linear
@@ -71,7 +71,7 @@ _HARDTANH = coarse("hardtanh", lambda x, lo, hi: minimum(maximum(x, lo), hi),
 
 
 @public(function=False, method=False)
-def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+def hardtanh(input: Tensor, min_val: Any = -1.0, max_val: Any = 1.0) -> Tensor:
     """Each element limited to [min_val, max_val]; no gradient at and beyond the bounds. Raises ValueError for bounds out of order."""
     if min_val > max_val:
         raise ValueError(f"min_val ({min_val}) cannot be greater than max_val ({max_val})")
@@ -88,7 +88,7 @@ def relu6(input: Tensor) -> Tensor:
 _LEAKY = _declare("leaky_relu", lambda x, a: where(x > 0, x, x * a), lambda g, x, a: where(x > 0, g, g * a))
 
 
-def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
+def leaky_relu(input: Tensor, negative_slope: Any = 0.01) -> Tensor:
     """x where positive, else negative_slope * x."""
     return _call(_LEAKY, "leaky_relu", input, negative_slope)
 
@@ -116,12 +116,12 @@ _SOFTSHRINK = _declare("softshrink", lambda x, b: where(x > b, x - b, where(x < 
 
 
 @public()
-def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+def hardshrink(input: Tensor, lambd: Any = 0.5) -> Tensor:
     """x where |x| > lambd, else 0."""
     return _call(_HARDSHRINK, "hardshrink", input, lambd)
 
 
-def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+def softshrink(input: Tensor, lambd: Any = 0.5) -> Tensor:
     """x moved towards 0 by lambd, 0 between. Raises RuntimeError for a negative lambd."""
     if lambd < 0:
         raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd}.")
@@ -133,7 +133,7 @@ _THRESHOLD = coarse("threshold", lambda x, t, v: where(x <= t, v, x),
 
 
 @public(method=False)
-def threshold(input: Tensor, threshold: float, value: float) -> Tensor:
+def threshold(input: Tensor, threshold: Any, value: Any) -> Tensor:
     """x where it is above `threshold`, else `value`."""
     dt = input._dtype
     return pointwise(_THRESHOLD, (input, scalar_tensor(threshold, dt), scalar_tensor(value, dt)), dt, dt, "threshold", ())
@@ -153,7 +153,7 @@ def _elu_slope(g: Tensor, x: Tensor, alpha: Tensor, scale: Tensor, inner: Tensor
 _ELU = _declare("elu", _elu, _elu_slope)
 
 
-def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
+def elu(input: Tensor, alpha: Any = 1.0) -> Tensor:
     """x where positive, else alpha * (exp(x) - 1). Clevert et al., 2016."""
     return _call(_ELU, "elu", input, alpha, 1.0, 1.0)
 
@@ -165,7 +165,7 @@ def selu(input: Tensor) -> Tensor:
 
 
 @public(method=False, inplace=False)
-def celu(input: Tensor, alpha: float = 1.0) -> Tensor:
+def celu(input: Tensor, alpha: Any = 1.0) -> Tensor:
     """max(0, x) + min(0, alpha * (exp(x / alpha) - 1)). Raises RuntimeError for alpha 0."""
     if alpha == 0:
         raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
@@ -207,7 +207,7 @@ _SOFTPLUS = _declare("softplus", lambda x, b, t: where(x * b > t, x, log1p(exp(m
                      lambda g, x, b, t: where(x * b > t, g, g * sigmoid(x * b)))
 
 
-def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+def softplus(input: Tensor, beta: Any = 1.0, threshold: Any = 20.0) -> Tensor:
     """log(1 + exp(beta * x)) / beta; x itself where beta * x is above `threshold`."""
     return _call(_SOFTPLUS, "softplus", input, beta, threshold)
 
@@ -260,7 +260,7 @@ def tanhshrink(input: Tensor) -> Tensor:
 # ---- with parameters or halves
 
 
-def glu(input: Tensor, dim: int = -1) -> Tensor:
+def glu(input: Tensor, dim: Any = -1) -> Tensor:
     """The first half of a dimension times the sigmoid of the second. Dauphin et al., 2017.
 
     Raises RuntimeError for a 0-dimensional tensor and an odd size.
@@ -299,7 +299,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 
 
 @public(method=False)
-def rrelu(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False) -> Tensor:
+def rrelu(input: Tensor, lower: Any = 1.0 / 8, upper: Any = 1.0 / 3, training: bool = False) -> Tensor:
     """leaky_relu with slopes drawn between `lower` and `upper` in training, else with their mean. Xu et al., 2015.
 
     Raises RuntimeError for bounds out of order.

@@ -1,6 +1,7 @@
 """Pooling to a given size, undoing a maximum pool, and windows as columns (unfold, fold)."""
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 from torsh.autograd.autocast import as_written, in_full_precision
@@ -22,7 +23,7 @@ _MAX_POOLS = {1: max_pool1d, 2: max_pool2d, 3: max_pool3d}
 
 
 def _sizes(n: int, what: str, output_size: Any, size: Shape) -> Shape:
-    wanted = (output_size,) * n if output_size is None or isinstance(output_size, int) else tuple(output_size)
+    wanted = (output_size,) * n if output_size is None or isinstance(output_size, (int, Integral)) else tuple(output_size)
     if len(wanted) != n:
         raise RuntimeError(f"{what}: output_size must be {n} numbers, got {list(wanted)}")
     out = tuple(s if w is None else int(w) for w, s in zip(wanted, size, strict=True))

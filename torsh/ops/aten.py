@@ -1,6 +1,7 @@
 """`torsh.ops.aten`: operators that PyTorch has under `torch.ops.aten` only, each with its overload (`slice.Tensor`, `f.default`) as an attribute."""
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -37,7 +38,8 @@ def slice(self: Tensor, dim: int = 0, start: int | None = None, end: int | None 
         raise RuntimeError("slice step must be positive")
     d = wrap_dim(dim, len(self._shape), "slice")
     n = self._shape[d]
-    first, last = (min(max(at + n if at < 0 else at, 0), n) for at in (start or 0, n if end is None else end))
+    start, end, step = 0 if start is None else operator.index(start), n if end is None else operator.index(end), operator.index(step)
+    first, last = (min(max(at + n if at < 0 else at, 0), n) for at in (start, end))
     return views.slice_dim(self, d, first, -(-max(last - first, 0) // step), step)
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 from torsh.core.dtypes import get_default_dtype
@@ -104,7 +105,7 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
     if dim is None and isinstance(spacing, (list, tuple)) and len(spacing) != n:
         raise RuntimeError(f"torch.gradient expected spacing to be unspecified, a scalar or a list of length equal to 'self.dim() = {n}', but got a "
                            f"list of length {len(spacing)}")
-    dims: Sequence[int] = range(n) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
+    dims: Sequence[int] = range(n) if dim is None else (int(dim),) if isinstance(dim, (int, Integral)) else tuple(dim)
     axes = [wrap_dim(d, n, "gradient") for d in dims]
     if len(set(axes)) != len(axes):
         raise RuntimeError(f"dim {next(d for d in axes if axes.count(d) > 1)} appears multiple times in the list of dims")

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import itertools
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def broadcast_shapes(*shapes: Any) -> Size:
     """
     out: Shape = ()
     for s in shapes:
-        shape = (s,) if isinstance(s, int) else tuple(int(n) for n in s)
+        shape = (int(s),) if isinstance(s, (int, Integral)) else tuple(int(n) for n in s)
         if any(n < 0 for n in shape):
             raise RuntimeError(f"Trying to create tensor with negative dimension ({min(shape)}): ({min(shape)})")
         try:
@@ -57,11 +58,11 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
     """
     if not isinstance(indices, Tensor) or indices._dtype.category != 1:
         raise TypeError("unravel_index(): argument 'indices' must be a Tensor of integers")
-    if not isinstance(shape, (int, Tensor, tuple, list)):
+    if not isinstance(shape, (int, Integral, Tensor, tuple, list)):
         raise TypeError(f"unravel_index(): argument 'shape' must be int or sequence of ints, not {type(shape).__name__}")
     if isinstance(shape, Tensor):
         shape = shape.tolist()  # type: ignore[attr-defined]
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    sizes = (shape,) if isinstance(shape, (int, Integral)) else tuple(shape)
     if any(not isinstance(n, (int, np.integer)) or isinstance(n, bool) for n in sizes):
         raise TypeError("unravel_index(): shape must be a sequence of ints")
     if any(n < 0 for n in sizes):

@@ -8,6 +8,7 @@ Puri & Simard, 2006), groups in the batch.
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable
 from math import gcd
 from typing import Any
@@ -420,6 +421,7 @@ def _with_bias(y: Tensor, bias: Tensor | None, k: int, batched: bool) -> Tensor:
 def _conv(k: int, what: str, x: Tensor, w: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int) -> Tensor:
     if entered.autocast and lower_type() is not None:
         return lowered(_conv, k, what, x, w, bias, stride, padding, dilation, groups)  # type: ignore[no-any-return]
+    groups = operator.index(groups)
     _check(what, x, w, bias, k, groups, False)
     step, spacing = numbers(stride, k, what, "stride"), numbers(dilation, k, what, "dilation")
     _positive(what, stride=step, dilation=spacing)
@@ -451,6 +453,7 @@ def _conv_transpose(k: int, what: str, x: Tensor, w: Tensor, bias: Tensor | None
                     dilation: Any) -> Tensor:
     if entered.autocast and lower_type() is not None:
         return lowered(_conv_transpose, k, what, x, w, bias, stride, padding, output_padding, groups, dilation)  # type: ignore[no-any-return]
+    groups = operator.index(groups)
     _check(what, x, w, bias, k, groups, True)
     step, spacing = numbers(stride, k, what, "stride"), numbers(dilation, k, what, "dilation")
     before, extra = numbers(padding, k, what, "padding"), numbers(output_padding, k, what, "output_padding")

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import warnings
+from numbers import Integral
 from typing import Any
 
 from torsh.core import devices, dtypes
@@ -154,7 +155,7 @@ def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     """Change the shape in place; new elements are unspecified. Raises RuntimeError for a tensor that requires grad."""
     if self._requires_grad:
         raise RuntimeError("cannot resize variables that require grad")
-    shape = tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int) else tuple(sizes)
+    shape = tuple([int(n) for n in (sizes[0] if len(sizes) == 1 and not isinstance(sizes[0], (int, Integral)) else sizes)])
     have = self._storage.node.numel
     need = self._offset + numel(shape)
     if need > have:
@@ -225,7 +226,7 @@ for _name in ("tensor", "zeros", "ones", "empty", "empty_strided", "full"):
 def resize(self: Tensor, *sizes: Any) -> Tensor:
     """`view` with as many elements. Deprecated, as in PyTorch. Raises RuntimeError for another number of them."""
     warnings.warn("non-inplace resize is deprecated", stacklevel=2)
-    shape = tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int) else tuple(sizes)
+    shape = tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], (int, Integral)) else tuple(sizes)
     if numel(shape) != self.numel():
         raise RuntimeError(f"requested resize to {'x'.join(map(str, shape))} ({numel(shape)} elements in total), but the given tensor has a size of "
                            f"{'x'.join(map(str, self._shape))} ({self.numel()} elements). autograd's resize can only change the shape of a given tensor, while "

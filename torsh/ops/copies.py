@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any
 
 from torsh.autograd.grad_mode import state
@@ -85,7 +87,7 @@ def _slice_bounds(n: int, start: int | None, end: int | None, step: int) -> tupl
     if step <= 0:
         raise RuntimeError("slice step must be positive")
     first, last, _ = slice(start, end).indices(n)
-    return first, max(first, last), step
+    return first, max(first, last), operator.index(step)
 
 
 for _name, _function in (("alias", _alias), ("as_strided", as_strided), ("detach", _detach), ("diagonal", views.diagonal), ("expand", _expand),
@@ -119,10 +121,10 @@ def _split_along(name: str, needed: int, dim_of: Callable[[int], int]) -> None:
             raise RuntimeError(f"torch.{name} requires a tensor with at least {needed} dimension{'s' if needed > 1 else ''}, but got a tensor with {n} "
                                "dimensions!")
         d = dim_of(n)
-        if not isinstance(indices_or_sections, (int, tuple, list)):
+        if not isinstance(indices_or_sections, (int, Integral, tuple, list)):
             raise TypeError(f"{name}(): received an invalid combination of arguments: indices_or_sections must be int or tuple of ints, not "
                             f"{type(indices_or_sections).__name__}")
-        if isinstance(indices_or_sections, int):
+        if isinstance(indices_or_sections, (int, Integral)):
             if indices_or_sections <= 0 or input._shape[d] % indices_or_sections:
                 raise RuntimeError(f"torch.{name} attempted to split along dimension {d}, but the size of the dimension {input._shape[d]} is not "
                                    f"divisible by the split_size {indices_or_sections}!")
@@ -206,7 +208,8 @@ def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
         raise RuntimeError(f"expected src to have a size equal to the slice of self. src size = {list(src._shape)}, slice size = {list(region._shape)}")
     d = wrap_dim(dim, len(input._shape), "select_scatter")
     strides = contiguous_strides(input._shape)
-    i = index + input._shape[d] if index < 0 else index
+    i = operator.index(index)
+    i = i + input._shape[d] if i < 0 else i
     return region_assigned(input, _same_type("select_scatter", input, src), src._shape, (*strides[:d], *strides[d + 1:]), i * strides[d])
 
 

@@ -5,6 +5,7 @@ probabilities of the logits' shape. The gradient compares class numbers with tar
 """
 from __future__ import annotations
 
+import operator
 from typing import Any, Final
 
 from torsh.autograd.autocast import lower_type, raised
@@ -169,7 +170,7 @@ def _call(op: Any, x: Tensor, target: Tensor, weight: Tensor | None, geometry: t
     return out if shape == (n, d) else out.reshape(shape)  # type: ignore[attr-defined,no-any-return]
 
 
-def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None, ignore_index: int = -100,
+def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None, ignore_index: Any = -100,
              reduce: bool | None = None, reduction: str = "mean") -> Tensor:
     """Minus the log probability of the target class: input [n, c, ...] of log probabilities, target [n, ...] of class indices.
 
@@ -178,13 +179,13 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_a
     """
     if entered.autocast and lower_type() is not None:
         return raised(nll_loss, input, target, weight, size_average, ignore_index, reduce, reduction)  # type: ignore[no-any-return]
-    reduction = reduction_of(reduction, size_average, reduce)
+    reduction, ignore_index = reduction_of(reduction, size_average, reduce), operator.index(ignore_index)
     geometry = _check("nll_loss", input, target, weight, ignore_index)
     return _call(_NLL, input, target, weight, geometry, (reduction, ignore_index))
 
 
-def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None, ignore_index: int = -100,
-                  reduce: bool | None = None, reduction: str = "mean", label_smoothing: float = 0.0) -> Tensor:
+def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None, ignore_index: Any = -100,
+                  reduce: bool | None = None, reduction: str = "mean", label_smoothing: Any = 0.0) -> Tensor:
     """`nll_loss` of `log_softmax` over the class dimension; targets are class indices or probabilities.
 
     `label_smoothing` mixes the target with the uniform distribution. Raises ValueError, RuntimeError for shapes that do not
@@ -196,7 +197,8 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
     """
     if entered.autocast and lower_type() is not None:
         return raised(cross_entropy, input, target, weight, size_average, ignore_index, reduce, reduction, label_smoothing)  # type: ignore[no-any-return]
-    reduction = reduction_of(reduction, size_average, reduce)
+    reduction, ignore_index = reduction_of(reduction, size_average, reduce), operator.index(ignore_index)
+    label_smoothing = float(label_smoothing)
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if input._dtype.category != 2:

@@ -5,6 +5,7 @@ Derivatives are in tensor operations, so they can be differentiated again. `g` i
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -221,8 +222,9 @@ rint = _rounding("rint", p.RINT)
 
 
 @public(inplace=True, out=True)
-def round(input: Tensor, *, decimals: int = 0) -> Tensor:
+def round(input: Tensor, *, decimals: Any = 0) -> Tensor:
     """To the nearest integer, halves to even; with `decimals`, to that many decimal places."""
+    decimals = operator.index(decimals)
     if decimals == 0 or input._dtype.category < 2:
         return rint(input)
     scale = 10.0 ** builtin_abs(decimals)

@@ -1,6 +1,7 @@
 """Hashes of tensors' contents."""
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def hash_tensor(input: Tensor, dim: Any = (), *, keepdim: bool = False, mode: in
         raise RuntimeError(f"Unknown hash_tensor mode: {mode}")
     if input._dtype.is_complex:
         raise NotImplementedError(f"\"xor_sum_cpu\" not implemented for '{input._dtype.title}'")
-    given = (dim,) if isinstance(dim, int) else tuple(dim)
+    given = (dim,) if isinstance(dim, (int, Integral)) else tuple(dim)
     rank = len(input._shape)
     axes = wrap_dims(given, rank, "hash_tensor") if given else tuple(range(rank))
     if not given and not input.numel():

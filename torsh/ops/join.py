@@ -216,7 +216,7 @@ def tile(input: Tensor, *dims: Any) -> Tensor:
 
 
 @public()
-def repeat_interleave(input: Tensor, repeats: Any = None, dim: Any = None, *, output_size: int | None = None) -> Tensor:
+def repeat_interleave(input: Tensor, repeats: Any = None, dim: Any = None, *, output_size: Any = None) -> Tensor:
     """Each slice of a dimension (of the flattened tensor by default) repeated in place, as often as `repeats` (a number or a vector) says.
 
     A vector of repeats alone gives the indices. Raises RuntimeError for negative repeats or a vector of another length.
@@ -293,7 +293,7 @@ def flipud(input: Tensor) -> Tensor:
 
 
 @public()
-def rot90(input: Tensor, k: Any = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
+def rot90(input: Tensor, k: Any = 1, dims: Sequence[Any] = (0, 1)) -> Tensor:
     """A quarter turn, `k` times, from the first of two dimensions towards the second."""
     if len(dims) != 2:
         raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
@@ -422,7 +422,7 @@ def block_diag(*tensors: Any) -> Tensor:
 # ---- padding
 
 
-def pad_amounts(ndim: int, pad: Sequence[int]) -> list[tuple[int, int]]:
+def pad_amounts(ndim: int, pad: Sequence[Any]) -> list[tuple[int, int]]:
     """(before, after) for each dimension, from PyTorch's flat list, which starts at the last dimension. Raises RuntimeError if it does not fit."""
     if len(pad) % 2 or len(pad) > 2 * ndim:
         raise RuntimeError(f"Padding length must be divisible by 2 and at most twice the number of dimensions of the input, got {len(pad)} for "
@@ -432,7 +432,7 @@ def pad_amounts(ndim: int, pad: Sequence[int]) -> list[tuple[int, int]]:
 
 
 @public(method=False)
-def constant_pad_nd(input: Tensor, pad: Sequence[int], value: Any = 0) -> Tensor:
+def constant_pad_nd(input: Tensor, pad: Sequence[Any], value: Any = 0) -> Tensor:
     """A border of one value around the last dimensions: `pad` is (before, after) for the last, then the one before it, and so on.
 
     Negative amounts cut off. Raises RuntimeError when a size would become negative.

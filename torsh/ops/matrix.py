@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -285,7 +286,8 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) ->
     """Sums of products over dimensions: the last `dims` of `a` with the first of `b`, or those of two lists. Raises RuntimeError for sizes that differ."""
     if isinstance(dims, Tensor):
         dims = dims.tolist()  # type: ignore[attr-defined]
-    if isinstance(dims, int):
+    if isinstance(dims, (int, Integral)):
+        dims = int(dims)
         if dims < 0:
             raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
         if dims > min(len(a._shape), len(b._shape)):

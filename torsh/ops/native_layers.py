@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 from torsh.autograd.autocast import as_written
@@ -139,7 +140,7 @@ def native_norm(input: Tensor, p: Any = 2, dim: Any = (), keepdim: bool = False,
     """The p-norm over dimensions, or all, of the elements as `dtype`. Raises IndexError for a dimension out of range."""
     from torsh.core.shapes import wrap_dims
     rank = len(input._shape)
-    given = (dim,) if isinstance(dim, int) else tuple(dim)
+    given = (dim,) if isinstance(dim, (int, Integral)) else tuple(dim)
     axes = wrap_dims(given, rank, "native_norm") if given else tuple(range(rank))
     return vector_norm(input if dtype is None else cast_tensor(input, dtype), 2 if p is None else p, axes, keepdim)
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 from torsh.autograd.grad_mode import no_grad, state
@@ -98,7 +99,7 @@ def _floating(what: str, x: Tensor) -> None:
 
 
 def _normalized_axes(what: str, x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None) -> Shape:
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    shape = (normalized_shape,) if isinstance(normalized_shape, (int, Integral)) else tuple(normalized_shape)
     if not shape:
         raise RuntimeError(f"{what}: Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got "
                            "normalized_shape = []")
@@ -308,7 +309,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: int | Sequence[int] = 1, eps: 
     """The input over its p-norm along a dimension (at least `eps`). Raises IndexError for a dimension out of range."""
     from torsh.core.shapes import wrap_dims
     from torsh.ops.dispatch import write_out
-    axes = wrap_dims((dim,) if isinstance(dim, int) else tuple(dim), len(input._shape), "normalize")
+    axes = wrap_dims((dim,) if isinstance(dim, (int, Integral)) else tuple(dim), len(input._shape), "normalize")
     found = _over_norm(input, p, axes, eps)
     return found if out is None else write_out(out, found, "normalize")
 
@@ -318,7 +319,7 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
 
     Raises ValueError for fewer than 3 dimensions.
     """
-    s = input._shape
+    s, size, alpha, beta, k = input._shape, int(size), float(alpha), float(beta), float(k)
     if len(s) < 3:
         raise ValueError(f"Expected 3D or higher dimensionality input (got {len(s)} dimensions)")
     if not numel(s):

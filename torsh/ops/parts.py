@@ -79,11 +79,12 @@ _DIAGONAL = Op("diagonal", "history", None, None, view_vjp)
 
 
 @public()
-def diagonal(input: Tensor, offset: int = 0, dim1: Any = 0, dim2: Any = 1) -> Tensor:
+def diagonal(input: Tensor, offset: Any = 0, dim1: Any = 0, dim2: Any = 1) -> Tensor:
     """A view of a diagonal of two dimensions, as the last dimension. Raises RuntimeError if they are the same."""
     a, b = wrap_dim(dim1, len(input._shape), "diagonal"), wrap_dim(dim2, len(input._shape), "diagonal")
     if a == b:
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    offset = operator.index(offset)
     return view_with(input, diagonal_geometry(*geometry_of(input), offset, a, b), _DIAGONAL, (diagonal_geometry, (offset, a, b)))
 
 
@@ -220,8 +221,8 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: Any = 0) -> tuple
             raise RuntimeError(f"tensor_split expected tensor_indices_or_sections to be a zero-dimensional or one-dimensional tensor, but got a tensor "
                                f"with {len(indices_or_sections._shape)} dims")
         indices_or_sections = indices_or_sections.tolist()
-    if isinstance(indices_or_sections, int):
-        k = indices_or_sections
+    if isinstance(indices_or_sections, (int, Integral)):
+        k = int(indices_or_sections)
         if k <= 0:
             raise RuntimeError(f"number of sections must be larger than 0, got {k}")
         cuts = [0]

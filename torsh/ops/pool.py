@@ -151,7 +151,7 @@ def _max_pool_call(n: int, what: str, x: Tensor, kernel_size: Any, stride: Any, 
                    return_indices: bool) -> Any:
     check_planes(what, x, n)
     kernel = numbers(kernel_size, n, what, "kernel_size")
-    step = kernel if stride is None or stride == [] or stride == () else numbers(stride, n, what, "stride")
+    step = kernel if stride is None or (isinstance(stride, (list, tuple)) and not stride) else numbers(stride, n, what, "stride")
     pad, spacing = numbers(padding, n, what, "padding"), numbers(dilation, n, what, "dilation")
     out = pooled_size(what, x._shape[-n:], kernel, step, pad, spacing, ceil_mode)
     arg, shape = (kernel, step, pad, spacing, out), x._shape[:-n] + out
@@ -230,7 +230,7 @@ def _avg_pool_call(n: int, what: str, x: Tensor, kernel_size: Any, stride: Any, 
                    divisor_override: int | None) -> Tensor:
     check_planes(what, x, n)
     kernel = numbers(kernel_size, n, what, "kernel_size")
-    step = kernel if stride is None or stride == [] or stride == () else numbers(stride, n, what, "stride")
+    step = kernel if stride is None or (isinstance(stride, (list, tuple)) and not stride) else numbers(stride, n, what, "stride")
     pad = numbers(padding, n, what, "padding")
     if divisor_override == 0:
         raise RuntimeError("divisor must be not zero")

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from typing import Any
 
 from torsh.autograd.autocast import lower_type, raised
@@ -62,7 +63,8 @@ views.sum_to = sum_to
 @public(function=False)
 def sum_to_size(self: Tensor, *size: Any) -> Tensor:
     """The sum over the dimensions that broadcasting from `size` would repeat. Raises RuntimeError if `size` does not expand to the shape."""
-    shape = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else tuple(size)
+    shape = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], (int, Integral)) else tuple(size)
+    shape = tuple([int(n) for n in shape])
     from torsh.core.shapes import broadcast
     if broadcast(shape, self._shape, "sum_to_size") != self._shape:
         raise RuntimeError(f"size {{{list(shape)}}} is not expandable to size {{{list(self._shape)}}}.")
@@ -154,7 +156,7 @@ amax, amin = _extreme("amax", p.R_MAX), _extreme("amin", p.R_MIN)
 
 
 def _argument(name: str, op: Op) -> Any:
-    def function(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    def function(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
         if dim is None:
             if input.numel() == 0:
                 raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the "
@@ -257,11 +259,11 @@ def _moment_axes(args: tuple[Any, ...], dim: Dims, unbiased: Any, correction: An
         else:
             dim = a
     c = correction if correction is not None else 1 if unbiased is None or unbiased else 0
-    return wrap_dims(dim, ndim, what), c
+    return wrap_dims(dim, ndim, what), float(c)
 
 
 @public(out=True)
-def var(input: Tensor, *args: Any, dim: Dims = None, unbiased: bool | None = None, correction: float | None = None, keepdim: bool = False) -> Tensor:
+def var(input: Tensor, *args: Any, dim: Dims = None, unbiased: bool | None = None, correction: Any = None, keepdim: bool = False) -> Tensor:
     """The variance over dimensions: squares of deviations summed, over (n - correction); correction is 1 by default.
 
     Two passes over the data: the mean first. Raises RuntimeError for integer tensors.
@@ -275,7 +277,7 @@ def var(input: Tensor, *args: Any, dim: Dims = None, unbiased: bool | None = Non
 
 
 @public(out=True)
-def std(input: Tensor, *args: Any, dim: Dims = None, unbiased: bool | None = None, correction: float | None = None, keepdim: bool = False) -> Tensor:
+def std(input: Tensor, *args: Any, dim: Dims = None, unbiased: bool | None = None, correction: Any = None, keepdim: bool = False) -> Tensor:
     """The standard deviation: the root of `var`."""
     return var(input, *args, dim=dim, unbiased=unbiased, correction=correction, keepdim=keepdim).sqrt()  # type: ignore[attr-defined]
 
@@ -332,6 +334,7 @@ def unmoved(value: Tensor, of: Tensor) -> Tensor:
 def vector_norm(x: Tensor, order: Any, axes: Shape, keepdim: bool) -> Tensor:
     """The p-norm of the elements over axes (p may be 0, inf, -inf)."""
     size = abs(x)
+    order = int(order) if isinstance(order, Integral) else float(order)
     if order == math.inf:
         return amax(size, axes, keepdim)
     if order == -math.inf:

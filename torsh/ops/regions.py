@@ -5,6 +5,7 @@ one is declared, puts the gradient into that region of a zero tensor.
 """
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -139,13 +140,13 @@ _STRIDED = Op("as_strided", "history", None, None, _strided_vjp)
 
 
 @public(inplace=False)
-def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Tensor:
+def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: Any = None) -> Tensor:
     """A view of the storage with any shape, strides and offset (in elements).
 
     Raises RuntimeError for negative strides, and for geometry that reaches outside the storage.
     """
-    shape, strides = tuple(size), tuple(stride)
-    offset = input._offset if storage_offset is None else storage_offset
+    shape, strides = tuple([operator.index(n) for n in size]), tuple([operator.index(s) for s in stride])
+    offset = input._offset if storage_offset is None else operator.index(storage_offset)
     if len(shape) != len(strides):
         raise RuntimeError(f"as_strided: mismatch in length of strides and shape: {list(shape)} and {list(strides)}")
     if any(s < 0 for s in strides) or any(n < 0 for n in shape):

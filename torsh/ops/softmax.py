@@ -91,16 +91,16 @@ def log_softmax(input: Tensor, dim: Any = None, dtype: dtype | None = None) -> T
     return _along_dim(LOG_SOFTMAX, "log_softmax", input, dim, dtype)
 
 
-def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtype | None = None) -> Tensor:
+def softmin(input: Tensor, dim: Any = None, _stacklevel: Any = 3, dtype: dtype | None = None) -> Tensor:
     """`softmax` of the negated input."""
     return softmax(neg(input), dim, dtype)
 
 
-def functional_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+def functional_softmax(input: Tensor, dim: Any = None, _stacklevel: Any = 3, dtype: Any = None) -> Tensor:
     """`softmax` with the signature of `torch.nn.functional`."""
     return softmax(input, dim, dtype)
 
 
-def functional_log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+def functional_log_softmax(input: Tensor, dim: Any = None, _stacklevel: Any = 3, dtype: Any = None) -> Tensor:
     """`log_softmax` with the signature of `torch.nn.functional`."""
     return log_softmax(input, dim, dtype)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -285,7 +286,7 @@ def histogramdd(input: Tensor, bins: Any, range: Sequence[float] | None = None, 
         raise RuntimeError(f"\"histogramdd_cpu\" not implemented for '{input._dtype.title}'")
     n = input._shape[-1]
     x = _values_of(input).reshape(-1, n)
-    counts = [bins] * n if isinstance(bins, int) else list(bins)
+    counts = [bins] * n if isinstance(bins, (int, Integral)) else list(bins)
     if len(counts) != n:
         raise RuntimeError(f"torch.histogramdd: expected {n} sequences of bins, but got {len(counts)}")
     pairs = [None] * n if range is None else [(range[2 * i], range[2 * i + 1]) for i in builtin_range(n)]

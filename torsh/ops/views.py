@@ -1,6 +1,7 @@
 """Views of a whole tensor in other shapes and orders of dimensions; and all views under one name."""
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any
@@ -144,8 +145,8 @@ def t(input: Tensor) -> Tensor:
 def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     """A view with dimensions moved to new places. Raises RuntimeError for dimensions named twice."""
     n = len(input._shape)
-    src = [wrap_dim(d, n, "movedim") for d in ((source,) if isinstance(source, int) else source)]
-    dst = [wrap_dim(d, n, "movedim") for d in ((destination,) if isinstance(destination, int) else destination)]
+    src = [wrap_dim(d, n, "movedim") for d in ((source,) if isinstance(source, (int, Integral)) else source)]
+    dst = [wrap_dim(d, n, "movedim") for d in ((destination,) if isinstance(destination, (int, Integral)) else destination)]
     if len(src) != len(dst) or len(set(src)) != len(src) or len(set(dst)) != len(dst):
         raise RuntimeError(f"movedim: Invalid source or destination dims: source ({src} dims) should contain the same number of unique dims "
                            f"as destination ({dst} dims)")
@@ -237,10 +238,10 @@ def flatten(input: Tensor, start_dim: Any = 0, end_dim: Any = -1) -> Tensor:
 
 
 @public()
-def unflatten(input: Tensor, dim: Any, sizes: Sequence[int]) -> Tensor:
+def unflatten(input: Tensor, dim: Any, sizes: Sequence[Any]) -> Tensor:
     """One dimension split into several (one may be -1). Raises RuntimeError when the sizes do not fit."""
     d = wrap_dim(dim, len(input._shape), "unflatten")
-    return reshape(input, (*input._shape[:d], *infer_size(tuple(sizes), input._shape[d]), *input._shape[d + 1:]))
+    return reshape(input, (*input._shape[:d], *infer_size(tuple([operator.index(n) for n in sizes]), input._shape[d]), *input._shape[d + 1:]))
 
 
 @public()

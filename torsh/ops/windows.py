@@ -1,6 +1,7 @@
 """Sliding windows over the trailing dimensions of a tensor, and their adjoint: strided reads of a padded copy."""
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 from torsh.core.layouts import contiguous_format
@@ -120,8 +121,8 @@ def reversed_last(t: Tensor, n: int) -> Tensor:
 
 def numbers(value: Any, n: int, what: str, name: str) -> Shape:
     """An int, or a sequence of 1 or n ints, as n ints. Raises RuntimeError for another length, TypeError for other things."""
-    if isinstance(value, int):
-        return (value,) * n
+    if isinstance(value, (int, Integral)):
+        return (int(value),) * n
     try:
         found = tuple(int(v) for v in value)
     except (TypeError, ValueError):

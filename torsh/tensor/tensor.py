@@ -93,11 +93,11 @@ class Tensor(Open):
         """Number of dimensions."""
         return len(self._shape)
 
-    def size(self, dim: int | None = None) -> Any:
+    def size(self, dim: Any = None) -> Any:
         """The shape, or the size of one dimension. Raises IndexError out of range."""
         return Size(self._shape) if dim is None else self._shape[wrap_dim(dim, len(self._shape), "size")]
 
-    def stride(self, dim: int | None = None) -> Any:
+    def stride(self, dim: Any = None) -> Any:
         """Strides in elements, or the stride of one dimension. Raises IndexError out of range."""
         strides = self._strides or contiguous_strides(self._shape)
         return strides if dim is None else strides[wrap_dim(dim, len(self._shape), "stride")]

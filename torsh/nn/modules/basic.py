@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from typing import Any
 
 from torsh.autograd.grad_mode import no_grad
@@ -105,7 +106,7 @@ class Unflatten(Module):
 
     def __init__(self, dim: int, unflattened_size: Any) -> None:
         super().__init__()
-        if not isinstance(unflattened_size, (tuple, list)) or not all(isinstance(n, int) for n in unflattened_size):
+        if not isinstance(unflattened_size, (tuple, list)) or not all(isinstance(n, (int, Integral)) for n in unflattened_size):
             raise TypeError(f"unflattened_size must be tuple of ints, but found {unflattened_size!r}")
         self.dim = dim
         self.unflattened_size = unflattened_size

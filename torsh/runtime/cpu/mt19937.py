@@ -16,14 +16,16 @@ import ctypes
 import math
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from torsh.runtime.cpu.draws import kernel
 from torsh.runtime.cpu.mt19937_engine import MT19937Engine
 from torsh.runtime.cpu.mt19937_types import BFLOAT16, DIGITS, FLOAT32, FLOAT64, LARGEST, inner_bounds, integer_limits, last_integer, round_to
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 _PIECE = 1 << 20  # numbers made in one native call, during which other Python threads wait
 _SINGLE = LARGEST[FLOAT32]
@@ -420,10 +422,10 @@ class MT19937Generator(MT19937Engine):
             picks = np.empty(shape, np.int64)
             self.multinomial_from(picks.ctypes.data, picks.size, picks.dtype, weights, weights.ctypes.data, work, num_samples, probs.shape[-1])
             return picks
-        if probs.size:
-            finite = probs.min() >= 0 and probs.max() < math.inf
-            _refuse(1 if not finite else 0 if probs.max(axis=-1).min() > 0 else 2)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            if probs.size:
+                finite = probs.min() >= 0 and probs.max() < math.inf
+                _refuse(1 if not finite else 0 if probs.max(axis=-1).min() > 0 else 2)
             race = probs / self.exponential(probs.shape, probs.dtype)
         if num_samples == 1:
             return race.argmax(axis=-1).reshape(shape)

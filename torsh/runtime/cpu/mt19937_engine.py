@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import operator
-import secrets
 from typing import Any
 
 import numpy as np
@@ -76,6 +75,7 @@ class MT19937Engine:
 
     def seed(self) -> int:
         """Restart from a seed of the operating system's entropy, and return it."""
+        import secrets  # which takes milliseconds to import
         self.manual_seed(secrets.randbits(64))
         return self._seed
 
