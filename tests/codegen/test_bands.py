@@ -80,7 +80,8 @@ def run(p: GemmPlan, memory: dict[str, Any], target: Target, rng: np.random.Gene
 
 
 def check(case: Case, dtype: str, target: Target, turned: bool, rng: np.random.Generator, fenced: Any = None, apart: bool = False, threads: int = 2,
-          epilogue: Epilogue | None = None, known: dict[str, Any] | None = None, way: Any = bands) -> tuple[np.ndarray, np.ndarray]:
+          epilogue: Epilogue | None = None, known: dict[str, Any] | None = None, way: Any = bands,
+          spread: tuple[int, int] = (1, 1)) -> tuple[np.ndarray, np.ndarray]:
     """Computes a case and compares it (unless something follows); returns results and the exact convolution."""
     n, groups, c, o, size, kernel, stride, before, dilation, out = case
     terms = c * kernel[0] * kernel[1]
@@ -104,6 +105,10 @@ def check(case: Case, dtype: str, target: Target, turned: bool, rng: np.random.G
     run(p, {"A": a, "B": x, "C": y, **tables, **(known or {})}, target, rng)
     assert (whole[:64] == 7).all()
     assert (whole[-64:] == 7).all()
+    if spread != (1, 1):  # what lies between is not seen
+        only = np.zeros_like(x)
+        only[..., ::spread[0], ::spread[1]] = x[..., ::spread[0], ::spread[1]]
+        x = only
     expected, size_of = exact(x, a, case, turned)
     if epilogue is None:
         assert (np.abs(y - expected) <= EPS[dtype] * (terms + 3) * size_of).all(), case

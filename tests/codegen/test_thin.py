@@ -44,6 +44,36 @@ def test_nothing_outside_the_operands_is_read(target: Target) -> None:
         check(case, "float32" if number % 3 else "float64", target, bool(number & 1), rng, fenced, way=thin)
 
 
+class Spread:
+    """`thin` for an image that is spread: the case's own image has zeros between rows and columns already."""
+
+    def __init__(self, spread: tuple[int, int]) -> None:
+        self.spread = spread
+
+    def plan(self, dtype: str, n: int, groups: int, c: int, o: int, size: tuple[int, int], geometry: Geometry, before: tuple[int, int], out: tuple[int, int],
+             a_strides: tuple[int, int, int], x_strides: tuple[int, int, int, int], turned: bool, **options: Any) -> Any:
+        small: Any = tuple((m - 1) // s + 1 for m, s in zip(size, self.spread, strict=True))
+        steps = (*x_strides[:2], x_strides[2] * self.spread[0], x_strides[3] * self.spread[1])
+        return thin.plan(dtype, n, groups, c, o, small, geometry, before, out, a_strides, steps, turned, spread=self.spread, **options)
+
+
+@pytest.mark.parametrize("target", targets(), ids=lambda t: t.name.split("/")[-1])
+@pytest.mark.parametrize("spread", [(2, 2), (1, 3), (3, 1)])
+def test_spread_images(spread: tuple[int, int], target: Target) -> None:
+    """Values are those of an image whose elements between are zeros, though other numbers stand there."""
+    rng = np.random.default_rng(6)
+    fenced = Fenced() if hasattr(mmap, "MAP_ANONYMOUS") else None
+    count = 0
+    for number, case in enumerate(_thin(6, 120)):
+        if case[6] == (1, 1):
+            count += 1
+            dtype = "float32" if number % 3 else "float64"
+            check(case, dtype, target, bool(number & 1), rng, fenced if number & 2 else None, way=Spread(spread), spread=spread)
+    assert count > 5
+    for case in ((1, 2, 1, 1, (139, 131), (5, 5), (1, 1), (2, 2), (1, 1), (139, 131)), (1, 2, 1, 1, (1, 9001), (1, 3), (1, 1), (0, 1), (1, 1), (1, 9001))):
+        check(case, "float32", target, False, rng, way=Spread(spread), spread=spread)  # several bands, several segments of a row
+
+
 @pytest.mark.parametrize("target", targets(), ids=lambda t: t.name.split("/")[-1])
 def test_what_follows_is_done_on_the_way(target: Target) -> None:
     rng = np.random.default_rng(2)

@@ -252,7 +252,9 @@ def test_predictions_follow_what_was_measured() -> None:
     assert first(1, 4096, 4096) == "stream"
     assert first(512, 1024, 128) == "packed"  # rows of 4096 bytes compete
     assert first(300, 300, 300) == "in"
-    assert first(20, 1000, 300) == "in"
+    assert first(20, 512, 500) == "in"
+    assert first(20, 1000, 300) == "shallow"  # beyond the second-level cache
+    assert first(64, 1024, 4096) == "shallow"
     assert first(1000, 1000, 1000) == "packed"
     assert first(64, 4096, 1024, (1, 1024)) == "turned"
     assert cost.convolution(8, 64, 64, (56, 56), True, False)[0][0] == "tiles of 4"

@@ -265,6 +265,7 @@ def test_random_graphs_overlaid(seed: int, rows: int, columns: int, steps: list[
     """Kernels of few operations, so that there are many temporaries, of which the smallest is worth overlaying."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(arena, "_LARGE", 1)
+        patch.setattr(arena, "_WORTH", 1)
         patch.setattr(schedule, "_MOST_NODES", 2)
         realize._plans.clear()
         realize._recent.clear()

@@ -12,7 +12,7 @@ import torch
 import torsh
 from torsh.compiler.execute import stats
 from torsh.graph.node import Node
-from torsh.graph.primitives import WINOGRAD
+from torsh.graph.primitives import CONVOLVE, CONVOLVE_WEIGHT, WINOGRAD
 from torsh.ops import conv
 
 Case = tuple[int, int, int, tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...], int]
@@ -46,6 +46,12 @@ _ROWS: list[Case] = [(2, 3, 20, (11, 64), (3, 3), (1, 1), (1, 1), (1, 1), 1), (3
                      (2, 5, 9, (331,), (5,), (2,), (1,), (1,), 1), (5, 64, 96, (6, 6), (1, 1), (2, 2), (0, 0), (1, 1), 1)]
 
 
+#: Few outputs in a group: rows in the first-level cache, and the gradient of weights from there.
+_FEW: list[Case] = [(2, 1, 1, (28, 30), (3, 3), (1, 1), (1, 1), (1, 1), 12), (3, 1, 2, (17, 33), (5, 5), (2, 2), (2, 2), (1, 1), 9),
+                    (1, 2, 1, (40,), (7,), (2,), (3,), (1,), 10), (2, 1, 1, (65, 70), (7, 7), (1, 1), (3, 3), (1, 1), 8),
+                    (2, 1, 3, (19, 16), (3, 2), (1, 3), (2, 0), (2, 1), 8), (4, 1, 1, (7, 7), (3, 3), (1, 1), (1, 1), (1, 1), 33)]
+
+
 def _check(case: Case, transposed: bool) -> None:
     n, c, o, size, kernel, stride, padding, dilation, groups = case
     rng = np.random.default_rng(0)
@@ -68,7 +74,7 @@ def _check(case: Case, transposed: bool) -> None:
         assert np.abs(ours - expected).max() <= 5e-6 * np.abs(expected).max(), case
 
 
-@pytest.mark.parametrize("case", [*_cases(1, 30), *_WINOGRAD, *_ROWS], ids=str)
+@pytest.mark.parametrize("case", [*_cases(1, 30), *_WINOGRAD, *_ROWS, *_FEW], ids=str)
 def test_forward_and_gradients(case: Case) -> None:
     _check(case, False)
 
@@ -82,7 +88,8 @@ def test_transposed(case: Case) -> None:
 def test_same_bits_on_one_thread_and_two() -> None:
     before = torsh.get_num_threads()
     try:
-        for n, c, o, size, kernel, stride in ((4, 32, 48, 30, 3, 1), (1, 64, 64, 14, 3, 1), (8, 32, 32, 7, 3, 1), (3, 8, 40, 33, 5, 2), (8, 64, 64, 9, 1, 1)):
+        for n, c, o, size, kernel, stride in ((4, 32, 48, 30, 3, 1), (1, 64, 64, 14, 3, 1), (8, 32, 32, 7, 3, 1), (3, 8, 40, 33, 5, 2), (8, 64, 64, 9, 1, 1),
+                                              (4, 3, 24, 64, 7, 2)):
             rng = np.random.default_rng(0)
             x, w = (rng.standard_normal(s).astype(np.float32) for s in ((n, c, size, size), (o, c, kernel, kernel)))
             found = []
@@ -171,6 +178,21 @@ def test_what_follows_is_done_along() -> None:
         stats.reset()
         torsh.relu(layer(x) + x).numpy()
     assert stats.launches == 1
+    for c, o, size, kernel, stride, groups in ((3, 64, 40, 7, 2, 1), (24, 24, 20, 5, 2, 24)):
+        layer, x = torsh.nn.Conv2d(c, o, kernel, stride, kernel // 2, groups=groups), torsh.randn(1, c, size, size)
+        with torsh.no_grad():
+            torsh.relu(layer(x)).numpy()
+            stats.reset()
+            torsh.relu(layer(x)).numpy()
+        assert stats.launches == 1
+
+
+def test_gradient_of_depthwise_weights_is_one_launch() -> None:
+    x, w, y = torsh.randn(2, 16, 30, 30), torsh.randn(16, 1, 5, 5), torsh.randn(2, 16, 15, 15)
+    for _ in range(2):
+        stats.reset()
+        conv._call(conv._WEIGHT, x, y, ((2, 2), (2, 2), (1, 1), 16, (5, 5)), tuple(w.shape)).numpy()
+    assert stats.launches == 1
 
 
 def test_not_a_number_passes_an_activation() -> None:
@@ -215,6 +237,42 @@ def test_the_reference_says_the_same() -> None:
     assert WINOGRAD.reference is not None
     expected = torch.nn.functional.conv2d(torch.tensor(x), torch.tensor(w), None, 1, 1).numpy()
     np.testing.assert_allclose(WINOGRAD.reference(node, u, x), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_reference_of_bands_says_the_same(turned: bool) -> None:
+    rng = np.random.default_rng(0)
+    x, w, y = (rng.standard_normal(s) for s in ((2, 6, 9, 11), (8, 3, 3, 2), (2, 8, 5, 4)))
+    rows = w[:, :, ::-1, ::-1].transpose(0, 2, 3, 1).reshape(2, 4, 18) if turned else w.reshape(2, 4, 18)
+    how = 2, (3, 2), (2, 3), (1, 0), (1, 1)
+    once = (1, 1)
+    a, b = (torch.tensor(t, requires_grad=True) for t in (x, w))
+    expected = torch.nn.functional.conv2d(a, b, None, (2, 3), (1, 0), 1, 2)
+    expected.backward(torch.tensor(y))
+    assert CONVOLVE.reference is not None
+    assert CONVOLVE_WEIGHT.reference is not None
+    found = CONVOLVE.reference(Node(CONVOLVE, (), (*how, turned, once), (4, 4, 5, 4), torsh.float64), rows, x)
+    np.testing.assert_allclose(found.reshape(2, 8, 5, 4), expected.detach().numpy(), rtol=1e-12, atol=1e-12)
+    found = CONVOLVE_WEIGHT.reference(Node(CONVOLVE_WEIGHT, (), how, (2, 4, 18), torsh.float64), y, x)
+    np.testing.assert_allclose(found.reshape(8, 3, 3, 2), b.grad.numpy(), rtol=1e-12, atol=1e-12)
+    back = w.reshape(2, 4, 3, 3, 2).transpose(0, 2, 3, 4, 1).reshape(2, 3, 24)  # the gradient of the image: a convolution of y, spread
+    found = CONVOLVE.reference(Node(CONVOLVE, (), (2, (3, 2), once, (1, 1), once, True, (2, 3)), (4, 3, 9, 11), torsh.float64), back, y)
+    np.testing.assert_allclose(found.reshape(2, 6, 9, 11), a.grad.numpy(), rtol=1e-12, atol=1e-12)
+
+
+def test_vmap_over_depthwise_weights_and_their_gradient() -> None:
+    rng = np.random.default_rng(0)
+    x, w = (torsh.tensor(rng.standard_normal(s).astype(np.float32)) for s in ((3, 2, 9, 14, 13), (3, 9, 1, 3, 3)))
+
+    def loss(a: Any, b: Any) -> Any:
+        return (torsh.nn.functional.conv2d(a, b, None, 2, 1, 1, 9) ** 2).sum()
+    for where in ((0, 0), (0, None), (None, 0)):
+        args = [t if d == 0 else t[0] for t, d in zip((x, w), where, strict=True)]
+        found = torsh.func.vmap(torsh.func.grad(loss, (0, 1)), where)(*args)
+        for i in range(3):
+            ones = torsh.func.grad(loss, (0, 1))(*[t[i] if d == 0 else t for t, d in zip(args, where, strict=True)])
+            for many, one in zip(found, ones, strict=True):
+                np.testing.assert_allclose(many[i].numpy(), one.numpy(), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["float32", "float16", "int64"])

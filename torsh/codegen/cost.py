@@ -47,11 +47,13 @@ def finer(blocks: tuple[int, int], panels: int, columns: int, batches: int, prod
     return blocks_m, blocks_n
 
 
-def streamed(batches: int, m: int, n: int, k: int, size: int, lanes: int, threads: int) -> float:
-    """Few rows by a large matrix that is read once: the slower of its bytes and the arithmetic."""
+def streamed(batches: int, m: int, n: int, k: int, size: int, lanes: int, dots: bool, threads: int) -> float:
+    """Few rows by a large matrix that is read once: its bytes, which come a little faster than while much is computed, and the arithmetic, hardly any of
+    it meanwhile; for dot products six cycles to add up the lanes of each; three phases."""
     elements = batches * n * k
-    memory = elements * size / (MEMORY_BYTES if elements * size > NEAR else 64)
-    return max(memory, elements * m / (2 * lanes)) / CYCLES / (threads if elements * size > 1 << 18 else 1)
+    memory = elements * size * (0.8 / MEMORY_BYTES if elements * size > NEAR else 1 / 64)
+    adding = 6.0 * batches * m * n if dots else 0.0
+    return (memory + adding + batches * (n * cdiv(k, lanes) * lanes * m / (2 * lanes) + 140) + 300) / CYCLES / (threads if elements * size > 1 << 18 else 1)
 
 
 def on_tile_registers(batches: int, m: int, n: int, k: int, per_cycle: int, threads: int) -> float:
@@ -66,28 +68,33 @@ def in_vectors(batches: int, m: int, n: int, k: int, per_cycle: int, threads: in
     return batches * (m * n * k / per_cycle + 0.2 * (m + n) * k) / CYCLES / (threads if worth_sharing(batches, m, n, k) else 1)
 
 
-def stalls(b_bytes: int, competing: bool) -> float:
-    """How much longer multiplying takes, in parts, where B is read in place: its rows lie apart, so each use of it waits if it does not stay in the
-    second-level cache or its rows compete for the sets of the first; beyond 8 MB pages are looked up as well. Packing pays from 28 rows on."""
-    if b_bytes > 8 << 20:
-        return 1.4
-    return 0.4 if b_bytes > NEAR or competing else 0.0
+def stalls(row_bytes: int) -> float:
+    """How much longer multiplying takes, in parts, where B is read in place: if its rows compete for the sets of the first-level cache, or vectors of
+    them straddle lines."""
+    return 0.05 if row_bytes % 4096 == 0 else 0.06 if row_bytes % 64 else 0.0
 
 
-def blocks(batches: int, m: int, n: int, k: int, shape: Shape, panels: int, columns: int, panel_bytes: int, packing: int, stalled: float,
-           threads: int) -> list[tuple[float, tuple[int, int]]]:
+#: What tiles take more that read a B larger than the second-level cache in shallow blocks, each of which comes while the one before is used: in parts of
+#: packing it, and of the multiplications (C is loaded and stored for each block).
+SHALLOW = 0.22, 0.05
+
+
+def blocks(batches: int, m: int, n: int, k: int, shape: Shape, panels: int, columns: int, panel_bytes: int, packing: float, stalled: float,
+           threads: int, streams: bool = False) -> list[tuple[float, tuple[int, int]]]:
     """Into how many parts the panels of rows and of columns are cut: microseconds and parts, the quickest first.
 
-    Cycles are counted for each k. A panel of rows by one of columns takes half a cycle for a vector of sums (longer by `stalled`), a panel of columns about as
-    long as that to be packed (`packing` times), a panel of rows to be read as long as its bytes need from the second or third level of the cache. A block
-    of columns that the stack does not hold goes to memory that another thread may have used last. Matrices of a batch are work items of their own.
+    Cycles are counted for each k. Rows by a panel of columns take half a cycle for a vector of sums (longer by `stalled`), a panel of columns as long as the
+    most rows to be packed (`packing` times), a panel of rows to be read as long as its bytes need from the second or third level of the cache. A block
+    of columns that the stack does not hold goes to memory that another thread may have used last; one that `streams` by takes as long as memory. Matrices of
+    a batch are work items of their own.
     """
     if not panels or not columns or not batches:
         return [(0.0, (0, 0))]
-    step = shape.rows * shape.vectors / 2
-    reading = shape.rows * shape.scalar_bytes / (16 if m * k * shape.scalar_bytes <= NEAR else 11)
+    height = shape.height(m)
+    step = shape.vectors / 2
+    reading = height * shape.scalar_bytes / (16 if m * k * shape.scalar_bytes <= NEAR else 11)
     narrow = (n % shape.columns + shape.columns - 1) % shape.columns + 1 <= shape.lanes  # the last panel is one vector wide
-    fewest = cdiv(columns, MOST_WIDE)
+    fewest = cdiv(columns, 2 * MOST_WIDE if streams else MOST_WIDE)
     found: list[tuple[float, tuple[int, int]]] = []
     for blocks_n in sorted({fewest, *[b for b in (threads, 2 * threads, 4 * threads, 8 * threads, columns) if fewest < b <= columns]}):
         wide = cdiv(columns, blocks_n)
@@ -95,8 +102,11 @@ def blocks(batches: int, m: int, n: int, k: int, shape: Shape, panels: int, colu
         buffer = wide * panel_bytes
         for blocks_m in sorted({1, *[b for b in (threads, 2 * threads, 4 * threads, cdiv(panels, 74)) if b <= panels]}):
             high = cdiv(panels, blocks_m)
-            cycles = step * width * (high * (1 + stalled) + packing) + reading * high + 3000 / max(1, k)
-            if packing and buffer > NEAR_BYTES and k:
+            rows = max(4, cdiv(min(m, high * height), 2) * 2)
+            cycles = step * width * (rows * (1 + stalled) + shape.rows * packing) + reading * high + (300 + 60 * high * wide) / max(1, k)
+            if streams:
+                cycles = max(cycles, width * shape.columns * shape.scalar_bytes / MEMORY_BYTES)
+            elif packing and buffer > NEAR_BYTES and k:
                 cycles += buffer / 64 * 50 / k
             cycles *= cdiv(batches * blocks_m * blocks_n, threads)
             found.append((cycles * max(1, k) / CYCLES, (blocks_m, blocks_n)))
@@ -144,11 +154,13 @@ def _tiles(rows: int, columns: int, terms: int, shape: Shape) -> float:
     return across * down * (terms * shape.rows * shape.vectors / 2 + 60)
 
 
-def turned(batches: int, m: int, n: int, k: int, lanes: int, depth: int, threads: int) -> float:
-    """What C's transpose takes more than tiles with a packed B, where B's columns are contiguous: in cycles as measured, 0.6 for an element packed, 0.2 for
-    one stored after each `depth` of K, a multiplication's 32nd for rows that fill no vector."""
-    more = -m % lanes * n * k / 32 + 0.6 * m * k + 0.2 * m * n * cdiv(k, depth) - 0.6 * n * k
-    return batches * more / CYCLES / threads
+def turned(batches: int, m: int, n: int, k: int, size: int, lanes: int, depth: int, threads: int) -> float:
+    """C's transpose, where B's columns are contiguous: in cycles as measured, for each k of a column of B 1.1 by two vectors of rows and 0.7 by one (whose
+    multiplications wait for loads); 0.6 for an element packed, 0.2 for one stored after each `depth` of K; and half of what reading B takes, if it is far."""
+    pairs, single = divmod(cdiv(m, lanes), 2)
+    multiplying = n * k * (1.1 * pairs + 0.7 * single)
+    memory = n * k * size / MEMORY_BYTES if n * k * size > NEAR else 0.0
+    return batches * (multiplying + memory / 2 + 0.6 * m * k + 0.2 * m * n * cdiv(k, depth)) / CYCLES / (threads if worth_sharing(batches, m, n, k) else 1)
 
 
 #: By tile of Winograd's algorithm: what a transform takes, in multiplications that take as long (measured), for a tile of a channel of the image, of the

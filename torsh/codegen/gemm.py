@@ -112,7 +112,8 @@ def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n:
         return _plan_amx(problem, dtype_out, half, accumulate, epilogue, threads)
     if name == "turned":
         return _plan_tiles(problem.transpose(), same, registers, *machine, threads=threads, turned=True)
-    return _plan_tiles(problem, same, registers, *machine, threads=threads, tables=tables, in_place=name.startswith("in place"), blocks=blocks)
+    return _plan_tiles(problem, same, registers, *machine, threads=threads, tables=tables, in_place=name.startswith(("in place", "shallow")), blocks=blocks,
+                       shallow=name.startswith("shallow"))
 
 
 def ways(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n: int, k: int, a_strides: tuple[int, ...], b_strides: tuple[int, ...],
@@ -162,7 +163,7 @@ def _problem(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int
 
 def _kind(way: str) -> str:
     """The kind of a way: tiles add up in one order, whether B is in place or packed, and however C is cut."""
-    return way if way in ("stream", "amx", "turned") else "tiles"
+    return way if way in ("stream", "amx", "turned") else "shallow" if way.startswith("shallow") else "tiles"
 
 
 def _streamed(problem: _Problem) -> _Problem:
@@ -180,25 +181,25 @@ def _ways(p: _Problem, same: bool, registers: int, dtype_in: str, vector_bytes: 
     found: list[tuple[str, float, tuple[int, int] | None]] = []
     if not tables and (_streams(p) or _streams(p.transpose())):
         side = _streamed(p)
-        found.append(("stream", cost.streamed(batches, side.m, side.n, side.k, size, shape.lanes, threads), None))
+        found.append(("stream", cost.streamed(batches, side.m, side.n, side.k, size, shape.lanes, side.b[3] != 1, threads), None))
     if not tables and amx and dtype_in == "bfloat16" and vector_bytes == 64 and min(p.m, p.n) >= 8 and p.k >= 16 and 1 in p.a[2:] and 1 in p.b[2:]:
         found.append(("amx", cost.on_tile_registers(batches, p.m, p.n, p.k, 512, threads), None))
-    panels, columns = cdiv(p.m, shape.rows), cdiv(p.n, shape.columns)
+    panels, columns = cdiv(p.m, shape.height(p.m)), cdiv(p.n, shape.columns)
     tile_k = cdiv(max(1, cdiv(p.k, max(1, cdiv(p.k, shape.depth)))), shape.lanes) * shape.lanes
     panel_bytes = tile_k * shape.columns * scalar_bytes
     b_bytes = p.k * p.n * scalar_bytes
-    competing = p.b[2] * scalar_bytes % 4096 == 0
-    kinds = [("packed", 3 if tables else 1, 0.0)]
+    kinds: list[tuple[str, float, float]] = [("packed", 3 if tables else 1, 0.0)]
     if same and tables and p.b[3] == 1:
         kinds = [("in place", 0, 0.0)]
     elif same and not tables and p.b[3] == 1:
-        kinds.append(("in place", 0, cost.stalls(b_bytes, competing)))
+        stalls = cost.stalls(p.b[2] * scalar_bytes)
+        kinds.append(("in place", 0, stalls) if b_bytes <= cost.NEAR else ("shallow", cost.SHALLOW[0], cost.SHALLOW[1] + stalls))
+    far = (1 if p.b[:2] == (0, 0) else batches) * b_bytes > cost.NEAR and not tables
     for name, packing, stalls in kinds:
-        for time, blocks in cost.blocks(batches, p.m, p.n, p.k, shape, panels, columns, panel_bytes, packing, stalls, threads)[:3]:
+        for time, blocks in cost.blocks(batches, p.m, p.n, p.k, shape, panels, columns, panel_bytes, packing, stalls, threads, far and name != "packed")[:3]:
             found.append((f"{name} {blocks[0]}x{blocks[1]}", time, blocks))
-    if not tables and same and p.c[3] == p.a[3] == p.b[2] == 1 != p.b[3] and p.m > _FEW_TURNED:
-        packed = min(time for name, time, _ in found if name.startswith("packed"))
-        found.append(("turned", packed + cost.turned(batches, p.m, p.n, p.k, shape.lanes, _TURNED_DEPTH, threads), None))
+    if not tables and same and p.c[3] == p.a[3] == p.b[2] == 1 != p.b[3] and _FEW_TURNED < p.m <= p.n:
+        found.append(("turned", cost.turned(batches, p.m, p.n, p.k, size, shape.lanes, _TURNED_DEPTH, threads), None))
     return sorted(found, key=lambda w: w[1])
 
 
@@ -218,20 +219,27 @@ def windows_in_place(dtype: str, extents: tuple[int, ...], strides: tuple[int | 
 _FEW_PANELS = 4
 #: Rows that fill too little of a vector of columns to make C's transpose.
 _FEW_TURNED = 4
+#: A block of K where B streams by in place: so short that the next block comes to the second-level cache while this one is used.
+_SHALLOW = 64
 #: A block of K where C's transpose is made: the rows of B stream by, so that they are best read to their ends.
 _TURNED_DEPTH = 2048
 
 
 def _streams(p: _Problem) -> bool:
-    """Whether the kernels for few rows fit: at most eight, and a B worth cutting up and contiguous along an axis."""
-    enough = 1 << 18 if p.m > 4 and p.b[2] != 1 else 4096
-    return p.m <= 8 and p.n * p.k >= enough and p.m > 0 and (p.b[2] == 1 or p.b[3] == 1)
+    """Whether the kernels for few rows fit: at most eight, or twelve for dot products, and a B worth cutting up and contiguous along an axis."""
+    enough = 1 << 18 if p.m > 4 and p.b[2] != 1 else 4096 if p.b[2] != 1 else 64
+    return p.m <= (12 if p.b[3] != 1 else 8) and p.n * p.k >= enough and p.m > 0 and (p.b[2] == 1 or p.b[3] == 1)
 
 
-#: Columns of B of a work item, times its rows; and how much of K where columns are contiguous, times its rows.
+#: Columns of B of a work item, times its rows; and how much of K where columns are contiguous.
 CHUNK, CHUNK_DEEP = 4096, 8192
 #: Rows for which there are kernels.
-STREAMED_ROWS = (1, 2, 4, 6, 8)
+STREAMED_ROWS = (1, 2, 4, 6, 8, 10, 12)
+
+
+def _deep(rows: int) -> int:
+    """How much of K dot products take at once: so much that the rows stay in the first-level cache."""
+    return CHUNK_DEEP if rows <= 4 else (CHUNK_DEEP if rows <= 8 else 10240) // rows
 
 
 def _plan_stream(p: _Problem, same: bool, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool,
@@ -248,17 +256,19 @@ def _plan_stream(p: _Problem, same: bool, dtype_in: str, dtype_out: str, vector_
         chunk_n = min(cdiv(p.n, lanes) * lanes, CHUNK // rows // 64 * 64)
         chunk_k = min(p.k, max(64, cdiv(share, 8 * chunk_n) * 8))
     else:
-        chunk_k = min(p.k, cdiv(cdiv(p.k, cdiv(p.k, CHUNK_DEEP // (rows if rows > 4 else 1))), lanes) * lanes)
+        chunk_k = min(p.k, cdiv(cdiv(p.k, cdiv(p.k, _deep(rows))), lanes) * lanes)
         chunk_n = min(cdiv(p.n, lanes) * lanes, cdiv(share, chunk_k * lanes) * lanes)
     blocks_k, blocks_n = cdiv(p.k, chunk_k), cdiv(p.n, chunk_n)
     row = cdiv(p.n, lanes) * lanes
-    in_place = same and (p.a[3] == 1 or p.k == 1)
-    x = p.a[:3] if in_place else (p.batch[1] * p.m * p.k, p.m * p.k, p.k)
+    # More rows than about the ways of the first-level cache must not compete for its sets.
+    in_place = same and (p.a[3] == 1 or p.k == 1) and not (p.m > 8 and p.a[2] * scalar_bytes % 4096 == 0)
+    pitch = p.k if p.m <= 8 else cdiv(p.k, lanes) * lanes + (lanes if p.k * scalar_bytes % 2048 <= 64 else 0)
+    x = p.a[:3] if in_place else (p.batch[1] * p.m * pitch, p.m * pitch, pitch)
 
     key = _key(f"{kind}{rows}", dtype_in, dtype_out, vector_bytes, half, epilogue, p.transposed)
     scratch = {"partial": batches * blocks_k * rows * row * scalar_bytes}
     if not in_place:
-        scratch["packed"] = batches * p.m * p.k * scalar_bytes
+        scratch["packed"] = batches * p.m * pitch * scalar_bytes
     scratch = {name: size for name, size in scratch.items() if size}
     a, b = ("B", "A") if p.transposed else ("A", "B")
     slots: list[SlotValue] = [
@@ -292,19 +302,20 @@ def _key(kind: str, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool
 
 def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool,
                 accumulate: bool, epilogue: Epilogue | None, threads: int, tables: bool = False, turned: bool = False, in_place: bool = False,
-                blocks: tuple[int, int] | None = None) -> GemmPlan:
+                blocks: tuple[int, int] | None = None, shallow: bool = False) -> GemmPlan:
     scalar_bytes = ACCUMULATE[dtype_in][1]
     shape = Shape(vector_bytes, registers, scalar_bytes)
     batches = p.batch[0] * p.batch[1]
     own = ACCUMULATE[dtype_out][0] == STORAGE[dtype_out][0] and p.c[3] == 1
 
-    panels, columns = cdiv(p.m, shape.rows), cdiv(p.n, shape.columns)
+    height = shape.height(p.m)
+    panels, columns = cdiv(p.m, height), cdiv(p.n, shape.columns)
     b_in_place = in_place and same
     lanes = not (p.a[3] == 1 or p.k <= 1)
     must_copy = not same or (lanes and p.a[2] != 1 and p.m > 1)
     # How K is cut determines the sums, so it must not depend on the number of threads, as blocks do.
     short = lanes and (must_copy or _copy_a(p, lanes, columns, scalar_bytes))
-    blocks_k = max(1, cdiv(p.k, _TURNED_DEPTH if turned else shape.group_depth if short else shape.depth))
+    blocks_k = max(1, cdiv(p.k, _TURNED_DEPTH if turned else _SHALLOW if shallow else shape.group_depth if short else shape.depth))
     tile_k = cdiv(max(1, cdiv(p.k, blocks_k)), shape.lanes) * shape.lanes
     blocks_k = max(1, cdiv(p.k, tile_k))
     panel_bytes = tile_k * shape.columns * scalar_bytes
@@ -327,7 +338,7 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
     partial = 0 if own or blocks_k == 1 else batches * p.m * p.n * scalar_bytes
 
     flags = (Flags.COPY_A * copy_a + Flags.B_IN_PLACE * b_in_place + Flags.B_IS_PACKED * b_packed + Flags.B_ONE_BATCH * one_batch
-             + Flags.ACCUMULATE_C * accumulate + Flags.PARTIAL_IS_C * own)
+             + Flags.ACCUMULATE_C * accumulate + Flags.PARTIAL_IS_C * own + Flags.B_STREAMS * shallow)
     kind = f"{'windows' if tables else 'turned' if turned else 'tiles'}{shape.rows}{'l' if lanes else 'r'}"
     key = _key(kind, dtype_in, dtype_out, vector_bytes, half, epilogue, p.transposed)
     scratch = {"packed": b_batches * columns * panel_bytes + buffer * cdiv(count, group), "partial": partial}
@@ -337,7 +348,7 @@ def _plan_tiles(p: _Problem, same: bool, registers: int, dtype_in: str, dtype_ou
         a, b, "C", "packed" if "packed" in scratch else 0, "C" if own else "partial" if partial else 0,
         *p.batch, p.m, p.n, p.k, *p.a, *p.b, *p.c, tile_k, blocks_m, blocks_n,
         blocks_k, group, count, flags, p.m * p.n, p.c[2] if own else p.n, panels, columns, buffer,
-        "k_offsets" if tables else 0, "n_offsets" if tables else 0]
+        "k_offsets" if tables else 0, "n_offsets" if tables else 0, height]
     if epilogue is not None:
         slots += [f"epilogue{i}" for i in range(epilogue.slots)]
     items = [b_batches * cdiv(columns, PACK_COLUMNS), cdiv(count, group)]
@@ -367,7 +378,7 @@ def _plan_amx(p: _Problem, dtype_out: str, half: bool, accumulate: bool, epilogu
     count = batches * blocks_m * blocks_n
     slots: list[SlotValue] = [
         a, b, "C", "packed" if count else 0, "packed_a" if count else 0, *p.batch, p.m, p.n, p.k, *p.a, *p.b, *p.c, tiles_k, blocks_m, blocks_n,
-        1, 1, count, Flags.ACCUMULATE_C * accumulate, 0, 0, panels, columns, a_items, 0, 0]
+        1, 1, count, Flags.ACCUMULATE_C * accumulate, 0, 0, panels, columns, a_items, 0, 0, 0]
     if epilogue is not None:
         slots += [f"epilogue{i}" for i in range(epilogue.slots)]
     items = [a_items + b_items if count else 0, count]

@@ -32,15 +32,15 @@ class Tiles:
     """The argument slots of `gemm_tiles`. Strides are in elements, the two tables of offsets (for a B that has them) in bytes."""
     (A, B, C, B_PACKED, PARTIAL, BATCH0, BATCH1, M, N, K, A_BATCH0, A_BATCH1, A_M, A_K, B_BATCH0, B_BATCH1, B_K, B_N,
      C_BATCH0, C_BATCH1, C_M, C_N, TILE_K, BLOCKS_M, BLOCKS_N, BLOCKS_K, GROUP, TILES, FLAGS,
-     PARTIAL_BATCH, PARTIAL_M, PANELS_M, PANELS_N, BUFFER, K_OFFSETS, N_OFFSETS) = range(36)
+     PARTIAL_BATCH, PARTIAL_M, PANELS_M, PANELS_N, BUFFER, K_OFFSETS, N_OFFSETS, HEIGHT) = range(37)
     #: The first slot of the epilogue.
-    EPILOGUE = 36
+    EPILOGUE = 37
 
 
 class Flags:
     """Bits of slot FLAGS of `gemm_tiles`: A's panels are copied before they are used; B is read in place, or was packed by the first
-    phase, for all batches if it has one; `accumulate`; the partial sums are kept in C."""
-    COPY_A, B_IN_PLACE, B_IS_PACKED, B_ONE_BATCH, ACCUMULATE_C, PARTIAL_IS_C = 1, 2, 4, 8, 16, 32
+    phase, for all batches if it has one; `accumulate`; the partial sums are kept in C; B is in place and streams by for few rows."""
+    COPY_A, B_IN_PLACE, B_IS_PACKED, B_ONE_BATCH, ACCUMULATE_C, PARTIAL_IS_C, B_STREAMS = 1, 2, 4, 8, 16, 32, 64
 
 
 class Stream:
@@ -64,18 +64,25 @@ class Shape:
         # `write_tile_phase` counts on two vectors: a panel in place is whole, or one vector wide, or packed.
         self.vectors = 2
         self.heights: tuple[int, ...]
+        self.narrow_heights: tuple[int, ...]
         if registers < 32:
-            self.rows, self.heights = 6, (6, 4, 2, 1)
+            self.rows, self.heights, self.narrow_heights = 6, (6, 4, 2), (6, 4, 2)
         elif vector_bytes < 64:
-            self.rows, self.heights = 12, (12, 8, 4, 2, 1)
+            self.rows, self.heights, self.narrow_heights = 12, (12, 10, 8, 4, 2), (12, 8, 4, 2)
         else:
-            self.rows, self.heights = 14, (14, 8, 4, 2, 1)
+            self.rows, self.heights, self.narrow_heights = 14, (14, 12, 10, 8, 4, 2), (14, 8, 4, 2)
+        # Tiles of few rows by more vectors: enough sums that additions need not wait for one another.
+        self.broad: tuple[tuple[int, int], ...] = () if registers < 32 else ((8, 3), (6, 4), (4, 4))
         self.columns = self.vectors * self.lanes
         self.packed_rows = -(-self.rows // self.lanes) * self.lanes
-        self.depth, self.group_depth = 256, 128
+        self.depth, self.group_depth = 384, 128
         # An odd number of lines, so that the rows of a panel lie in different sets of the first-level cache.
         self.copied_row = self.depth + 64 // scalar_bytes
 
+    def height(self, rows: int) -> int:
+        """Rows of a panel: panels of so many rows altogether are about equal, and as few as they can be."""
+        panels = max(1, -(-rows // self.rows))
+        return min(height for height in (*self.heights, *(height for height, _ in self.broad)) if height * panels >= rows)
 
 
 class Place:

@@ -103,14 +103,15 @@ def columns_of_square(t: Text, rows: list[str]) -> list[str]:
 
 
 def write_copy_group(t: Text, shape: Shape) -> None:
-    """`@copy_group(src, row_stride, k_stride, valid, kc, dst)`: the panels of `valid` rows and kc columns of A, at most COPIED_PANELS,
-    `shape.group_depth * shape.packed_rows` elements apart. Where rows are adjacent elements they are read as they lie in memory."""
-    t.begin("copy_group", "ptr %src, i64 %row_stride, i64 %k_stride, i64 %valid, i64 %kc, ptr %dst", True)
+    """`@copy_group(src, row_stride, k_stride, valid, kc, dst, height)`: the panels, of `height` rows, of `valid` rows and kc columns of A, at most
+    COPIED_PANELS, `shape.group_depth * shape.packed_rows` elements apart. Where rows are adjacent elements they are read as they lie in memory."""
+    t.begin("copy_group", "ptr %src, i64 %row_stride, i64 %k_stride, i64 %valid, i64 %kc, ptr %dst, i64 %height", True)
     line = shape.packed_rows * t.scalar_bytes
     panel = shape.group_depth * line
     adjacent = t.test("eq", "%row_stride", str(t.in_bytes))
     # What a vector reads beyond its panel must be there.
-    whole = t.both(adjacent, t.test("sge", "%valid", str((COPIED_PANELS - 1) * shape.rows + shape.packed_rows)))
+    whole = t.both(adjacent, t.test("sge", "%valid", t.add(t.mul("%height", str(COPIED_PANELS - 1)), str(shape.packed_rows))))
+    apart = [t.mul("%height", str(i * t.in_bytes)) for i in range(COPIED_PANELS)]
     together, single, done = t.new_label(), t.new_label(), t.new_label()
     t.put(f"br i1 {whole}, label %{together}, label %{single}")
     t.label(together)
@@ -118,13 +119,13 @@ def write_copy_group(t: Text, shape: Shape) -> None:
         src, dst = loop.values
         for i in range(COPIED_PANELS):
             for start in range(0, shape.packed_rows, shape.lanes):
-                value = t.load(t.at(src, str((i * shape.rows + start) * t.in_bytes)), t.dtype_in)
+                value = t.load(t.at(t.at(src, apart[i]), str(start * t.in_bytes)), t.dtype_in)
                 t.store(value, t.at(dst, str(i * panel + start * t.scalar_bytes)))
         loop.next = [t.at(src, "%k_stride"), t.at(dst, str(line))]
     t.put(f"br label %{done}")
     t.label(single)
-    with t.loop("0", "%valid", str(shape.rows), [("ptr", "%dst")]) as rows:
-        left = t.least(t.sub("%valid", rows.index), str(shape.rows))
+    with t.loop("0", "%valid", "%height", [("ptr", "%dst")]) as rows:
+        left = t.least(t.sub("%valid", rows.index), "%height")
         with t.loop("0", left, str(shape.lanes)) as lane:
             src = t.at("%src", t.mul(t.add(rows.index, lane.index), "%row_stride"))
             t.put(f"call void @pack(ptr {src}, i64 %row_stride, i64 %k_stride, i64 {t.sub(left, lane.index)}, i64 %kc, "
@@ -160,19 +161,27 @@ def prefetch(t: Text, pointer: str, write: bool, locality: int) -> None:
     t.call("void", "llvm.prefetch.p0", [("ptr", pointer), ("i32", str(int(write))), ("i32", str(locality)), ("i32", "1")])
 
 
-def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: bool, tables: bool = False, apart: bool = False) -> None:
-    """`@tile_{rows}_{vectors}(a, a_step, b, b_k, kc, p, p_row, add, a_soon, a_soon_k, b_soon, b_soon_k)`: p = a b, or p += a b where
-    `add` is not 0.
+def masks(t: Text) -> bool:
+    """Whether a store under a mask is as quick as any."""
+    return t.vector_bytes == 64
+
+
+def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: bool, tables: bool = False,
+                       apart: bool = False) -> None:
+    """`@tile_{rows}_{vectors}(a, left, a_step, b, b_k, kc, p, p_row, add, a_soon, a_soon_k, b_soon, b_soon_k, lanes)`: p = a b, or p += a b where
+    `add` is not 0. Where only rows - 1 rows are `left`, the last is neither read nor stored. Of the last vector of columns `lanes` are stored where the
+    machine has masks for that (`masks`), else all.
 
     a is `rows` x kc. With `lanes` its rows are adjacent elements and k are a_step bytes apart, as packed panels have it; otherwise
     k are adjacent and rows a_step bytes apart. b is kc x (`vectors` of lanes) with byte stride b_k; with `tables` b_k is the address of a table of
     where each row is, in bytes from b. Where the two vectors are `apart` (which the name says), b_next after b_k is by how
     many bytes. Each turn of the loop, two k where
-    `pairs` and else one, fetches a line from a_soon and b_soon into the second-level cache, which then move on by a_soon_k and b_soon_k bytes."""
+    `pairs` and else one, fetches a line from a_soon and b_soon into the second-level cache, which then move on by a_soon_k and b_soon_k bytes.
+    All kernels add up in one order."""
     b_next = "i64 %b_next, " if apart else ""
     t.begin(f"tile_{rows}_{vectors}{'_apart' if apart else ''}",
-            f"ptr %a, i64 %a_step, ptr %b, {'ptr' if tables else 'i64'} %b_k, {b_next}i64 %kc, ptr %p, i64 %p_row, i64 %add, "
-            "ptr %a_soon, i64 %a_soon_k, ptr %b_soon, i64 %b_soon_k", True)
+            f"ptr %a, i64 %left, i64 %a_step, ptr %b, {'ptr' if tables else 'i64'} %b_k, {b_next}i64 %kc, ptr %p, i64 %p_row, i64 %add, "
+            "ptr %a_soon, i64 %a_soon_k, ptr %b_soon, i64 %b_soon_k, i64 %lanes", True)
     size = t.scalar_bytes
     # The tile of p is far away by the time it is needed: let it come meanwhile.
     line = "%p"
@@ -186,6 +195,10 @@ def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: boo
         offsets = ["0"] + [t.mul("%a_step", str(i)) for i in range(1, min(_SPAN, rows))]
         bases = ["%a"] + [t.at("%a", t.mul("%a_step", str(i))) for i in range(_SPAN, rows, _SPAN)]
     many = len(bases)
+    single = t.test("slt", "%left", str(rows))
+    # Without the last row the one before it is multiplied twice.
+    own = offsets[rows - 1 if lanes else (rows - 1) % _SPAN]
+    last_offset = t.select(single, "i64", t.sub(own, str(size) if lanes else "%a_step"), own)
     other = _opaque(t, t.at("%b", "%b_next")) if apart else ""
 
     def turn(state: list[str], steps: int) -> list[str]:
@@ -195,12 +208,13 @@ def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: boo
         for u in range(steps):
             if u:
                 t.put('call void asm sideeffect "", "~{memory}"()')
-            offset = t.op(f"load i64, ptr {b}, align 8") if tables else ""
-            line = t.at("%b", offset) if tables else b
-            panel = [t.load(t.at(other, offset) if apart and v else t.at(line, str(v * t.vector_bytes))) for v in range(vectors)]
+            from_b = t.op(f"load i64, ptr {b}, align 8") if tables else ""
+            line = t.at("%b", from_b) if tables else b
+            panel = [t.load(t.at(other, from_b) if apart and v else t.at(line, str(v * t.vector_bytes))) for v in range(vectors)]
             following = []
             for i in range(rows):
-                place = t.at(pointers[0], offsets[i]) if lanes else t.at(t.at(pointers[i // _SPAN], offsets[i % _SPAN]), str(u * size))
+                offset = last_offset if i + 1 == rows else offsets[i if lanes else i % _SPAN]
+                place = t.at(pointers[0], offset) if lanes else t.at(t.at(pointers[i // _SPAN], offset), str(u * size))
                 value = t.splat(t.load_scalar(place))
                 following += [t.fma(value, panel[v], sums[i * vectors + v]) for v in range(vectors)]
             sums, b = following, t.at(b, "8" if tables else "%b_k")
@@ -221,28 +235,36 @@ def write_micro_kernel(t: Text, lanes: bool, rows: int, vectors: int, pairs: boo
     with t.loop(done, "%kc", "1", list(zip(kinds, state, strict=True))) as loop:
         loop.next = turn(loop.values, 1)
     sums = loop.values[many + 3:]
+    some = t.first("%lanes") if masks(t) else ""
     plain, adding, end = t.new_label(), t.new_label(), t.new_label()
     t.put(f"br i1 {t.test('eq', '%add', '0')}, label %{plain}, label %{adding}")
     for label in (plain, adding):
         t.label(label)
         row = "%p"
         for i in range(rows):
+            if i + 1 == rows:
+                full = t.new_label()
+                t.put(f"br i1 {single}, label %{end}, label %{full}")
+                t.label(full)
+            if i:
+                row = t.at(row, "%p_row")
             for v in range(vectors):
                 place = t.at(row, str(v * t.vector_bytes))
-                value = sums[i * vectors + v]
-                t.store(t.op(f"fadd {t.vector} {t.load(place)}, {value}") if label == adding else value, place)
-            if i + 1 < rows:
-                row = t.at(row, "%p_row")
+                value, mask = sums[i * vectors + v], some if v + 1 == vectors else ""
+                t.store(t.op(f"fadd {t.vector} {t.load(place, '', mask)}, {value}") if label == adding else value, place, "", mask)
         t.put(f"br label %{end}")
     t.label(end)
     t.end()
 
 
-def write_micro_kernels(t: Text, shape: Shape, lanes: bool, tables: bool = False) -> None:
-    """All heights, for panels of one vector and of all. The tallest do nearly all the work: the others stay short."""
-    for vectors in (1, shape.vectors):
-        for height in shape.heights:
-            write_micro_kernel(t, lanes, height, vectors, height == shape.rows and vectors == shape.vectors, tables)
+def write_micro_kernels(t: Text, shape: Shape, lanes: bool, tables: bool = False, broad: bool = False) -> None:
+    """All heights, for panels of one vector and of all, and the `broad` ones. Those with many sums do nearly all the work: the others stay short."""
+    if broad:
+        for height, vectors in shape.broad:
+            write_micro_kernel(t, lanes, height, vectors, True, tables)
+    for vectors, heights in ((1, shape.narrow_heights), (shape.vectors, shape.heights)):
+        for height in heights:
+            write_micro_kernel(t, lanes, height, vectors, height >= 8 and vectors == shape.vectors, tables)
 
 
 def write_apart_kernels(t: Text, shape: Shape) -> None:

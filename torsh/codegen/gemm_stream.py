@@ -1,4 +1,4 @@
-"""Products with at most eight rows: the large matrix B is read once, at the speed of memory.
+"""Products with at most eight rows, or twelve: the large matrix B is read once, at the speed of memory.
 
 Two kernels, for the two ways B can lie in memory: "rows" (elements of a row of B adjacent: rows scaled by x are added
 to the sums) and "dots" (elements of a column adjacent: dot products with the rows of x). B is cut in both directions
@@ -13,14 +13,14 @@ from torsh.codegen.gemm_layout import FINISH_COLUMNS, Epilogue, Place, Stream
 from torsh.codegen.gemm_text import Text
 
 #: Columns of B whose dot products are computed together, by the number of rows: enough sums that additions need not wait for one another.
-TOGETHER = {1: 8, 2: 4, 4: 4, 6: 3, 8: 3}
+TOGETHER = {1: 8, 2: 4, 4: 4, 6: 3, 8: 3, 10: 2, 12: 2}
 #: Rows of B that are added to the sums together, and vectors of columns.
 UNROLL = {1: (8, 2), 2: (4, 1), 4: (4, 1), 6: (8, 1), 8: (8, 2)}
 
 
 def write(name: str, kind: str, rows: int, dtype_in: str, dtype_out: str, vector_bytes: int, half: bool,
           epilogue: Epilogue | None, transposed: bool) -> str:
-    """The module of one kernel. `kind` is "rows" or "dots", `rows` (1, 2, 4, 6 or 8) at least the rows of C."""
+    """The module of one kernel. `kind` is "rows" or "dots", `rows`, at least those of C, is one that the tables above have."""
     t = Text(dtype_in, dtype_out, vector_bytes, half)
     _write_gather(t, name)
     t.begin(f"{name}_p1", "ptr %args, i64 %begin, i64 %end", False)
@@ -64,7 +64,10 @@ def _write_gather(t: Text, name: str) -> None:
         b0, b1 = t.divide(batch, batch1)
         src = t.at(a, t.dot((b0, a_strides[0]), (b1, a_strides[1]), (row, a_strides[2])))
         dst = t.at(x, t.dot((b0, x_strides[0]), (b1, x_strides[1]), (row, x_strides[2])))
-        with t.loop("0", k, carry=[("ptr", src)]) as loop:
+        whole = t.select(t.test("eq", a_strides[3], str(t.in_bytes)), "i64", t.op(f"and i64 {k}, {-t.lanes}"), "0")
+        with t.loop("0", whole, str(t.lanes)) as loop:
+            t.store(t.load(t.at(src, t.mul(loop.index, str(t.in_bytes))), t.dtype_in), t.at(dst, t.mul(loop.index, str(t.scalar_bytes))))
+        with t.loop(whole, k, carry=[("ptr", t.at(src, t.mul(whole, a_strides[3])))]) as loop:
             value = t.load_scalar(loop.values[0], t.dtype_in)
             t.store_scalar(value, t.at(dst, t.mul(loop.index, str(t.scalar_bytes))))
             loop.next = [t.at(loop.values[0], a_strides[3])]

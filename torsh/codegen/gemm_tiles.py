@@ -13,7 +13,7 @@ from __future__ import annotations
 from types import TracebackType
 
 from torsh.codegen.gemm_layout import COPIED_PANELS, NEAR_BYTES, PACK_COLUMNS, Epilogue, Flags, Place, Shape, Tiles
-from torsh.codegen.gemm_micro import columns_of_square, write_copy_group, write_copy_rows, write_micro_kernels, write_pack
+from torsh.codegen.gemm_micro import columns_of_square, masks, write_copy_group, write_copy_rows, write_micro_kernels, write_pack
 from torsh.codegen.gemm_text import Text
 from torsh.codegen.gemm_windows import write_pack_windows, write_windows_packed
 
@@ -161,7 +161,7 @@ def write_pack_phase(t: Text, name: str, shape: Shape) -> None:
     t.end()
 
 
-def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None, lanes: bool, tables: bool) -> None:
+def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None, lanes: bool, tables: bool, broad_too: bool) -> None:
     """Phase 1: a work item computes GROUP of the BLOCKS_M x BLOCKS_N tiles of C.
 
     For each block of K: B's columns are packed, unless they are read in place or were packed before; then each panel of rows of A,
@@ -182,9 +182,9 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
     c_strides = [t.mul(t.slot(s), out) for s in (Tiles.C_BATCH0, Tiles.C_BATCH1, Tiles.C_M, Tiles.C_N)]
     p_batch, p_row = (t.mul(t.slot(s), acc) for s in (Tiles.PARTIAL_BATCH, Tiles.PARTIAL_M))
     k_offsets, n_offsets = (t.pointer(s) for s in (Tiles.K_OFFSETS, Tiles.N_OFFSETS))
-    group, tiles, flags = (t.slot(s) for s in (Tiles.GROUP, Tiles.TILES, Tiles.FLAGS))
-    copy_a, b_in_place, b_ready, b_one, accumulate, own = (t.bit(flags, bit) for bit in (
-        Flags.COPY_A, Flags.B_IN_PLACE, Flags.B_IS_PACKED, Flags.B_ONE_BATCH, Flags.ACCUMULATE_C, Flags.PARTIAL_IS_C))
+    group, tiles, flags, height = (t.slot(s) for s in (Tiles.GROUP, Tiles.TILES, Tiles.FLAGS, Tiles.HEIGHT))
+    copy_a, b_in_place, b_ready, b_one, accumulate, own, streams = (t.bit(flags, bit) for bit in (
+        Flags.COPY_A, Flags.B_IN_PLACE, Flags.B_IS_PACKED, Flags.B_ONE_BATCH, Flags.ACCUMULATE_C, Flags.PARTIAL_IS_C, Flags.B_STREAMS))
     p0 = t.select(own, "i64", c_strides[0], t.mul(p_batch, batch1))
     p1 = t.select(own, "i64", c_strides[1], p_batch)
     # C itself holds the partial sums where it can; `own` then also means that the micro-kernel may store C.
@@ -196,7 +196,6 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
     panel_bytes = t.mul(tile_k, line)
     block_bytes = t.mul(panels_n, panel_bytes)
     batch_bytes = t.select(b_one, "i64", "0", t.mul(block_bytes, blocks_k))
-    b_panel = t.select(b_in_place, "i64", str(shape.columns * t.in_bytes), panel_bytes)
     fresh = t.opposite(t.either(b_in_place, b_ready))
     is_near = t.test("eq", buffer_bytes, "0")
     per_batch = t.mul(blocks_m, blocks_n)
@@ -206,11 +205,11 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
         b0, b1 = t.divide(batch, batch1)
         mi, ni = t.divide(tile, blocks_n)
         # Tiles are as equal as whole panels can be.
-        m0, m1 = (t.mul(t.op(f"udiv i64 {t.mul(i, panels_m)}, {blocks_m}"), str(shape.rows)) for i in (mi, t.add(mi, "1")))
+        m0, m1 = (t.mul(t.op(f"udiv i64 {t.mul(i, panels_m)}, {blocks_m}"), height) for i in (mi, t.add(mi, "1")))
         n0, n1 = (t.mul(t.op(f"udiv i64 {t.mul(i, panels_n)}, {blocks_n}"), str(shape.columns)) for i in (ni, t.add(ni, "1")))
         m1, n1 = t.least(m1, rows), t.least(n1, columns)
         wide = t.sub(n1, n0)
-        sweeps = t.op(f"udiv i64 {t.add(t.sub(m1, m0), str(shape.rows - 1))}, {shape.rows}")
+        sweeps = t.op(f"udiv i64 {t.add(t.sub(m1, m0), t.sub(height, '1'))}, {height}")
         a_here = t.at(a, t.dot((b0, a_strides[0]), (b1, a_strides[1])))
         b_here = t.at(b, t.dot((b0, b_strides[0]), (b1, b_strides[1])))
         c_here = t.at(c, t.dot((b0, c_strides[0]), (b1, c_strides[1])))
@@ -265,20 +264,28 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
             after_k = t.select(b_ready, "i64", evenly, t.select(along, "i64", t.mul(b_strides[2], "2"), b_strides[3]))
             across_n = t.op(f"udiv i64 {t.add(wide, str(shape.columns - 1))}, {shape.columns}")
             a_dense = t.test("eq", a_strides[2], t.mul(kc, size))
-            dense_k = t.least("64", t.op(f"udiv i64 {t.add(across_n, str(2 * shape.rows * t.in_bytes - 1))}, {across_n}"))
-            with t.loop(m0, m1, str(shape.rows)) as row:
+            dense_k = t.least("64", t.op(f"udiv i64 {t.add(across_n, t.sub(t.mul(height, str(2 * t.in_bytes)), '1'))}, {across_n}"))
+            # Of a B that streams by, few rows of which are a block, all lines in the order of memory: the second-level cache then runs ahead by itself.
+            row_lines = t.op(f"lshr i64 {t.add(t.mul(wide, size), '63')}, 6")
+            per_call = t.op(f"udiv i64 {t.mul(row_lines, kc)}, {t.mul(sweeps, across_n)}")
+            if broad_too:
+                broadly, broad_width = t.both(b_in_place, stores), "0"
+                for tall, vectors in shape.broad:
+                    broad_width = t.select(t.test("eq", height, str(tall)), "i64", str(vectors * shape.lanes), broad_width)
+                broadly = t.both(broadly, t.test("ne", broad_width, "0"))
+            with t.loop(m0, m1, height) as row:
                 a_rows = t.at(a_now, t.mul(row.index, a_strides[2]))
-                valid = t.least(t.sub(m1, row.index), str(shape.rows))
-                panel = t.op(f"udiv i64 {t.sub(row.index, m0)}, {shape.rows}")
-                copy, a_soon = copies, t.at(a_rows, t.mul(a_strides[2], str(shape.rows)))
+                valid = t.least(t.sub(m1, row.index), height)
+                panel = t.op(f"udiv i64 {t.sub(row.index, m0)}, {height}")
+                copy, a_soon = copies, t.at(a_rows, t.mul(a_strides[2], height))
                 if lanes:
                     member = t.op(f"urem i64 {panel}, {COPIED_PANELS}")
-                    group_rows = COPIED_PANELS * shape.rows
+                    group_rows = t.mul(height, str(COPIED_PANELS))
                     copy = t.at(copies, t.mul(member, str(panel_copied * t.scalar_bytes)))
                     with t.where(t.both(copy_a, t.test("eq", member, "0"))):
                         t.put(f"call void @copy_group(ptr {a_rows}, i64 {a_strides[2]}, i64 {a_strides[3]}, "
-                              f"i64 {t.least(t.sub(m1, row.index), str(group_rows))}, i64 {kc}, ptr {copies})")
-                    first_next = t.add(t.sub(row.index, t.mul(member, str(shape.rows))), str(group_rows))
+                              f"i64 {t.least(t.sub(m1, row.index), group_rows)}, i64 {kc}, ptr {copies}, i64 {height})")
+                    first_next = t.add(t.sub(row.index, t.mul(member, height)), group_rows)
                     more_rows = t.test("slt", first_next, m1)
                     soon_rows = t.add(t.mul(t.select(more_rows, "i64", first_next, m0), a_strides[2]), t.select(more_rows, "i64", "0", t.mul(kc, a_strides[3])))
                     a_group = t.at(a_now, soon_rows)
@@ -290,16 +297,27 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                     n = t.add(n0, column.index)
                     number = t.op(f"udiv i64 {column.index}, {shape.columns}")
                     inside = t.test("slt", column.index, whole)
-                    b_now = t.select(inside, "ptr", t.at(b_first, t.mul(number, b_panel)), buffer)
+                    in_b = t.select(b_in_place, "i64", t.mul(column.index, size), t.mul(number, panel_bytes))
+                    b_now = t.select(inside, "ptr", t.at(b_first, in_b), buffer)
                     in_place = t.both(b_in_place, inside)
                     if tables:
                         b_k = "ptr " + t.select(in_place, "ptr", t.at(k_offsets, t.mul(k0, "8")), "@lines")
                     else:
                         b_k = "i64 " + t.select(in_place, "i64", b_strides[2], line)
-                    width = t.least(t.sub(wide, column.index), str(shape.columns))
+                    width = t.least(t.sub(t.select(inside, "i64", whole, wide) if broad_too else wide, column.index), str(shape.columns))
                     narrow = t.test("sle", width, str(shape.lanes))
                     full = t.either(t.test("eq", width, str(shape.columns)), t.test("eq", width, str(shape.lanes)))
-                    direct = t.both(full, stores)
+                    # A vector that C has a part of is stored under a mask, unless more is to be done with it.
+                    direct = stores if masks(t) and epilogue is None else t.both(full, stores)
+                    last_lanes = t.select(narrow, "i64", width, t.sub(width, str(shape.lanes)))
+                    broad = ""
+                    if broad_too:
+                        # Few rows leave registers for more columns.
+                        broad = t.both(t.both(broadly, t.test("sge", valid, t.sub(height, "1"))),
+                                       t.test("sle", t.add(column.index, broad_width), whole))
+                        width = t.select(broad, "i64", broad_width, width)
+                        last_lanes = t.select(broad, "i64", str(shape.lanes), last_lanes)
+                        direct, column.step = t.either(direct, broad), width  # what is left of the columns in place may be less than a panel
                     turn = t.add(t.mul(panel, across_n), number)
                     by_column = t.divide(turn, across)
                     there = t.select(b_ready, "i64", t.mul(turn, t.mul(half, after_k)), t.select(
@@ -312,8 +330,8 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                         # In each call every other line of the next panel; of the next group, if they are copied together, a line of every other row.
                         odd = t.op(f"and i64 {number}, 1")
                         within = t.add(t.mul(member, across_n), number)
-                        lines = -(-(COPIED_PANELS * shape.rows * t.in_bytes) // 64) + 1
-                        aside, line_number = t.divide(within, str(lines))
+                        lines = t.op(f"lshr i64 {t.add(t.mul(group_rows, size), '127')}, 6")
+                        aside, line_number = t.divide(within, lines)
                         soon = t.at(a_group, t.add(t.mul(line_number, "64"), t.mul(t.op(f"and i64 {aside}, 1"), a_strides[3])))
                         soon = t.select(copy_a, "ptr", soon, t.at(a_soon, t.mul(odd, a_strides[3])))
                         soon_k = t.mul(a_strides[3], "2")
@@ -321,18 +339,27 @@ def write_tile_phase(t: Text, name: str, shape: Shape, epilogue: Epilogue | None
                         # One row in each call, or all evenly where they are one piece of memory.
                         soon_k = t.select(a_dense, "i64", dense_k, str(2 * t.in_bytes))
                         soon = t.at(a_soon, t.select(a_dense, "i64", t.mul(t.mul(number, half), dense_k),
-                                                     t.mul(t.least(number, str(shape.rows - 1)), a_strides[2])))
+                                                     t.mul(t.least(number, t.sub(height, "1")), a_strides[2])))
                         if not tables:  # one panel of columns: all of the next rows in this call, while B stays
                             lone = t.both(a_dense, t.test("eq", across_n, "1"))
                             b_soon = t.select(lone, "ptr", t.at(soon, t.mul(half, "64")), b_soon)
                             b_soon_k = t.select(lone, "i64", "64", b_soon_k)
+                    if not tables:
+                        # With four lines of B for each turn of a single panel of rows, and two for each of two.
+                        from_line, more_lines = t.mul(turn, per_call), t.op(f"lshr i64 {per_call}, 1")
+                        for_b = []
+                        for line_of_b in (from_line, t.add(from_line, more_lines)):
+                            of_row, in_row = t.divide(line_of_b, row_lines)
+                            for_b.append(t.at(after, t.add(t.mul(of_row, b_strides[2]), t.mul(in_row, "64"))))
+                        soon, b_soon = t.select(streams, "ptr", for_b[0], soon), t.select(streams, "ptr", for_b[1], b_soon)
+                        soon_k, b_soon_k = (t.select(streams, "i64", "64", step) for step in (soon_k, b_soon_k))
                     place = t.add(t.mul(row.index, p_row), t.mul(n, acc))
                     into = t.select(direct, "ptr", t.at(p_here, place), tmp)
                     step = t.select(direct, "i64", p_row, line)
                     operands = (f"i64 {a_step}, ptr {b_now}, {b_k}, i64 {kc}",
                                 f"i64 {step}, i64 {t.select(direct, 'i64', add, '0')}, ptr {soon}, i64 {soon_k}, ptr {b_soon}, i64 {b_soon_k}")
                     with Rows(t, shape, valid, narrow, a_first, a_row, into, t.select(direct, "i64", p_row, "0"),
-                              operands) as rows_now:
+                              operands, False, t.select(direct, "i64", last_lanes, str(shape.lanes)), broad, height) as rows_now:
                         m = t.add(row.index, rows_now.index)
                         c_place = t.at(c_here, t.add(t.mul(m, c_strides[2]), t.mul(n, c_strides[3])))
                         with t.where(t.opposite(direct)):
@@ -378,13 +405,15 @@ def write_pack_panels(t: Text, shape: Shape) -> None:
 
 
 class Rows:
-    """A panel of `valid` rows by a panel of columns, composed of the micro-kernels that there are, tallest first.
+    """A panel of `valid` rows by a panel of columns, composed of the micro-kernels that there are, tallest first; the last may have one row less.
 
     What is written inside the `with` follows every micro-kernel: `index` names its first row, `height` its rows.
-    Row r is at a + r * a_row and goes to c + r * c_row; `operands` are the micro-kernel's other arguments. `apart`: the kernels for vectors that are."""
+    Row r is at a + r * a_row and goes to c + r * c_row; `operands` are the micro-kernel's other arguments, but for the
+    `lanes` of the last vector that are stored (all of them). `apart`: the kernels for vectors that are. Where `broad` (i1) holds, those of few rows by more
+    columns, of panels `tall` rows high."""
 
     def __init__(self, t: Text, shape: Shape, valid: str, narrow: str, a: str, a_row: str, c: str, c_row: str,
-                 operands: tuple[str, str], apart: bool = False) -> None:
+                 operands: tuple[str, str], apart: bool = False, lanes: str = "", broad: str = "", tall: str = "") -> None:
         self.t, self.valid = t, valid
         self.before, self.head = t.block, t.new_label()
         t.put(f"br label %{self.head}")
@@ -395,25 +424,38 @@ class Rows:
         left = t.sub(valid, self.index)
         a_now, c_now = t.at(a, t.mul(self.index, a_row)), t.at(c, t.mul(self.index, c_row))
         joined = t.new_label()
-        heights = []
-        for height in shape.heights:
-            fits, lower = t.new_label(), t.new_label()
-            if height > 1:
-                t.put(f"br i1 {t.test('sge', left, str(height))}, label %{fits}, label %{lower}")
-            else:
-                t.put(f"br label %{fits}")
-            t.label(fits)
-            one, all_vectors = t.new_label(), t.new_label()
-            t.put(f"br label %{all_vectors}" if apart else f"br i1 {narrow}, label %{one}, label %{all_vectors}")
-            for label, vectors in ((all_vectors, f"{shape.vectors}_apart"),) if apart else ((one, "1"), (all_vectors, str(shape.vectors))):
-                t.label(label)
-                t.put(f"call void @tile_{height}_{vectors}(ptr {a_now}, {operands[0]}, ptr {c_now}, {operands[1]})")
-                heights.append(f"[{height}, %{label}]")
+        reached = []
+        one, all_vectors = t.new_label(), t.new_label()
+        lanes = lanes or str(shape.lanes)
+        if broad:
+            several, usual = t.new_label(), t.new_label()
+            t.put(f"br i1 {broad}, label %{several}, label %{usual}")
+            t.label(several)
+            for height, many in shape.broad:
+                fits, lower = t.new_label(), t.new_label()
+                t.put(f"br label %{fits}" if height == shape.broad[-1][0] else f"br i1 {t.test('eq', tall, str(height))}, label %{fits}, label %{lower}")
+                t.label(fits)
+                t.put(f"call void @tile_{height}_{many}(ptr {a_now}, i64 {left}, {operands[0]}, ptr {c_now}, {operands[1]}, i64 {lanes})")
+                reached.append(f"[{height}, %{fits}]")
                 t.put(f"br label %{joined}")
-            if height > 1:
-                t.label(lower)
+                if height != shape.broad[-1][0]:
+                    t.label(lower)
+            t.label(usual)
+        t.put(f"br label %{all_vectors}" if apart else f"br i1 {narrow}, label %{one}, label %{all_vectors}")
+        both = (all_vectors, f"{shape.vectors}_apart" if apart else str(shape.vectors), shape.heights)
+        for start, vectors, heights in ((both,) if apart else ((one, "1", shape.narrow_heights), both)):
+            t.label(start)
+            for height in heights:
+                fits, lower = t.new_label(), t.new_label()
+                t.put(f"br i1 {t.test('sge', left, str(height - 1))}, label %{fits}, label %{lower}" if height > 2 else f"br label %{fits}")
+                t.label(fits)
+                t.put(f"call void @tile_{height}_{vectors}(ptr {a_now}, i64 {left}, {operands[0]}, ptr {c_now}, {operands[1]}, i64 {lanes})")
+                reached.append(f"[{height}, %{fits}]")
+                t.put(f"br label %{joined}")
+                if height > 2:
+                    t.label(lower)
         t.label(joined)
-        self.height = t.op(f"phi i64 {', '.join(heights)}")
+        self.height = t.least(left, t.op(f"phi i64 {', '.join(reached)}"))
 
     def __enter__(self) -> Rows:
         return self
@@ -437,7 +479,8 @@ def write(name: str, dtype_in: str, dtype_out: str, vector_bytes: int, registers
     write_pack(t)
     write_pack_panels(t, shape)
     (write_copy_group if lanes else write_copy_rows)(t, shape)
-    write_micro_kernels(t, shape, lanes, tables)
+    broad = bool(shape.broad) and not tables and not turned  # where B may be read in place
+    write_micro_kernels(t, shape, lanes, tables, broad)
     if tables:
         lines = ", ".join(f"i64 {i * shape.columns * t.scalar_bytes}" for i in range(shape.depth))
         t.declared[f"@lines = internal unnamed_addr constant [{shape.depth} x i64] [{lines}], align 64"] = None
@@ -446,5 +489,5 @@ def write(name: str, dtype_in: str, dtype_out: str, vector_bytes: int, registers
     if epilogue is not None and not turned:
         write_apply(t, epilogue, transposed)
     write_pack_phase(t, name, shape)
-    write_tile_phase(t, name, shape, None if turned else epilogue, lanes, tables)
+    write_tile_phase(t, name, shape, None if turned else epilogue, lanes, tables, broad)
     return t.module()

@@ -25,9 +25,9 @@ _ITEM = 100_000
 class Thin:
     """The argument slots. Strides and steps are in bytes."""
     (A, X, Y, K_OFFSETS, ROWS, COLUMNS, M, N, K, C, GROUPS, H, OUT_H, OUT_W, ROW_COUNT, COLUMN_COUNT, PITCH, HIGH, WIDE, BANDS, SEGMENTS, UNITS, GROUP,
-     A_GROUP, A_ROW, A_K, X_IMAGE, X_CHANNEL, X_ROW, X_STEP, ROW_STEP, TOP, CHANNEL, NEXT, AHEAD) = range(35)
+     A_GROUP, A_ROW, A_K, X_IMAGE, X_CHANNEL, X_ROW, X_STEP, ROW_STEP, TOP, CHANNEL, NEXT, AHEAD, SPREAD_ROWS, SPREAD_COLUMNS) = range(37)
     #: The first slot of the epilogue.
-    EPILOGUE = 35
+    EPILOGUE = 37
 
 
 def cut(geometry: Geometry, batches: int, c: int, o: int, out: tuple[int, int], vector_bytes: int, size: int) -> tuple[float, int, int] | None:
@@ -50,32 +50,48 @@ def cut(geometry: Geometry, batches: int, c: int, o: int, out: tuple[int, int], 
 
 def plan(dtype: str, n: int, groups: int, c: int, o: int, size: tuple[int, int], geometry: Geometry, before: tuple[int, int], out: tuple[int, int],
          a_strides: tuple[int, int, int], x_strides: tuple[int, int, int, int], turned: bool = False, *, vector_bytes: int = 64,
-         registers: int | None = None, threads: int = 2, epilogue: Epilogue | None = None) -> tuple[GemmPlan, dict[str, np.ndarray]]:
-    """As `bands.plan`, where `cut` finds a band. Raises ValueError where it does not."""
+         registers: int | None = None, threads: int = 2, epilogue: Epilogue | None = None,
+         spread: tuple[int, int] = (1, 1)) -> tuple[GemmPlan, dict[str, np.ndarray]]:
+    """As `bands.plan`, where `cut` finds a band; the rows and columns of x are `spread`, with zeros between them, for which the stride is 1. Raises ValueError
+    for another one, and where there is no band."""
+    if spread != (1, 1) and geometry.stride != (1, 1):
+        raise ValueError(f"thin: images are spread for a stride of 1, not {geometry.stride}")
     item = {"float32": 4, "float64": 8}[dtype]
     most = 16 if (registers or (32 if vector_bytes == 64 else 16)) == 32 else 8
     found = cut(geometry, n * groups, c, o, out, vector_bytes, item)
     if found is None:
         raise ValueError(f"thin: no band of results of {out} with {o} outputs and {c} channels in a group")
     cycles, high, wide = found
-    key = f"thin{most}_{dtype}_{vector_bytes}{'' if epilogue is None else '_' + epilogue.key}"
+    key = f"thin{most}{'_spread' if spread != (1, 1) else ''}_{dtype}_{vector_bytes}{'' if epilogue is None else '_' + epilogue.key}"
 
     def text() -> str:
         from torsh.codegen import thin_text
-        return thin_text.write(key, dtype, vector_bytes, most, epilogue)
+        return thin_text.write(key, dtype, vector_bytes, most, epilogue, spread != (1, 1))
     plane, channel = geometry.channel(high, wide, item, vector_bytes)
     bands, segments = cost.cdiv(out[0], high), cost.cdiv(out[1], wide)
     units = n * groups * bands * segments
     group = max(1, min(cost.cdiv(units, 4 * threads), int(_ITEM * units / cycles)))
     # What comes next is fetched meanwhile: so many bytes from here, and so many of it with each vector of results.
-    step = (c * x_strides[1] if bands == 1 else high * geometry.stride[0] * x_strides[2]) * item
+    step = (c * x_strides[1] if bands == 1 else high * geometry.stride[0] // spread[0] * x_strides[2]) * item
     vectors = cost.cdiv((high - 1) * (wide + geometry.reach[1]) + wide, vector_bytes // item)
     slots = ["A", "B", "C", "k_offsets", "rows", "columns", o, out[0] * out[1], c * geometry.kernel[0] * geometry.kernel[1], c, groups, size[0], *out,
              len(geometry.phases[0]) * (high + geometry.reach[0]), len(geometry.phases[1]), wide + geometry.reach[1], high, wide, bands, segments, units, group,
              *[s * item for s in a_strides], *[s * item for s in x_strides[:3]], geometry.stride[1] * x_strides[3] * item, high * geometry.stride[0], before[0],
-             channel, step, cost.cdiv(step, vectors), *[f"epilogue{i}" for i in range(0 if epilogue is None else epilogue.slots)]]
+             channel, step, cost.cdiv(step, vectors), *spread, *[f"epilogue{i}" for i in range(0 if epilogue is None else epilogue.slots)]]
     made = GemmPlan(key, text, [cost.cdiv(units, group)], [cycles > 2 * cost.FORK * cost.CYCLES], {}, slots)  # type: ignore[arg-type]
-    return made, offset_tables(geometry, c, size[1], before[1], wide, segments, high, plane, channel, x_strides[3], item, turned)
+    tables = offset_tables(geometry, c, size[1], before[1], wide, segments, high, plane, channel, x_strides[3], item, turned)
+    if spread != (1, 1):
+        tables["columns"] = np.array([_apart(size[1], segment * wide - before[1], wide + geometry.reach[1], spread[1], x_strides[3] * item)
+                                      for segment in range(segments)], np.int64)
+    return made, tables
+
+
+def _apart(w: int, first: int, pitch: int, spread: int, step: int) -> tuple[int, int, int, int]:
+    """Of a row of w elements `spread` apart, `step` bytes from one to the next, in `pitch` columns from `first` on: where the first one is from the row's
+    beginning, its column, how many there are, and 0 for the place of the only plane."""
+    start = max(0, -(-first // spread))
+    low = start * spread - first
+    return start * step, low, max(0, min(w - start, (pitch - low + spread - 1) // spread)), 0
 
 
 class Weight:
@@ -118,7 +134,7 @@ def weight_plan(dtype: str, n: int, groups: int, c: int, o: int, size: tuple[int
     slots = ["C", "B", "A", "k_offsets", "rows", "columns", o, out[0] * out[1], terms, c, groups, size[0], *out,
              len(geometry.phases[0]) * (high + geometry.reach[0]), len(geometry.phases[1]), pitch, high, wide, bands, 1, groups, group, 0, 0, 0,
              *[s * item for s in x_strides[:3]], geometry.stride[1] * x_strides[3] * item, step, before[0], channel,
-             x_strides[0] * item if bands == 1 else step * x_strides[2] * item, cost.cdiv(size[0] * size[1] * c * item, bands * vectors),
+             x_strides[0] * item if bands == 1 else step * x_strides[2] * item, cost.cdiv(size[0] * size[1] * c * item, bands * vectors), 1, 1,
              "masks", n, blocks, *[s * item for s in y_strides], vectors]
     made = GemmPlan(key, text, [cost.cdiv(groups, group)], [cycles > 2 * cost.FORK * cost.CYCLES], {}, slots)  # type: ignore[arg-type]
     tables = offset_tables(geometry, c, size[1], before[1], wide, 1, high, plane, channel, x_strides[3], item, False)

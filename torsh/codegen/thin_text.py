@@ -91,6 +91,31 @@ def _write_rows_in(t: Text) -> None:
     t.end()
 
 
+def _write_spread_in(t: Text) -> None:
+    """`@rows_in` where rows and columns of the image have zeros between them; `first` counts those too."""
+    t.begin("rows_in", "ptr %args, ptr %x, i64 %first, ptr %columns, ptr %dst", True)
+    size = str(t.scalar_bytes)
+    rows = t.pointer(Thin.ROWS)
+    channels, high, row_count, pitch, x_channel, x_row, step, channel, spread_rows, spread_columns = (t.slot(s) for s in (
+        Thin.C, Thin.H, Thin.ROW_COUNT, Thin.PITCH, Thin.X_CHANNEL, Thin.X_ROW, Thin.X_STEP, Thin.CHANNEL, Thin.SPREAD_ROWS, Thin.SPREAD_COLUMNS))
+    start, low, count, _ = _entry(t, "%columns", "0", 4)
+    apart, limit = t.mul(spread_columns, size), t.mul(high, spread_rows)
+    with t.loop("0", channels) as each:
+        x, dst = t.at(t.at("%x", t.mul(each.index, x_channel)), start), t.at("%dst", t.mul(each.index, channel))
+        with t.loop("0", row_count) as row:
+            distance, place = _entry(t, rows, row.index, 2)
+            number, line = t.add("%first", distance), t.at(dst, place)
+            with t.loop("0", pitch, str(t.lanes)) as j:
+                t.store("zeroinitializer", t.at(line, t.mul(j.index, size)))
+            with t.where(t.both(t.test("sge", number, "0"), t.test("slt", number, limit))):
+                here, between = t.divide(number, spread_rows)
+                with t.where(t.test("eq", between, "0")):
+                    with t.loop("0", count, carry=[("ptr", t.at(x, t.mul(here, x_row))), ("ptr", t.at(line, t.mul(low, size)))]) as k:
+                        t.store_scalar(t.load_scalar(k.values[0]), k.values[1])
+                        k.next = [t.at(k.values[0], step), t.at(k.values[1], apart)]
+    t.end()
+
+
 def _write_lines(t: Text, vectors: int) -> None:
     """`@lines_{vectors}(x, offsets, count, w, w_k, to)`: so many vectors of sums of w[k] times what is at offsets[k] from x."""
     t.begin(f"lines_{vectors}", "ptr %x, ptr %offsets, i64 %count, ptr %w, i64 %w_k, ptr %to", True)
@@ -103,12 +128,12 @@ def _write_lines(t: Text, vectors: int) -> None:
     t.end()
 
 
-def write(name: str, dtype: str, vector_bytes: int, most: int, epilogue: Epilogue | None) -> str:
-    """The module; up to `most` vectors of sums are in registers."""
+def write(name: str, dtype: str, vector_bytes: int, most: int, epilogue: Epilogue | None, spread: bool) -> str:
+    """The module; up to `most` vectors of sums are in registers. The rows and columns of images may be `spread`."""
     t = Text(dtype, dtype, vector_bytes, True)
     widths = [1 << i for i in reversed(range(most.bit_length()))]
     write_row_in(t)
-    _write_rows_in(t)
+    (_write_spread_in if spread else _write_rows_in)(t)
     for width in widths:
         _write_lines(t, width)
     write_finish(t, epilogue, Thin)

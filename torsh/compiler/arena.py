@@ -47,9 +47,11 @@ class Overlay(NamedTuple):
     proved: Callable[[], bool]
 
 
-def overlays(units: list[Any], outputs: Collection[int], proved: Callable[[Any, Memory, Any], bool]) -> list[Overlay]:
+def overlays(units: list[Any], memories: list[Memory], outputs: Collection[int], proved: Callable[[Any, Memory, Any], bool]) -> list[Overlay]:
     """All that may be worth it. `outputs` are the values that temporaries can lie in before they are written."""
     found: list[Overlay] = []
+    if sum([m.nbytes for m in memories]) < _WORTH:
+        return found
     written: set[int] = set()
     for k, unit in enumerate(units):
         if not isinstance(unit, list):
@@ -58,8 +60,8 @@ def overlays(units: list[Any], outputs: Collection[int], proved: Callable[[Any, 
         targets: list[tuple[Any, Memory | int]] = []
         uses: dict[int, int] = {}  # how many jobs of the launch use a memory
         for job in unit:
-            memories = {id(slot[0]): slot[0] for slot in job.slots if isinstance(slot, tuple)}
-            for key, m in memories.items():
+            named = {id(slot[0]): slot[0] for slot in job.slots if isinstance(slot, tuple)}
+            for key, m in named.items():
                 uses[key] = uses.get(key, 0) + 1
                 if m.nbytes >= _LARGE and m.value is None:
                     if m.first == k < m.last:

@@ -158,7 +158,7 @@ class Plan:
                 memory.hosted = memory.hosted or not isinstance(unit, list)
         fresh = [0 if donor >= 0 else r.numel * r.dtype.itemsize for r, donor in zip(self.roots, donated.donor, strict=True)]
         free = spaces(units, fresh, len(self.input_nodes))
-        over = overlays(units, {s.value for s in free}, lambda job, source, target: job_may_overlay(job, accesses, source, target))
+        over = overlays(units, self.memories, {s.value for s in free}, lambda job, source, target: job_may_overlay(job, accesses, source, target))
         arena_bytes = arrange(self.memories, self.arena_index, free, over)
         self.places = {key: p.value if isinstance(p, Memory) else p for key, p in self.places.items()}
         early = past_what_may_fail(units, False)
@@ -380,11 +380,12 @@ class Plan:
             job = self._gemm_job(found, node, (a, at), (x, offset), {name: t.ctypes.data for name, t in tables.items()}, depth)
             job.tables = list(tables.values())
             return job
-        (groups, kernel, stride, before, dilation, turned), chain, operands, more = self._steps(node, 2)
+        (groups, kernel, stride, before, dilation, turned, spread), chain, operands, more = self._steps(node, 2)
         geometry, width, c, o = bands.Geometry(kernel, stride, dilation), host().vector_bytes, shape[1] // groups, node.shape[1]
         fits = thin.cut(geometry, shape[0] * groups, c, o, node.shape[2:], width, node.dtype.itemsize)  # type: ignore[arg-type]
-        found, tables = (thin if fits else bands).plan(node.dtype.name, shape[0], groups, c, o, shape[2:], geometry, before, node.shape[2:],  # type: ignore[arg-type]
-                                                       steps, strides, turned, vector_bytes=width, threads=get_num_threads(), epilogue=chain)  # type: ignore[arg-type]
+        given: Any = (node.dtype.name, shape[0], groups, c, o, shape[2:], geometry, before, node.shape[2:], steps, strides, turned)
+        options: dict[str, Any] = {"vector_bytes": width, "threads": get_num_threads(), "epilogue": chain}
+        found, tables = thin.plan(*given, **options, spread=spread) if fits else bands.plan(*given, **options)
         job = self._gemm_job(found, node, (a, at), (x, offset), {**{name: t.ctypes.data for name, t in tables.items()}, **operands}, depth, more)
         job.tables = list(tables.values())
         return job

@@ -492,21 +492,30 @@ def _topological(groups: list[Group], stored: dict[int, Node], late: AbstractSet
     """Groups so that each comes after those it needs; by depth, so that independent ones are neighbours."""
     by_number = {g.number: g for g in groups}
     depth: dict[int, int] = {}
-
-    def visit(g: Group) -> None:
-        stack = [g]
-        while stack:
-            top = stack[-1]
-            needed = [by_number[k] for k in by_number if top.before >> k & 1 and k not in depth]
-            if needed:
-                stack.extend(needed)
-                assert len(stack) <= len(by_number) ** 2 + 1, "groups that wait for each other"
-            else:
-                depth.setdefault(top.number, 1 + max((depth[k] for k in by_number if top.before >> k & 1), default=-1))
-                stack.pop()
+    alive = sum([1 << g.number for g in groups])
+    done = 0
+    layers: list[int] = []  # the groups of each depth
+    stack: list[Group] = []
     for g in groups:
         if g.number not in depth:
-            visit(g)
+            stack.append(g)
+        while stack:
+            top = stack[-1]
+            before = top.before & alive
+            needed = before & ~done
+            if needed:
+                stack.append(by_number[needed.bit_length() - 1])
+                assert len(stack) <= len(by_number), "groups that wait for each other"
+                continue
+            stack.pop()
+            at = len(layers)  # one deeper than the deepest that it needs
+            while at and not layers[at - 1] & before:
+                at -= 1
+            if at == len(layers):
+                layers.append(0)
+            layers[at] |= 1 << top.number
+            depth[top.number] = at
+            done |= 1 << top.number
     _defer(groups, depth, stored, late)
     ordered = sorted(groups, key=lambda g: (depth[g.number], g.number))
     for g in ordered:
@@ -517,8 +526,15 @@ def _topological(groups: list[Group], stored: dict[int, Node], late: AbstractSet
 def _defer(groups: list[Group], depth: dict[int, int], stored: dict[int, Node], late: AbstractSet[int]) -> None:
     """What is large comes just before who reads it: made first, the transformed weights of all layers would lie in memory at once. (What is small
     is left together, for merged launches.) So do copies that are computed again."""
-    for g in sorted(groups, key=lambda g: -depth[g.number]):
-        if (g.late and all(id(n) in late for n in g.nodes)) \
-                or sum([n.numel * n.dtype.itemsize for n in g.nodes if id(n) in stored]) >= _LARGE:
-            readers = [depth[r.number] for r in groups if r.before >> g.number & 1]
-            depth[g.number] = max(depth[g.number], min(readers, default=1) - 1)
+    readers: dict[int, list[int]] = {}  # of what is deferred
+    deferred = [g for g in groups if (g.late and all(id(n) in late for n in g.nodes))
+                or sum([n.numel * n.dtype.itemsize for n in g.nodes if id(n) in stored]) >= _LARGE]
+    wanted = sum([1 << g.number for g in deferred])
+    for r in groups:
+        found = r.before & wanted
+        while found:
+            k = found.bit_length() - 1
+            found ^= 1 << k
+            readers.setdefault(k, []).append(r.number)
+    for g in sorted(deferred, key=lambda g: -depth[g.number]):
+        depth[g.number] = max(depth[g.number], min([depth[r] for r in readers.get(g.number, [])], default=1) - 1)

@@ -236,7 +236,7 @@ def _convolve(node: Node, srcs: Sequence[Node], sources: Sequence[Node | None], 
     if sources[0] is None:
         x = reshape(sources[1], (size * srcs[1].shape[0], *srcs[1].shape[1:]))  # type: ignore[arg-type]
         return reshape(Node(node.op, (srcs[0], x), node.arg, (size * n, *node.shape[1:]), node.dtype), (size, *node.shape))
-    if sources[1] is None and node.arg[0] == 1:
+    if sources[1] is None and node.arg[0] == 1 and node.arg[6] == (1, 1):
         made = Node(node.op, (reshape(sources[0], (1, size * o, srcs[0].shape[2])), srcs[1]), node.arg, (n, size * o, *out), node.dtype)
         inner = contiguous_strides((o, *out))
         return view(made, (size, *node.shape), (o * inner[0], size * o * inner[0], *inner), 0)

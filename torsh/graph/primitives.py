@@ -18,9 +18,9 @@ Everything else expands to these. Arguments (`node.arg`):
 - winograd: (results, (rows, columns) of zeros before) for sources [points, o, c] and [n, c, h, w], float32.
 - windows: (images, groups, their strides, (shape, strides) of k and of n (see `offsets`), offset) for sources [groups, m, k] and a memory: the matrix
   products with [k, n] of each group of each image, [images * groups, m, n].
-- convolve: (groups, kernel, stride, (rows, columns) of zeros before, dilation, whether weights are turned) for sources [groups, o, k] and
+- convolve: (groups, kernel, stride, (rows, columns) of zeros before, dilation, whether weights are turned, spread) for sources [groups, o, k] and
   [n, groups * c, h, w]: [n * groups, o, *out]. A row of weights has the elements of a channel beside one another; turned, the channels of an element, the last
-  element of a window first.
+  element of a window first. Rows and columns of the images are `spread`: so far apart, with zeros between, which only few outputs and channels may have.
 - convolve_weight: (groups, kernel, stride, before, dilation) as there, for sources [n, groups * o, *out] and [n, groups * c, h, w]: the gradient of those
   weights, [groups, o, k].
 - contract: none, or "kept" where the second source is worth keeping as it is packed; sources [batch, m, k] and [batch, k, n] (a batch of 1 broadcasts).
@@ -175,7 +175,10 @@ def _image_windows(x: Array, out: Shape, groups: int, kernel: Shape, stride: Sha
 
 
 def _convolve(node: Node, a: Array, x: Array) -> Array:
-    groups, kernel, stride, before, dilation, turned = node.arg
+    groups, kernel, stride, before, dilation, turned, (rows, columns) = node.arg
+    whole = np.zeros((*x.shape[:2], (x.shape[2] - 1) * rows + 1, (x.shape[3] - 1) * columns + 1), x.dtype)
+    whole[..., ::rows, ::columns] = x
+    x = whole
     seen = _image_windows(x, node.shape[2:], groups, kernel, stride, before, dilation)
     if turned:
         seen = seen[:, :, :, ::-1, ::-1].transpose(0, 1, 3, 4, 2, 5, 6)

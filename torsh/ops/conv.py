@@ -36,6 +36,8 @@ from torsh.tensor.tensor import Tensor, wrap
 _FEW_OUTPUTS, _FEW_WEIGHTS = 4, 32
 #: Images with at most this many windows are multiplied together: alone, they would not fill the columns of a product.
 _FEW_WINDOWS = 64
+#: Remainders by a stride for which a gradient of an image with few channels in a group is one convolution of what is spread, rather than one for each.
+_MOST_SPREAD = 4
 #: Groups from which work items that take whole groups keep all threads busy.
 _SHARED_GROUPS = 8
 _PRODUCTS = frozenset(("float16", "bfloat16", "float32", "float64"))
@@ -66,7 +68,7 @@ def _convolve(x: Tensor, w: Tensor, stride: Shape, before: Shape, dilation: Shap
         if banded is None:
             banded = _in_bands(x._dtype, n, groups, c, o, x._shape[2:], kernel, stride, before, dilation, out)
         if banded:
-            return _banded(rows, x, (groups, kernel, stride, before, dilation, False), out)
+            return _banded(rows, x, (groups, kernel, stride, before, dilation, False, (1,) * k), out)
         seen = _seen(x, out, kernel, stride, before, dilation)
         return _with_windows(rows, seen, n, groups, out, (c, *kernel), (seen.channel, *seen.inside), 0)
     if direct:
@@ -177,7 +179,7 @@ def _in_two_dimensions(x: Tensor, y: Tensor, how: tuple[Any, ...]) -> tuple[Tens
     """Images or signals, and (groups, kernel, stride, zeros before, dilation, ...), with rows: one of them where there are none."""
     if len(x._shape) == 3:
         x, y = x.unsqueeze(2), y.unsqueeze(2)  # type: ignore[attr-defined]
-        how = (how[0], *[(0 if i == 2 else 1, *axis) for i, axis in enumerate(how[1:5])], *how[5:])
+        how = (how[0], *[(0 if i == 2 else 1, *axis) for i, axis in enumerate(how[1:5])], *how[5:6], *[(1, *axis) for axis in how[6:]])
     return x, y, how
 
 
@@ -266,6 +268,10 @@ def _convolve_back(y: Tensor, w: Tensor, stride: Shape, before: Shape, dilation:
     if all(s == 1 for s in stride):
         return _convolve_turned(y, turned, lead, dilation, size)
     n, channels = y._shape[0], w._shape[1] * groups
+    if numel(stride) <= _MOST_SPREAD and _thin(y._dtype, n, groups, o, w._shape[1], kernel, (1,) * k, dilation, size):
+        lead = tuple(d * (m - 1) - b for d, m, b in zip(dilation, kernel, before, strict=True))
+        return _banded(turned.reshape(groups, w._shape[1], numel(kernel) * o), y,  # type: ignore[attr-defined]
+                       (groups, kernel, (1,) * k, lead, dilation, True, stride), size)
     parts: list[tuple[Shape, Tensor]] = []
     covered = 0
     strides = contiguous_strides((n, channels, *size))
@@ -312,7 +318,7 @@ def _convolve_turned(y: Tensor, turned: Tensor, before: Shape, dilation: Shape, 
         return _convolve(y, w.reshape(groups * c, o, *kernel), (1,) * k, before, dilation, groups, size)  # type: ignore[attr-defined]
     if _in_bands(y._dtype, y._shape[0], groups, o, c, y._shape[2:], tuple(kernel), (1,) * k, before, dilation, size):
         rows = turned.reshape(groups, c, numel(tuple(kernel)) * o)  # type: ignore[attr-defined]
-        return _banded(rows, y, (groups, tuple(kernel), (1,) * k, before, dilation, True), size)
+        return _banded(rows, y, (groups, tuple(kernel), (1,) * k, before, dilation, True, (1,) * k), size)
     seen = _seen(y, size, tuple(kernel), (1,) * k, before, dilation)
     steps: Any = seen.inside
     rows = turned.reshape(groups, c, numel(tuple(kernel)) * o)  # type: ignore[attr-defined]

@@ -23,6 +23,7 @@ from torsh.runtime.cpu.methods import METH_O, MethodDefinition, method
 
 #: How long a thread that waits spins before it sleeps: longer than Python takes to trace a small training step, since waking a sleeper costs some 50 us.
 _SPIN_NS = 300_000
+_TOP = 1 << 63
 
 
 class Value:
@@ -94,7 +95,7 @@ class Program:
                         value_count = max(value_count, argument.index + 1)
                         slots.append(0)
                     else:
-                        slots.append(_signed(argument))
+                        slots.append(argument if -_TOP <= argument < _TOP else _signed(argument))
             if not len(launch.phases) == len(launch.work) == len(launch.serial):
                 raise ValueError(f"a launch of {len(launch.phases)} phases needs as many entries in work and serial, "
                                  f"not {len(launch.work)} and {len(launch.serial)}")
