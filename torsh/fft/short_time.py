@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import warnings
 
 from torsh.autograd.autocast import in_full_precision
@@ -27,8 +28,8 @@ def _window(what: str, window: Tensor | None, win_length: int, n_fft: int, like:
 
 
 def _lengths(what: str, n_fft: int, hop_length: int | None, win_length: int | None) -> tuple[int, int]:
-    hop = n_fft // 4 if hop_length is None else hop_length
-    window = n_fft if win_length is None else win_length
+    hop = operator.index(n_fft // 4 if hop_length is None else hop_length)
+    window = operator.index(n_fft if win_length is None else win_length)
     if hop <= 0:
         raise RuntimeError(f"{what}: expected hop_length > 0, but got hop_length={hop}")
     if not 0 < window <= n_fft:
@@ -47,6 +48,7 @@ def stft(input: Tensor, n_fft: int, hop_length: int | None = None, win_length: i
     `pad_mode`; `normalized` divides by sqrt(n_fft); `onesided` (for real signals and windows) gives n_fft // 2 + 1 frequencies. Raises
     RuntimeError for lengths that do not fit, and for a real signal unless `return_complex` is given (False: reals, [..., 2]).
     """
+    n_fft = operator.index(n_fft)
     what = f"stft(input {list(input._shape)}, n_fft={n_fft})"
     if center and align_to_window is not None:
         raise RuntimeError("stft align_to_window should only be set when center = false")
@@ -101,6 +103,7 @@ def istft(input: Tensor, n_fft: int, hop_length: int | None = None, win_length: 
 
     Raises RuntimeError for a real `input`, lengths that do not fit, and windows that leave a sample uncovered.
     """
+    n_fft, length = operator.index(n_fft), None if length is None else operator.index(length)
     what = f"istft(input {list(input._shape)}, n_fft={n_fft})"
     if not input._dtype.is_complex:
         raise RuntimeError("istft requires a complex-valued input tensor matching the output from stft with return_complex=True.")

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
@@ -93,7 +94,7 @@ def triu_indices(row: int, col: int, offset: int = 0, *, dtype: dtype | None = N
 @public()
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Matrices of zeros in two new dimensions with the last dimension as their diagonal. Raises RuntimeError if the two are the same."""
-    n = len(input._shape) + 1
+    n, offset = len(input._shape) + 1, operator.index(offset)
     a, b = wrap_dim(dim1, n, "diag_embed"), wrap_dim(dim2, n, "diag_embed")
     if a == b:
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
@@ -124,7 +125,7 @@ def diagflat(input: Tensor, offset: int = 0) -> Tensor:
 def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """A copy of `input` with a diagonal replaced by `src`. Raises RuntimeError for a source of another shape."""
     a, b = wrap_dim(dim1, len(input._shape), "diagonal_scatter"), wrap_dim(dim2, len(input._shape), "diagonal_scatter")
-    region = views.diagonal_geometry(input._shape, contiguous_strides(input._shape), 0, offset, a, b)
+    region = views.diagonal_geometry(input._shape, contiguous_strides(input._shape), 0, operator.index(offset), a, b)
     if src._shape != region[0]:
         raise RuntimeError(f"expected src to have a size equal to the slice of self. src size = {list(src._shape)}, slice size = {list(region[0])}")
     return region_assigned(input, src, *region)

@@ -140,7 +140,7 @@ _STRIDED = Op("as_strided", "history", None, None, _strided_vjp)
 
 
 @public(inplace=False)
-def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: Any = None) -> Tensor:
+def as_strided(input: Tensor, size: Sequence[Any], stride: Sequence[Any], storage_offset: Any = None) -> Tensor:
     """A view of the storage with any shape, strides and offset (in elements).
 
     Raises RuntimeError for negative strides, and for geometry that reaches outside the storage.
