@@ -1,7 +1,7 @@
 """Matrix products of random shapes beside PyTorch: `python -m benchmarks.products`. Or of few rows (`--rows`), or named: `16x512x1024:nt 8x64x64x64`.
 
-Sizes are log-uniform from 1 to 2048, each operand's rows or columns adjacent. Both sides write into memory that is there, in turns in one process; with
-one thread processor time counts, the best of several rounds. With `--ways` every way that the cost model knows is measured too."""
+Sizes are log-uniform from 1 to 2048, each operand's rows or columns adjacent. Both sides write into memory that is there, in turns in one process, on
+one thread; processor time counts, the best of several rounds. With `--ways` every way that the cost model knows is measured too."""
 from __future__ import annotations
 
 import argparse
@@ -61,8 +61,9 @@ def few_rows() -> Iterator[Case]:
                     yield Case(1, m, k, n, layout)
 
 
-def quickest(calls: dict[str, Callable[[], object]], seconds: float, clock: Callable[[], float]) -> dict[str, float]:
-    """The least microseconds of each, in turns."""
+def quickest(calls: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
+    """The least microseconds of processor time of each, in turns."""
+    clock = time.thread_time
     counts, best = {}, dict.fromkeys(calls, math.inf)
     for name, call in calls.items():
         call()
@@ -82,7 +83,7 @@ def quickest(calls: dict[str, Callable[[], object]], seconds: float, clock: Call
     return best
 
 
-def measure(case: Case, threads: int, seconds: float, all_ways: bool) -> tuple[float, float, list[tuple[str, float, float]]]:
+def measure(case: Case, seconds: float, all_ways: bool) -> tuple[float, float, list[tuple[str, float, float]]]:
     """Microseconds of PyTorch and ToRSh; and of each way: its name, predicted and measured."""
     batch, m, k, n, layout = case
     rng = np.random.default_rng(0)
@@ -95,7 +96,7 @@ def measure(case: Case, threads: int, seconds: float, all_ways: bool) -> tuple[f
 
     a, b, c = operand(m, k, layout[0] == "t"), operand(k, n, layout[1] == "t"), operand(m, n, False)
     given = ("float32", "float32", batch, m, n, k, *(tuple(s // 4 for s in x.strides) for x in (a, b, c)))
-    options = {"vector_bytes": host().vector_bytes, "threads": threads}
+    options = {"vector_bytes": host().vector_bytes, "threads": 1}
     known = ways(*given, **options)  # type: ignore[arg-type]
     operands, kept = {"A": a, "B": b, "C": c}, []
     calls: dict[str, Callable[[], object]] = {}
@@ -106,7 +107,7 @@ def measure(case: Case, threads: int, seconds: float, all_ways: bool) -> tuple[f
     ta, tb, tc = (torch.from_numpy(x) if batch > 1 else torch.from_numpy(x)[0] for x in (a, b, c))
     other = torch.bmm if batch > 1 else torch.mm
     calls["torch"] = functools.partial(other, ta, tb, out=tc)
-    best = quickest(calls, seconds, time.thread_time if threads == 1 else time.perf_counter)
+    best = quickest(calls, seconds)
     return best["torch"], best[""], [(name, predicted, best[name]) for name, predicted in known if all_ways]
 
 
@@ -116,17 +117,16 @@ def main() -> None:
     parser.add_argument("--rows", action="store_true", help="1 to 32 rows by matrices of 256 to 4096 rows and columns")
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=0.03, help="for each side of each product")
     parser.add_argument("--worst", type=int, default=30, help="how many rows of the table")
     parser.add_argument("--ways", action="store_true")
     options = parser.parse_args()
-    executor.set_num_threads(options.threads)
-    torch.set_num_threads(options.threads)
+    executor.set_num_threads(1)  # several would take each other's processors: OpenMP's threads spin
+    torch.set_num_threads(1)
     cases = [named(text) for text in options.cases] or list(few_rows() if options.rows else random_cases(options.count, options.seed))
     found = []
     for case in cases:
-        theirs, ours, every = measure(case, options.threads, options.seconds, options.ways)
+        theirs, ours, every = measure(case, options.seconds, options.ways)
         shown = ", ".join(f"{name} {measured:.1f} ({predicted:.1f})" for name, predicted, measured in every)
         found.append((theirs / ours, f"| {case} | {theirs:.1f} | {ours:.1f} | {theirs / ours:.2f} |{f' {shown} |' if options.ways else ''}"))
     if not options.cases:
@@ -134,7 +134,7 @@ def main() -> None:
     mean = math.exp(sum(math.log(ratio) for ratio, _ in found) / len(found))
     behind = sum(ratio < 0.9 for ratio, _ in found)
     which = "few rows" if options.rows else f"seed {options.seed}"
-    table(f"Matrix products, {options.threads} thread{'s' * (options.threads > 1)}, {which}", "python -m benchmarks.products",
+    table(f"Matrix products, 1 thread, {which}", "python -m benchmarks.products",
           f"| batch x m x k x n | PyTorch us | ToRSh us | ratio |{' way: us (predicted) |' if options.ways else ''}", [row for _, row in found[:options.worst]],
           None if options.cases or options.ways else "products-rows" if options.rows else "products",
           f"{len(found)} products, geometric mean {mean:.2f}, {behind} below 0.9; the slowest beside PyTorch.")
