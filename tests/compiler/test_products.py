@@ -40,3 +40,14 @@ def test_products(dtype: str) -> None:
         bound = EPS["float64" if dtype == "float64" else "float32"] * (a.shape[-1] + 3) * (np.abs(a) @ np.abs(b))
         assert (np.abs(c - exact) <= bound * (1 + EPS[dtype]) + EPS[dtype] * np.abs(exact) + 2.0**-48 * bound).all()
         assert c.tobytes() == again.tobytes()
+
+
+@pytest.mark.parametrize("columns", (1, 4, 5, 8, 9, 10, 12, 13))
+def test_few_columns_with_a_bias_and_a_function(columns: int) -> None:
+    """Kernels that stream the many rows make the transpose, in which these steps cannot be."""
+    rng = np.random.default_rng(columns)
+    for rows in (16, 64, 300, 5000):
+        for k in (64, 1568):
+            x, w, b = (rng.standard_normal(s).astype(np.float32) for s in ((rows, k), (columns, k), (columns,)))
+            found = torsh.nn.functional.linear(torsh.from_numpy(x), torsh.from_numpy(w), torsh.from_numpy(b)).relu().numpy()
+            np.testing.assert_allclose(found, np.maximum(x.astype(np.float64) @ w.T.astype(np.float64) + b, 0), rtol=1e-4, atol=2e-5 * k ** 0.5)

@@ -47,6 +47,7 @@ def number(t: Text, slot: int) -> str:
 
 class Chain(Epilogue):
     """`steps` on the products of matrices [batch, rows, columns]; the first slot says how many matrices are the groups of an image."""
+    turns = False
 
     def __init__(self, steps: tuple[Step, ...]) -> None:
         self.steps = steps

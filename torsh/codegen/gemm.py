@@ -98,9 +98,13 @@ def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n:
     problem, same, registers, half = _problem(dtype_in, dtype_out, batch, m, n, k, a_strides, b_strides, c_strides, vector_bytes, registers, half, tables)
     machine = (dtype_in, dtype_out, vector_bytes, half, accumulate, epilogue)
     known = _ways(problem, same, registers, dtype_in, vector_bytes, tables, threads, amx)
+    alone = _ways(problem, same, registers, dtype_in, vector_bytes, tables, 1, amx)
+    if epilogue is not None and not epilogue.turns and any(w[0] == "stream" for w in known) and _streamed(problem).transposed:
+        known, alone = ([w for w in found if w[0] != "stream"] for found in (known, alone))
+        way = None if way == "stream" else way
     if way is None:
         # Kinds of ways add up in different orders, so which one it is must not depend on the number of threads.
-        kind = _kind(_ways(problem, same, registers, dtype_in, vector_bytes, tables, 1, amx)[0][0])
+        kind = _kind(alone[0][0])
         name, _, blocks = next(w for w in known if _kind(w[0]) == kind)
     else:
         name, _, blocks = next((w for w in known if w[0] == way), ("", 0.0, None))

@@ -100,9 +100,10 @@ class Place:
 class Epilogue:
     """A pointwise function fused into the last store of a product.
 
-    `key` names it in the kernel's key, `slots` is the number of argument slots it needs."""
+    `key` names it in the kernel's key, `slots` is the number of argument slots it needs. `turns`: it can be given places in C's transpose."""
     key = ""
     slots = 0
+    turns = True
 
     def begin(self, text: Text, batch: str, first_slot: int, extents: tuple[int, int] = (Tiles.M, Tiles.N)) -> None:
         """Write what all calls of `emit` in one function (or turn of a loop) of a kernel need; `batch` is the same for all of them, `extents` are
