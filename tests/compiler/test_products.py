@@ -42,7 +42,7 @@ def test_products(dtype: str) -> None:
         assert c.tobytes() == again.tobytes()
 
 
-@pytest.mark.parametrize("columns", (1, 4, 5, 8, 9, 10, 12, 13))
+@pytest.mark.parametrize("columns", [1, 4, 5, 8, 9, 10, 12, 13])
 def test_few_columns_with_a_bias_and_a_function(columns: int) -> None:
     """Kernels that stream the many rows make the transpose, in which these steps cannot be."""
     rng = np.random.default_rng(columns)
