@@ -1,20 +1,19 @@
 """Convolutions by bands of rows against float64, on the host and as older processors would compute them."""
 from __future__ import annotations
 
-import ctypes
 import mmap
 import random
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.codegen.native import targets
-from tests.codegen.test_gemm import EPS, Fenced, phases
+from tests.codegen.test_gemm import EPS, Fenced
+from tests.codegen.test_winograd import run
 from torsh.codegen import bands
 from torsh.codegen.chain import Chain
-from torsh.codegen.gemm import Epilogue, GemmPlan
+from torsh.codegen.gemm import Epilogue
 from torsh.codegen.gemm_layout import Shape
 from torsh.codegen.target import Target, host
 
@@ -62,21 +61,6 @@ def exact(x: np.ndarray, a: np.ndarray, case: Case, turned: bool) -> tuple[np.nd
     else:
         weights = weights.reshape(groups, o, c, *kernel)
     return np.einsum(spec, seen, weights), np.einsum(spec, np.abs(seen), np.abs(weights))
-
-
-def run(p: GemmPlan, memory: dict[str, Any], target: Target, rng: np.random.Generator) -> None:
-    """All phases, each phase's work items in pieces in random order. Scratch starts as NaN."""
-    memory = dict(memory)
-    for name, size in p.scratch.items():
-        raw = np.full(size // 4 + 16, np.nan, np.float32).view(np.uint8)
-        start = -raw.ctypes.data % 64
-        memory[name] = raw[start:start + size]
-    slots = (ctypes.c_int64 * len(p.slots))(*(memory[s].ctypes.data if isinstance(s, str) else s for s in p.slots))
-    for function, count in zip(phases(p, target), p.items, strict=True):
-        pieces = list(pairwise(sorted({0, count, *rng.integers(0, count + 1, 3).tolist()})))
-        rng.shuffle(pieces)
-        for begin, end in pieces:
-            function(ctypes.addressof(slots), int(begin), int(end))
 
 
 def check(case: Case, dtype: str, target: Target, turned: bool, rng: np.random.Generator, fenced: Any = None, apart: bool = False, threads: int = 2,

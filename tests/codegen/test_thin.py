@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tests.codegen.native import targets
-from tests.codegen.test_bands import Case, Slot, cases, check, run, windows
+from tests.codegen.test_bands import Case, Slot, cases, check, windows
 from tests.codegen.test_gemm import EPS, Fenced
+from tests.codegen.test_winograd import run
 from torsh.codegen import thin
 from torsh.codegen.bands import Geometry
 from torsh.codegen.chain import Chain

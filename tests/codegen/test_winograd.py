@@ -16,7 +16,7 @@ from torsh.codegen.target import Target
 from torsh.graph import winograd as meaning
 
 
-def run(p: GemmPlan, memory: dict[str, np.ndarray], target: Target, rng: np.random.Generator) -> None:
+def run(p: GemmPlan, memory: dict[str, Any], target: Target, rng: np.random.Generator) -> None:
     """All phases, each phase's work items in pieces in random order. Scratch starts as NaN."""
     memory = dict(memory)
     for name, size in p.scratch.items():

@@ -97,14 +97,13 @@ def plan(dtype_in: str, dtype_out: str, batch: int | tuple[int, ...], m: int, n:
     """
     problem, same, registers, half = _problem(dtype_in, dtype_out, batch, m, n, k, a_strides, b_strides, c_strides, vector_bytes, registers, half, tables)
     machine = (dtype_in, dtype_out, vector_bytes, half, accumulate, epilogue)
-    known = _ways(problem, same, registers, dtype_in, vector_bytes, tables, threads, amx)
-    alone = _ways(problem, same, registers, dtype_in, vector_bytes, tables, 1, amx)
-    if epilogue is not None and not epilogue.turns and any(w[0] == "stream" for w in known) and _streamed(problem).transposed:
-        known, alone = ([w for w in found if w[0] != "stream"] for found in (known, alone))
-        way = None if way == "stream" else way
+    turns = epilogue is None or epilogue.turns
+    known = _ways(problem, same, registers, dtype_in, vector_bytes, tables, threads, amx, turns)
+    if way == "stream" and not turns and all(w[0] != "stream" for w in known):
+        way = None  # it was chosen without the epilogue
     if way is None:
         # Kinds of ways add up in different orders, so which one it is must not depend on the number of threads.
-        kind = _kind(alone[0][0])
+        kind = _kind(_ways(problem, same, registers, dtype_in, vector_bytes, tables, 1, amx, turns)[0][0])
         name, _, blocks = next(w for w in known if _kind(w[0]) == kind)
     else:
         name, _, blocks = next((w for w in known if w[0] == way), ("", 0.0, None))
@@ -176,8 +175,9 @@ def _streamed(problem: _Problem) -> _Problem:
 
 
 def _ways(p: _Problem, same: bool, registers: int, dtype_in: str, vector_bytes: int, tables: bool, threads: int,
-          amx: bool) -> list[tuple[str, float, tuple[int, int] | None]]:
-    """(name, predicted microseconds, blocks of rows and columns) of every way, the quickest first."""
+          amx: bool, turns: bool = True) -> list[tuple[str, float, tuple[int, int] | None]]:
+    """(name, predicted microseconds, blocks of rows and columns) of every way, the quickest first. `turns`: what follows the product can be done in C's
+    transpose, as which the one side is streamed."""
     scalar_bytes = ACCUMULATE[dtype_in][1]
     shape = Shape(vector_bytes, registers, scalar_bytes)
     size = STORAGE[dtype_in][1]
@@ -185,7 +185,8 @@ def _ways(p: _Problem, same: bool, registers: int, dtype_in: str, vector_bytes: 
     found: list[tuple[str, float, tuple[int, int] | None]] = []
     if not tables and (_streams(p) or _streams(p.transpose())):
         side = _streamed(p)
-        found.append(("stream", cost.streamed(batches, side.m, side.n, side.k, size, shape.lanes, side.b[3] != 1, threads), None))
+        if turns or not side.transposed:
+            found.append(("stream", cost.streamed(batches, side.m, side.n, side.k, size, shape.lanes, side.b[3] != 1, threads), None))
     if not tables and amx and dtype_in == "bfloat16" and vector_bytes == 64 and min(p.m, p.n) >= 8 and p.k >= 16 and 1 in p.a[2:] and 1 in p.b[2:]:
         found.append(("amx", cost.on_tile_registers(batches, p.m, p.n, p.k, 512, threads), None))
     panels, columns = cdiv(p.m, shape.height(p.m)), cdiv(p.n, shape.columns)

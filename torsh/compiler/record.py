@@ -124,9 +124,9 @@ class Record:
                 self._sources.append(code)
                 counts[code] += 1
         self._held, self._uses = trace.held, []
-        reread = False
+        reread, asked = False, set(self._wanted)
         for i, n in enumerate(order):
-            looked = i not in self._wanted and (n.outputs is not None or storable(n))
+            looked = i not in asked and (n.outputs is not None or storable(n))
             self._uses.append(counts[4 * i + _NODE] if looked else -1)
             reread = reread or (looked and trace.held[i] and n.outputs is not None)
         self._leaf_uses = [-1 if reread else counts[4 * i + _LEAF] for i in range(len(leaves))]
